@@ -1,0 +1,1 @@
+"""A runner of Azure ML parallel jobs on machines of one's own."""

@@ -1,0 +1,68 @@
+"""The one tree of errors.
+
+A `UserError` is a mistake that the user can mend: it is printed without our traceback, as what was wrong, where it
+stands, what is allowed and what to do next. Every other exception is a bug of ours and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where in a user's file something stands: `job.yml:12`, or only a field such as `jobs.score.inputs.images`."""
+
+    file: str | None = None
+    line: int | None = None  # 1-based
+    field: str | None = None
+
+    def __str__(self) -> str:
+        where = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return " ".join(part for part in (where, f"`{self.field}`" if self.field else "") if part)
+
+
+class RunnerError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class UserError(RunnerError):
+    """A mistake of the user's: `problem` (what was wrong), `place`, `allowed` (what may stand there), `todo` (what to do next)."""
+
+    def __init__(self, problem: str, *, place: Place | None = None, allowed: str = "", todo: str = "") -> None:
+        self.problem, self.place, self.allowed, self.todo = problem, place, allowed, todo
+        super().__init__(self.describe())
+
+    def describe(self) -> str:
+        head = f"{self.place}: {self.problem}" if self.place and str(self.place) else self.problem
+        return "\n".join(
+            part for part in (head, f"  allowed: {self.allowed}" if self.allowed else "", f"  next: {self.todo}" if self.todo else "") if part
+        )
+
+
+class UserErrors(UserError):
+    """Several mistakes found in one go, each a `UserError`; shown together so that one edit can mend them all."""
+
+    def __init__(self, errors: Iterable[UserError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(error.describe() for error in self.errors))
+
+
+class NotSupportedHere(UserError):
+    """Something Azure ML has and this build cannot honour yet; always said before anything starts."""
+
+
+class InputError(UserError):
+    """A broken input: a row that does not parse, a file that is gone. Fails its mini-batch, without further attempts."""
+
+
+class JobConflict(UserError):
+    """The name, the job or the output is in use by another process."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'?` for the nearest of the known names, or an empty string."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,101 @@
+"""Mini-batches as the engine sees them: numbers in a row, each with one line of text in the manifest.
+
+The line is JSON made by `inputs` and understood by its loader and by the worker; the engine never looks inside:
+files    {"files": [["relative/path.png", size, mtime_ns], …]}   paths relative to the input's root, or absolute
+tables   whatever the table's loader needs to find the slice again (file, byte range, row groups, rows of a spill file)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Some further mini-batches, in input order, as a source yields them. `lines` have no line ends."""
+
+    lines: list[bytes]
+    items: int  # files in them; 0 for tables, whose rows are known when they are read
+    bytes: int  # size of the input they stand for
+    largest: int = 0  # bytes of the largest mini-batch in the chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorRecord:
+    """What went wrong in user code or in an input, in words; made in the worker or by a loader."""
+
+    kind: str  # exception, timeout, exit, killed, out_of_memory, return_type, short, input, init
+    type: str = ""  # the exception's class name
+    message: str = ""
+    traceback: str = ""  # the user's, in full, without the runner's own frames
+    file: str = ""  # of the user's frame nearest to the error, relative to the code folder where it lies in it
+    line: int = 0
+    item: str = ""  # the file or row, where known
+    log: str = ""  # the worker's log file, absolute
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """Mini-batches made ready for a worker.
+
+    `lines[i]` is what the worker gets for the i-th of them (see worker/protocol.py); `failed[i]` says why the i-th could not be
+    read, in which case its line is empty. `scratch` are files to delete once all are done; `bytes` what they hold in memory.
+    """
+
+    lines: list[bytes]
+    failed: dict[int, ErrorRecord] = field(default_factory=dict)
+    scratch: tuple[str, ...] = ()
+    bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A contiguous run of finished mini-batches and where their rows lie: made by an instance, kept in the journal."""
+
+    first: int
+    last: int  # inclusive
+    part: str = ""  # file name below the job's parts folder; "" when no rows are kept
+    offset: int = 0
+    length: int = 0
+    crc: int = 0  # zlib.crc32 of the rows
+    items: int = 0  # items that went in
+    items_failed: int = 0
+    returned: int = 0  # elements that came back
+    failed: tuple[int, ...] = ()  # mini-batches of the run that failed for good
+    retries: int = 0  # further attempts that were made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """Work handed to an instance: mini-batches first … first + count − 1, their manifest lines joined by newlines."""
+
+    first: int
+    count: int
+    lines: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """Nothing to do at the moment; the instance is woken when there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """No more work: `reason` is `done`, `failed`, `cancelled` or `fenced`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Counts of a job at one moment. `total` grows until `listed`."""
+
+    total: int = 0
+    listed: bool = False
+    succeeded: int = 0
+    failed: int = 0
+    retries: int = 0
+    items: int = 0  # of finished mini-batches
+    items_failed: int = 0
+    workers: int = 0  # ready
+    running: int = 0

@@ -1,0 +1,74 @@
+"""Every file name of a job folder, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class JobPaths:
+    """`root` is `.runner/jobs/<name>` of the workspace; `logs` lies in the datastore, in Azure's layout."""
+
+    root: Path
+    logs: Path
+
+    @property
+    def record(self) -> Path:
+        """The job as `job show` prints it; replaced as a whole at each change."""
+        return self.root / "job.json"
+
+    @property
+    def spec(self) -> Path:
+        """The resolved job (`runner.model.job`) as JSON."""
+        return self.root / "spec.json"
+
+    @property
+    def progress(self) -> Path:
+        return self.root / "progress.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the owner process for its whole life."""
+        return self.root / "owner.lock"
+
+    @property
+    def cancel(self) -> Path:
+        """Its existence asks the owner to cancel."""
+        return self.root / "cancel.request"
+
+    @property
+    def code(self) -> Path:
+        """The snapshot of the code folder."""
+        return self.root / "code"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "manifest.jsonl"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.log"
+
+    @property
+    def parts(self) -> Path:
+        return self.root / "parts"
+
+    @property
+    def scratch(self) -> Path:
+        """Spill files of group-by-key and the like; deleted at the end."""
+        return self.root / "scratch"
+
+    @property
+    def workers(self) -> Path:
+        """Private working copies of the code, one per worker."""
+        return self.root / "workers"
+
+    @property
+    def instance_outputs(self) -> Path:
+        """Output folders of the instances of a job with several, until they are merged."""
+        return self.root / "outputs"
+
+    def step(self, name: str) -> JobPaths:
+        """The folder of a pipeline's step."""
+        return JobPaths(self.root / "steps" / name, self.logs / name)

@@ -1,0 +1,81 @@
+"""The places where parts are plugged in: sources and loaders of mini-batches, launchers of instances, the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from runner.model.batch import Chunk, Loaded
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Seconds, monotonic."""
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+
+
+class Loader(Protocol):
+    """Runs beside the workers (one per instance, called from several threads): manifest lines → what a worker can read."""
+
+    def load(self, first: int, lines: Sequence[bytes], scratch: Path, transport: Literal["arrow", "csv"]) -> Loaded:
+        """Reads the mini-batches first, first+1, … into new files below `scratch` (memory-backed)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSummary:
+    """What is known of an input before it is listed, for the plan and for workers."""
+
+    kind: Literal["files", "table"]
+    root: str  # relative manifest paths of files stand below it; "" for tables
+    description: str = ""  # one line for the plan: "uri_folder of files, 10 per mini-batch"
+
+
+class Source(Protocol):
+    """The split input: `inputs.open_source(step, …)` makes one."""
+
+    @property
+    def summary(self) -> SourceSummary: ...
+
+    @property
+    def loader(self) -> Loader | None:
+        """None for files: their manifest lines go to the worker as they are."""
+
+    def chunks(self, known: Iterator[bytes]) -> Iterator[Chunk]:
+        """All further mini-batches in input order, lazily.
+
+        `known` yields the manifest lines of an earlier run of the same job (empty on a first run): they are verified (changed or
+        missing items raise a `UserError` that names them), not yielded again; items that are new since then and sort before the last known one are left out, with a
+        warning. Stops when the generator is closed.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceRequest:
+    """Everything a launcher needs to start the keeper of one instance: data, so that tests can compare it."""
+
+    job: str
+    node: str
+    python: str  # the user's interpreter (a path on the machine, or in the image)
+    agent: str  # the worker folder
+    sockets: str  # folder with the instance's socket, mapped page and scratch; short, because of the limit of socket paths
+    environment: Mapping[str, str] = field(default_factory=dict)
+    working_dir: str = "/"
+    log: str = ""  # where the keeper's own stderr goes
+
+
+class Instance(Protocol):
+    """A started keeper."""
+
+    def kill(self) -> None:
+        """Ends it and everything in it at once; idempotent."""
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Its exit status, or None after `timeout` seconds."""
+
+
+class Launcher(Protocol):
+    def start(self, request: InstanceRequest) -> Instance: ...

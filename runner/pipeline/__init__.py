@@ -1,0 +1,1 @@
+"""Runs jobs: the only package that knows all stages."""

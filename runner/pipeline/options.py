@@ -1,0 +1,72 @@
+"""What a run is told beside its job, and what it says at the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.model.batch import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """`cache` is a folder shared by all jobs of the workspace (virtual environments, hashes)."""
+
+    cache: Path
+    local: bool = False  # --local: processes on this machine, whatever `compute` and `image` say
+    python: str | None = None  # --python: the interpreter, instead of one made from the conda file
+    resume: bool = False  # go on from the journal of this job
+    retry_failed: bool = False  # with resume: mini-batches that failed for good are tried afresh (of a failed job)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """`status` is Completed, Failed or Canceled. `error` has message, code and log, or is empty."""
+
+    status: str
+    progress: Progress = field(default_factory=Progress)
+    error: dict[str, str] = field(default_factory=dict)
+    incomplete: bool = False  # published by `finish --partial`
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepPlan:
+    """What would happen: printed by `job validate`, before anything starts."""
+
+    step: str
+    input: str  # one line: what is split, and how
+    mini_batches: int
+    items: int | None  # files; rows where they are known without reading
+    unit: str  # "files" or "rows"
+    bytes: int
+    largest: int  # bytes of the largest mini-batch
+    instances: int
+    workers: int  # in all
+    arguments: tuple[str, ...]  # the script's sys.argv[1:]
+    output: str  # where the rows will be, or "summary only"
+    python: str
+    notices: tuple[str, ...] = ()
+
+
+class Cancellation:
+    """A request to stop that wakes those who wait for it; may be made from any thread or signal handler's thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._wakers: list[Callable[[], None]] = []
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()
+
+    def request(self) -> None:
+        self._event.set()
+        for wake in list(self._wakers):
+            wake()
+
+    def on_request(self, wake: Callable[[], None]) -> None:
+        self._wakers.append(wake)
+        if self.requested:
+            wake()
