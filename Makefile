@@ -1,0 +1,37 @@
+# `make demo` and `make test` do all the set-up that a machine with make and Python >= 3.10 needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(VENV)/.complete
+
+# Made again when what is to be installed has changed, and only then.
+$(VENV)/.complete: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 10) or sys.exit("make setup: needs Python 3.10 or newer, and $(PYTHON) is %d.%d. Name another one: make setup PYTHON=/path/to/python3.12" % v[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[examples,dev]'
+	@touch $@
+
+demo: setup
+	@$(BIN)/python examples/demo.py
+
+# Parts that the machine lacks are printed as NOT RUN; with REQUIRE_ALL=1 they are failures.
+test: lint
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .runner examples/data build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,116 @@
+"""Parts that some tests need and not every machine has: another Python, a file system to fill up, the `mltable` package.
+
+A test says `@pytest.mark.needs("python3.8", "mltable")`, or asks the fixture `needs` when it wants what was found:
+`needs("python3.8")` gives the interpreter's path. Where a part is absent the test is shown as NOT RUN; with REQUIRE_ALL=1 in the
+environment, as in `.ci/run`, it fails.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")
+SECOND_PYTHON = "second-python"
+TMPFS = "tmpfs"
+
+
+def python_works(path: str, version: str) -> bool:
+    """Whether `path` runs and is of that version: a pyenv shim on the path may do neither."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([path, "-S", "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0 and done.stdout.strip() == version
+
+
+@cache
+def find_python(version: str) -> str | None:
+    """An interpreter of version `3.8`: the running one, `python3.8` on the path, or one of pyenv's."""
+    if version == "{}.{}".format(*sys.version_info[:2]):
+        return sys.executable
+    on_path = [str(Path(folder) / f"python{version}") for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    pyenv = [str(path) for path in sorted((root / "versions").glob(f"{version}.*/bin/python"), reverse=True)]
+    return next((path for path in on_path + pyenv if os.access(path, os.X_OK) and python_works(path, version)), None)
+
+
+@cache
+def find_second_python() -> str | None:
+    """The oldest interpreter, from 3.7 on, that is not of the running one's version."""
+    running = sys.version_info[1]
+    return next((path for minor in range(7, 20) if minor != running and (path := find_python(f"3.{minor}"))), None)
+
+
+@cache
+def can_mount_tmpfs() -> str | None:
+    """A word when this process may mount a file system (root), else None."""
+    folder = tempfile.mkdtemp(prefix="needs-")
+    try:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder]
+        if os.geteuid() or subprocess.run(mount, capture_output=True, timeout=30, check=False).returncode:
+            return None
+        subprocess.run(["umount", folder], capture_output=True, timeout=30, check=True)
+        return "yes"
+    finally:
+        os.rmdir(folder)
+
+
+@cache
+def find_part(part: str) -> tuple[str | None, str]:
+    """What was found of the part, or None; and what would have to be there."""
+    if version := re.fullmatch(r"python(3\.\d+)", part):
+        return find_python(version[1]), f"Python {version[1]} on the path or below ~/.pyenv/versions"
+    if part == SECOND_PYTHON:
+        return find_second_python(), "a second Python, 3.7 or newer, on the path or below ~/.pyenv/versions"
+    if part == TMPFS:
+        return can_mount_tmpfs(), "root, to mount a small tmpfs"
+    if part == "mltable":
+        return "mltable" if importlib.util.find_spec("mltable") else None, "the mltable package"
+    raise pytest.UsageError(f"unknown part {part!r}: known are python3.N, {SECOND_PYTHON}, {TMPFS}, mltable")
+
+
+def demand(part: str) -> str:
+    found, what = find_part(part)
+    if found is not None:
+        return found
+    if REQUIRE_ALL:
+        pytest.fail(f"REQUIRE_ALL is set, and this machine lacks {what}", pytrace=False)
+    pytest.skip(f"NOT RUN: needs {what}")
+
+
+@pytest.fixture
+def needs() -> Callable[[str], str]:
+    """`needs(part)` gives what was found of the part, and leaves the test where there is nothing."""
+    return demand
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*parts): leaves the test, as NOT RUN, on machines that lack a part (tests/conftest.py)")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for part in marker.args:
+            demand(part)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = Counter(
+        report.longrepr[2].partition("NOT RUN: ")[2]
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and "NOT RUN: " in report.longrepr[2]
+    )
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"NOT RUN: {count} test{'s' if count > 1 else ''}: {reason}", yellow=True)
