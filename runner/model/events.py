@@ -14,6 +14,7 @@ from runner.model.batch import ErrorRecord, Progress
 @dataclass(frozen=True, kw_only=True)
 class Event:
     at: float
+    step: str = ""  # the step of a pipeline that it is about; empty: the job itself
 
 
 @dataclass(frozen=True, kw_only=True)

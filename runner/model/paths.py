@@ -38,6 +38,16 @@ class JobPaths:
         return self.root / "cancel.request"
 
     @property
+    def control(self) -> Path:
+        """Unix socket of the owner process: it is woken and listened to there."""
+        return self.root / "control.sock"
+
+    @property
+    def owner_log(self) -> Path:
+        """stdout and stderr of an owner that runs in the background."""
+        return self.root / "owner.log"
+
+    @property
     def code(self) -> Path:
         """The snapshot of the code folder."""
         return self.root / "code"
