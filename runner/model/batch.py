@@ -49,20 +49,42 @@ class Loaded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Counts over some mini-batches."""
+
+    succeeded: int = 0
+    failed: int = 0
+    items: int = 0  # that went in
+    items_failed: int = 0
+    returned: int = 0  # elements that came back
+    retries: int = 0  # further attempts that were made
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            succeeded=self.succeeded + other.succeeded,
+            failed=self.failed + other.failed,
+            items=self.items + other.items,
+            items_failed=self.items_failed + other.items_failed,
+            returned=self.returned + other.returned,
+            retries=self.retries + other.retries,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A contiguous run of finished mini-batches and where their rows lie: made by an instance, kept in the journal."""
+    """A contiguous run of finished mini-batches and where their rows lie: made by an instance, kept in the journal.
+
+    All of a run have succeeded, or all have failed for good; one that failed but keeps rows (too few came back) stands alone.
+    A later run of the job can thus do the failed ones afresh without cutting rows apart.
+    """
 
     first: int
     last: int  # inclusive
-    part: str = ""  # file name below the job's parts folder; "" when no rows are kept
+    tally: Tally
+    part: str = ""  # file name below the job's parts folder; "" when there are no rows
     offset: int = 0
     length: int = 0
     crc: int = 0  # zlib.crc32 of the rows
-    items: int = 0  # items that went in
-    items_failed: int = 0
-    returned: int = 0  # elements that came back
-    failed: tuple[int, ...] = ()  # mini-batches of the run that failed for good
-    retries: int = 0  # further attempts that were made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +99,25 @@ class Lease:
 @dataclass(frozen=True, kw_only=True)
 class Wait:
     """Nothing to do at the moment; the instance is woken when there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """Others are idle: hand back what has not started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What an instance hands in at an exchange."""
+
+    segments: tuple[Segment, ...] = ()  # durable now
+    volatile: Tally = Tally()  # of all that is finished but not durable yet; replaces the one reported before
+    returned: tuple[tuple[int, int], ...] = ()  # first, last of mini-batches given back unstarted
+    failures: tuple[tuple[int, ErrorRecord], ...] = ()  # mini-batches that failed for good since the last report, a few of them
+    header: tuple[int, str] | None = None  # column names of the rows and the mini-batch they were seen at
+    ready: int = 0  # workers whose init() has returned
+    running: tuple[int, ...] = ()  # mini-batches that workers are busy with
+    attempts: int = 0  # finished attempts and init()s so far, of any result: the sign of life that progress_update_timeout looks at
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,126 @@
+"""The mini-batches an instance has that no worker has: leased, being loaded, or ready to go."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Literal
+
+from runner.engine.workers import Frame, Scratch
+from runner.model.batch import ErrorRecord, Lease, Loaded
+from runner.model.ports import Loader
+
+MEMORY = 256 << 20  # bytes of tables that may lie ready
+FRAME_BYTES = 32 << 20  # bytes of tables in one frame
+
+
+class Backlog:
+    """Used by the loop thread only. With a loader, `load_ahead` keeps frames ready; `loaded` is called in the loader's threads."""
+
+    def __init__(self, *, loader: Loader | None, pool: Executor, scratch: Path, loaded: Callable[[Frame, Loaded | BaseException], None]) -> None:
+        self._loader, self._pool, self._scratch, self._loaded = loader, pool, scratch, loaded
+        self._queue: deque[Frame] = deque()
+        self._ready: deque[Frame] = deque()
+        self._loading: dict[int, Frame] = {}
+        self._memory = 0
+        self.count = 0
+        self.bytes_each = 0.0
+        self.transport: Literal["arrow", "csv"] | None = None
+
+    def add(self, lease: Lease) -> None:
+        self._push(self._queue.append, Frame(first=lease.first, lines=lease.lines.split(b"\n")))
+
+    def put_back(self, frame: Frame | None, *, loaded: bool = True) -> None:
+        """Unstarted again; goes before everything else. `loaded`: it is still as a worker wants it."""
+        if frame is None:
+            return
+        if self._loader is None or not loaded:
+            self._push(self._queue.appendleft, frame)
+        else:
+            self._push(self._ready.appendleft, frame)
+
+    def take(self, size: int) -> Frame | None:
+        """Up to `size` mini-batches for a worker."""
+        if self._loader is not None:
+            frame = self._ready.popleft() if self._ready else None
+        else:
+            frame = self._cut(size)
+        if frame:
+            self.count -= frame.count
+        return frame
+
+    def give_back(self) -> list[tuple[int, int]]:
+        """Takes out all that waits here without having been tried; as (first, last)."""
+        back = [frame for frame in self._queue if frame.attempt == 1]
+        self._queue = deque(frame for frame in self._queue if frame.attempt > 1)
+        self.count -= sum(frame.count - frame.done for frame in back)
+        return [(frame.next, frame.first + frame.count - 1) for frame in back]
+
+    def load_ahead(self, size: int, *, frames: int) -> None:
+        """Starts loading until `frames` frames of `size` mini-batches are ready or on their way."""
+        if self._loader is None or self.transport is None:
+            return
+        while self._queue and len(self._ready) + len(self._loading) < frames and (self._memory < MEMORY or not self._ready):
+            frame = self._cut(size)
+            assert frame is not None
+            self._loading[frame.first] = frame
+            self._pool.submit(self._load, frame)
+
+    def arrived(self, frame: Frame, loaded: Loaded) -> list[tuple[int, ErrorRecord]]:
+        """A frame is loaded; returns the mini-batches that could not be read."""
+        del self._loading[frame.first]
+        scratch = Scratch(files=loaded.scratch, bytes=loaded.bytes)
+        good = len(frame.lines) - len(loaded.failed)
+        if good:
+            self._memory += loaded.bytes
+            self.bytes_each = loaded.bytes / good
+        for start, end in _runs(len(frame.lines), loaded.failed):
+            scratch.users += 1
+            ready = Frame(first=frame.first + start, lines=loaded.lines[start:end], attempt=frame.attempt, scratch=scratch)
+            ready.sources = frame.lines[start:end]
+            self._ready.append(ready)
+        if not good:
+            scratch.release()
+        self.count -= len(loaded.failed)
+        return [(frame.first + at, error) for at, error in sorted(loaded.failed.items())]
+
+    def released(self, size: int) -> None:
+        """Bytes of scratch files that are gone."""
+        self._memory -= size
+
+    def again(self, frame: Frame, index: int) -> None:
+        """A mini-batch whose attempt has failed is tried again, before others."""
+        line = frame.manifest_line(index)
+        self._push(self._queue.appendleft, Frame(first=index, lines=[line], attempt=frame.attempt + 1))
+
+    def _cut(self, size: int) -> Frame | None:
+        # A long lease is cut from its front by a moving mark: `done` here counts what was handed on.
+        if not self._queue:
+            return None
+        front = self._queue[0]
+        start, end = front.done, min(front.done + size, len(front.lines))
+        if end == len(front.lines):
+            self._queue.popleft()
+        front.done = end
+        return Frame(first=front.first + start, lines=front.lines[start:end], attempt=front.attempt)
+
+    def _push(self, put: Callable[[Frame], None], frame: Frame) -> None:
+        put(frame)
+        self.count += frame.count - frame.done
+
+    def _load(self, frame: Frame) -> None:
+        assert self._loader is not None
+        assert self.transport is not None
+        try:
+            result: Loaded | BaseException = self._loader.load(frame.first, frame.lines, self._scratch, self.transport)
+        except BaseException as error:  # told to the loop, which ends the instance
+            result = error
+        self._loaded(frame, result)
+
+
+def _runs(count: int, holes: dict[int, ErrorRecord]) -> list[tuple[int, int]]:
+    """The half-open ranges of 0 … count − 1 between the holes."""
+    edges = [-1, *sorted(holes), count]
+    return [(a + 1, b) for a, b in zip(edges, edges[1:], strict=False) if a + 1 < b]

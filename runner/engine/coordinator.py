@@ -1,0 +1,359 @@
+"""The truth about each mini-batch of a job: who has it, and whether it is done.
+
+Plain Python, no I/O but the journal's; used by several threads. Instances join, then call `exchange` again and again; `feed` adds what the listing
+finds; `wait` returns when the job is decided. Leases are cut from contiguous territories, one per instance, which are split when others idle.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from runner.engine.journal import Journal
+from runner.engine.manifest import Manifest
+from runner.engine.policy import LOSSES_FORGIVEN, Limits, fair_share, init_hopeless_everywhere, judged_at_end, may_retry, threshold_crossed
+from runner.engine.ranges import RangeSet
+from runner.model.batch import Chunk, ErrorRecord, Lease, Progress, Recall, Report, Segment, Stop, Tally, Wait
+from runner.model.ports import Clock
+
+FAILURES_KEPT = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoordinatorSettings:
+    """Seconds throughout. `session` is how long an instance may be silent before its work is given to others; None: for ever."""
+
+    limits: Limits = field(default_factory=Limits)
+    max_retries: int = 2
+    progress_update_timeout: float = 600
+    session: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How the job ended. `code`: completed, threshold, init, progress, input, output, cancelled."""
+
+    status: str
+    code: str = "completed"
+    message: str = ""
+    failures: tuple[tuple[int, ErrorRecord], ...] = ()
+
+
+@dataclass(kw_only=True, eq=False)
+class _Session:
+    name: str
+    workers: int
+    wake: Callable[[], None]
+    expires: float
+    territory: RangeSet = field(default_factory=RangeSet)
+    outstanding: RangeSet = field(default_factory=RangeSet)
+    report: Report = field(default_factory=Report)
+    recall: bool = False
+    hungry: bool = False
+    init_failures: int = 0
+
+
+class Coordinator:
+    """One per job. `restored` runs of earlier epochs count as done; their mini-batches must already stand in the manifest."""
+
+    def __init__(self, *, settings: CoordinatorSettings, manifest: Manifest, journal: Journal, clock: Clock) -> None:
+        self._settings, self._manifest, self._journal, self._clock = settings, manifest, journal, clock
+        self._lock = threading.Condition()
+        self._sessions: dict[int, _Session] = {}
+        self._epochs = 0
+        self._free = RangeSet()
+        self._done = 0
+        self._listed = False
+        self._durable = Tally()
+        self._header = journal.restored.header
+        self._failures: list[tuple[int, ErrorRecord]] = []
+        self._init_errors: list[ErrorRecord] = []
+        self._losses: dict[int, int] = {}
+        self._began = self._alive = clock.now()
+        self._verdict: Verdict | None = None
+        self._committing = threading.Lock()
+        self._restore()
+
+    # What the listing says
+
+    def feed(self, chunk: Chunk) -> bool:
+        """Further mini-batches at the end. False when the job is decided and listing may stop."""
+        first = self._manifest.count
+        self._manifest.append(chunk.lines)
+        with self._lock:
+            self._free.add(first, first + len(chunk.lines))
+            wakers = self._hungry()
+        _call(wakers)
+        return self._verdict is None
+
+    def feed_done(self) -> None:
+        with self._lock:
+            self._listed = True
+            self._journal.listed(self._manifest.count)
+            self._decide()
+            wakers = self._hungry()
+        _call(wakers)
+
+    # What instances say
+
+    def join(self, name: str, *, workers: int, wake: Callable[[], None]) -> int:
+        """A new instance; returns its epoch, which its exchanges carry. `wake` is called when an exchange would bring something."""
+        with self._lock:
+            self._epochs += 1
+            self._sessions[self._epochs] = _Session(name=name, workers=workers, wake=wake, expires=self._expiry())
+            return self._epochs
+
+    def exchange(self, epoch: int, report: Report, want: int) -> Lease | Wait | Recall | Stop:
+        """Takes over what is finished, then hands out up to `want` mini-batches. A lease lasts as long as its instance keeps exchanging.
+
+        Stop("fenced") when the epoch is over: nothing of the report was accepted. Errors: OSError when the journal cannot be written.
+        """
+        session = self._sessions.get(epoch)
+        if session is None:
+            return Stop(reason="fenced")
+        if report.segments:
+            self._commit(epoch, session, report)
+        with self._lock:
+            if epoch not in self._sessions:
+                return Stop(reason="fenced")
+            self._take_over(session, report)
+            if self._verdict is not None:
+                return Stop(reason=self._verdict.code)
+            answer, wakers = self._hand_out(session, want)
+        _call(wakers)
+        return answer
+
+    def init_failed(self, epoch: int, error: ErrorRecord) -> None:
+        """An init() has failed in this instance."""
+        with self._lock:
+            self._init_errors.append(error)
+            del self._init_errors[FAILURES_KEPT:]
+            if session := self._sessions.get(epoch):
+                session.init_failures += 1
+            failures = sum(one.init_failures for one in self._sessions.values())
+            processes = max((one.workers for one in self._sessions.values()), default=1)
+            elapsed = self._clock.now() - self._began
+            if init_hopeless_everywhere(failures=failures, nodes=len(self._sessions), processes=processes, elapsed=elapsed):
+                self._fail("init", f"init() has failed {failures} times")
+
+    def leave(self, epoch: int, *, gave_up: str = "", lost: bool = False) -> None:
+        """An instance ends; what it had is free again. `gave_up` says why, if it could not go on; `lost`: it died, perhaps of what was running."""
+        with self._lock:
+            session = self._sessions.pop(epoch, None)
+            if session:
+                self._give_back(session, lost=lost)
+            if gave_up and not self._sessions and self._verdict is None:
+                self._fail("init", gave_up)
+            wakers = self._hungry()
+        _call(wakers)
+
+    # What the owner of the job asks
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._set(Verdict(status="Canceled", code="cancelled", message="cancelled"))
+
+    def fail(self, code: str, message: str) -> None:
+        with self._lock:
+            self._fail(code, message)
+
+    def progress(self) -> Progress:
+        with self._lock:
+            tally = self._tally()
+            return Progress(
+                total=self._manifest.count,
+                listed=self._listed,
+                succeeded=tally.succeeded,
+                failed=tally.failed,
+                retries=tally.retries,
+                items=tally.items,
+                items_failed=tally.items_failed,
+                workers=sum(one.report.ready for one in self._sessions.values()),
+                running=sum(len(one.report.running) for one in self._sessions.values()),
+            )
+
+    @property
+    def tally(self) -> Tally:
+        with self._lock:
+            return self._tally()
+
+    @property
+    def header(self) -> str:
+        """The column names of the rows as one line, or an empty string."""
+        return self._header[1] if self._header else ""
+
+    def wait(self, seconds: float) -> Verdict | None:
+        """The verdict, as soon as there is one; None after `seconds`. Looks after expired sessions and the progress time-out."""
+        deadline = self._clock.now() + seconds
+        with self._lock:
+            while self._verdict is None and (left := deadline - self._clock.now()) > 0:
+                self._lock.wait(min(left, self._look_after()))
+            return self._verdict
+
+    def close(self) -> None:
+        """Writes what the journal still has in memory."""
+        with self._committing:
+            self._manifest.sync()
+            self._journal.sync()
+
+    # Inside; the lock is held
+
+    def _restore(self) -> None:
+        restored = self._journal.restored
+        self._free.add(0, self._manifest.count)
+        for segment in restored.segments:
+            self._free.remove(segment.first, segment.last + 1)
+            self._durable += segment.tally
+            self._done += segment.last + 1 - segment.first
+        self._listed = False
+
+    def _commit(self, epoch: int, session: _Session, report: Report) -> None:
+        # Not under the lock: others go on while the disk works. A segment is accepted once; its epoch is checked before and after.
+        with self._committing:
+            with self._lock:
+                accepted = [one for one in report.segments if epoch in self._sessions and session.outstanding.contains(one.first, one.last + 1)]
+                for segment in accepted:
+                    session.outstanding.remove(segment.first, segment.last + 1)
+                    self._journal.segment(segment)
+                if report.header and (self._header is None or report.header[0] < self._header[0]):
+                    self._header = report.header
+                    self._journal.header(*report.header)
+            self._manifest.sync()
+            self._journal.sync()
+        with self._lock:
+            for segment in accepted:
+                self._durable += segment.tally
+                self._done += segment.last + 1 - segment.first
+            session.report = replace(session.report, volatile=report.volatile)
+
+    def _take_over(self, session: _Session, report: Report) -> None:
+        now = self._clock.now()
+        session.expires = self._expiry()
+        if report.attempts != session.report.attempts:
+            self._alive = now
+        for first, last in report.returned:
+            if session.outstanding.contains(first, last + 1):
+                session.outstanding.remove(first, last + 1)
+                self._free.add(first, last + 1)
+        self._failures.extend(report.failures)
+        del self._failures[FAILURES_KEPT:]
+        session.report = replace(report, segments=(), failures=(), returned=())
+        self._decide()
+
+    def _hand_out(self, session: _Session, want: int) -> tuple[Lease | Wait | Recall | Stop, list[Callable[[], None]]]:
+        if session.recall:
+            session.recall = False
+            return Recall(), self._hungry()
+        if want <= 0:
+            return Wait(), self._hungry()
+        left = self._free.count + sum(one.territory.count for one in self._sessions.values())
+        share = fair_share(want=want, left=left, listed=self._listed, instances=len(self._sessions)) if left else 0
+        taken = self._take(session, share) if share else None
+        session.hungry = taken is None
+        if taken is None:
+            return Wait(), self._recall_from_others(session)
+        session.outstanding.add(*taken)
+        first, end = taken
+        return Lease(first=first, count=end - first, lines=self._manifest.read(first, end - first)), self._hungry()
+
+    def _take(self, session: _Session, count: int) -> tuple[int, int] | None:
+        territory = session.territory
+        if not territory and self._free:
+            ahead = max(count, self._free.count // (2 * len(self._sessions)))
+            if taken := self._free.take(ahead):
+                territory.add(*taken)
+        if not territory:
+            richest = max(self._sessions.values(), key=lambda one: one.territory.count)
+            if half := richest.territory.take_back_half():
+                territory.add(*half)
+        return territory.take(count)
+
+    def _recall_from_others(self, session: _Session) -> list[Callable[[], None]]:
+        """Nothing is free: whoever holds more than its workers are busy with is asked to hand it back."""
+        wakers = []
+        for other in self._sessions.values():
+            if other is not session and not other.recall and other.outstanding.count > len(other.report.running):
+                other.recall = True
+                wakers.append(other.wake)
+        return wakers if self._listed else []
+
+    def _hungry(self) -> list[Callable[[], None]]:
+        if not self._free and not any(one.territory for one in self._sessions.values()):
+            return []
+        waiting = [one for one in self._sessions.values() if one.hungry]
+        for one in waiting:
+            one.hungry = False
+        return [one.wake for one in waiting]
+
+    def _give_back(self, session: _Session, *, lost: bool) -> None:
+        for index in session.report.running if lost else ():
+            if session.outstanding.contains(index, index + 1):
+                self._count_loss(session, index)
+        for ranges in (session.outstanding, session.territory):
+            for start, end in ranges:
+                self._free.add(start, end)
+
+    def _count_loss(self, session: _Session, index: int) -> None:
+        """A lost instance costs its mini-batches no attempt, but one that was running at loss after loss is suspected of having caused them."""
+        losses = self._losses[index] = self._losses.get(index, 0) + 1
+        if may_retry(failed_attempts=losses - LOSSES_FORGIVEN, max_retries=self._settings.max_retries):
+            return
+        session.outstanding.remove(index, index + 1)
+        message = f"was running each time when one of {losses} instances was lost"
+        self._failures.append((index, ErrorRecord(kind="lost", message=message)))
+        segment = Segment(first=index, last=index, tally=Tally(failed=1))
+        self._journal.segment(segment)
+        self._durable += segment.tally
+        self._done += 1
+        self._decide()
+
+    def _tally(self) -> Tally:
+        return sum((one.report.volatile for one in self._sessions.values()), self._durable)
+
+    def _decide(self) -> None:
+        if self._verdict is not None:
+            return
+        tally = self._tally()
+        if crossed := threshold_crossed(tally, self._settings.limits):
+            self._fail("threshold", crossed)
+        elif self._listed and self._done == self._manifest.count:
+            if late := judged_at_end(tally, self._settings.limits):
+                self._fail("threshold", late)
+            else:
+                self._set(Verdict(status="Completed", failures=tuple(self._failures)))
+
+    def _fail(self, code: str, message: str) -> None:
+        errors = [(-1, error) for error in self._init_errors] if code == "init" else self._failures
+        self._set(Verdict(status="Failed", code=code, message=message, failures=tuple(errors)))
+
+    def _set(self, verdict: Verdict) -> None:
+        if self._verdict is None:
+            self._verdict = verdict
+            self._lock.notify_all()
+            for session in self._sessions.values():
+                session.wake()
+
+    def _look_after(self) -> float:
+        """Ends what has been silent for too long; returns the seconds until the next look."""
+        now = self._clock.now()
+        for epoch, session in list(self._sessions.items()):
+            if session.expires <= now:
+                del self._sessions[epoch]
+                self._give_back(session, lost=True)
+                session.wake()
+                _call(self._hungry())
+        silent = now - self._alive
+        timeout = self._settings.progress_update_timeout
+        if silent >= timeout:
+            self._fail("progress", f"no mini-batch and no init() has ended for {timeout:g} s (progress_update_timeout)")
+        ends = [session.expires - now for session in self._sessions.values()]
+        return max(0.001, min([timeout - silent, *ends, 3600.0]))
+
+    def _expiry(self) -> float:
+        return self._clock.now() + (self._settings.session if self._settings.session is not None else float("inf"))
+
+
+def _call(wakers: Sequence[Callable[[], None]]) -> None:
+    for wake in wakers:
+        wake()

@@ -1,0 +1,195 @@
+"""Carries between an instance and the coordinator: finished work one way, leases the other way.
+
+A thread of its own, because both the disk and the coordinator may take their time while workers must not wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from runner.engine.gather import Piece, write
+from runner.model.batch import ErrorRecord, Lease, Recall, Report, Stop, Tally, Wait
+from runner.model.ports import Clock
+from runner.outputs.rows import PartWriter
+
+FLUSH_BYTES = 8 << 20  # rows that make a flush due at once
+FLUSH_SECONDS = 1.0  # the longest that rows wait
+REPORT_SECONDS = 0.25  # between two reports of mere progress
+FAILURES_PER_REPORT = 20
+
+
+class Exchange(Protocol):
+    def exchange(self, epoch: int, report: Report, want: int) -> Lease | Wait | Recall | Stop: ...
+
+
+class Courier:
+    """The loop thread calls `finish`, `failed`, `give_back`, `ask`, `idle`; `deliver` is called, in the courier's thread, with each answer that matters."""
+
+    def __init__(self, *, exchange: Exchange, epoch: int, parts: PartWriter, clock: Clock, deliver: Callable[[Lease | Recall | Stop], None]) -> None:
+        self._exchange, self._epoch, self._parts, self._clock, self._deliver = exchange, epoch, parts, clock, deliver
+        self._changed = threading.Condition()
+        self._pieces: list[Piece] = []
+        self._pending_bytes = 0
+        self._oldest = float("inf")  # when the first of the pieces came
+        self._finished = Tally()
+        self._durable = Tally()
+        self._failures: list[tuple[int, ErrorRecord]] = []
+        self._returned: list[tuple[int, int]] = []
+        self._header: tuple[int, str] | None = None
+        self._ready = self._attempts = 0
+        self._running: tuple[int, ...] = ()
+        self._want = 0
+        self._waiting = self._nudged = self._idle = self._dirty = self._ended = self._stopped = False
+        self._reported = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"courier-{epoch}", daemon=True)
+        self.error: BaseException | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    # Called by the loop thread
+
+    def finish(self, piece: Piece, *, attempts: int) -> None:
+        """A run of mini-batches is done."""
+        with self._changed:
+            if not self._pieces:
+                self._oldest = self._clock.now()
+            self._pieces.append(piece)
+            self._pending_bytes += piece.bytes
+            self._finished += piece.tally
+            self._attempts += attempts
+            self._dirty = True
+            if len(self._pieces) == 1 or self._pending_bytes >= FLUSH_BYTES:
+                self._changed.notify()
+
+    def failed(self, index: int, error: ErrorRecord) -> None:
+        with self._changed:
+            if len(self._failures) < FAILURES_PER_REPORT:
+                self._failures.append((index, error))
+
+    def give_back(self, ranges: list[tuple[int, int]]) -> None:
+        with self._changed:
+            self._returned += ranges
+            self._nudged = True
+            self._changed.notify()
+
+    def header(self, index: int, text: str) -> None:
+        with self._changed:
+            if self._header is None or index < self._header[0]:
+                self._header = (index, text)
+
+    def alive(self, *, ready: int, running: tuple[int, ...], attempts: int = 0) -> None:
+        """The state of the workers; `attempts` are further ended attempts and init()s that are not told of by `finish`."""
+        with self._changed:
+            changed = ready != self._ready or bool(attempts)
+            self._ready, self._running = ready, running
+            self._attempts += attempts
+            if changed and not self._dirty:
+                self._dirty = True
+                self._changed.notify()
+
+    def ask(self, want: int, *, idle: bool) -> None:
+        """How many further mini-batches are wanted; `idle`: nothing runs here, so do not let finished rows wait."""
+        with self._changed:
+            becomes_due = (want > 0 and not self._waiting) or (idle and bool(self._pieces))
+            self._want, self._idle = want, idle
+            if becomes_due:
+                self._changed.notify()
+
+    @property
+    def pending_bytes(self) -> int:
+        """Rows that are in memory because the disk has not taken them yet."""
+        return self._pending_bytes
+
+    def nudge(self) -> None:
+        """The coordinator has something; called from any thread."""
+        with self._changed:
+            self._nudged, self._waiting = True, False
+            self._changed.notify()
+
+    def end(self) -> None:
+        """Hands in what there is and ends; returns when that is done."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._thread.join()
+
+    # The thread
+
+    def _run(self) -> None:
+        try:
+            while self._round():
+                pass
+        except BaseException as error:  # handed to the loop, which ends the instance
+            self.error = error
+            self._deliver(Stop(reason="output" if isinstance(error, OSError) else "internal"))
+
+    def _round(self) -> bool:
+        with self._changed:
+            while (seconds := self._seconds_until_due()) > 0:
+                self._changed.wait(seconds)
+            last = self._ended
+            pieces, failures, returned, want = self._collect()
+        segments = write(pieces, self._parts)
+        for segment in segments:
+            self._durable += segment.tally
+        with self._changed:
+            report = Report(
+                segments=segments,
+                volatile=_difference(self._finished, self._durable),
+                returned=tuple(returned),
+                failures=tuple(failures),
+                header=self._header,
+                ready=self._ready,
+                running=self._running,
+                attempts=self._attempts,
+            )
+        answer = self._exchange.exchange(self._epoch, report, want)
+        with self._changed:
+            self._pending_bytes -= sum(piece.bytes for piece in pieces)
+            if isinstance(answer, Wait):
+                self._waiting = want > 0 and not self._nudged
+            elif isinstance(answer, Lease):
+                self._want = 0
+        if not isinstance(answer, Wait) and not self._stopped:
+            self._stopped = isinstance(answer, Stop)
+            self._deliver(answer)
+        return not last
+
+    def _seconds_until_due(self) -> float:
+        now = self._clock.now()
+        if self._stopped and not self._ended:
+            return 3600
+        if self._ended or self._nudged or (self._want > 0 and not self._waiting) or self._pending_bytes >= FLUSH_BYTES:
+            return 0
+        if self._idle and self._pieces:
+            return 0
+        due = self._oldest + FLUSH_SECONDS if self._pieces else now + 10
+        if self._dirty:
+            due = min(due, self._reported + REPORT_SECONDS)
+        return min(due - now, 10)
+
+    def _collect(self) -> tuple[list[Piece], list[tuple[int, ErrorRecord]], list[tuple[int, int]], int]:
+        now = self._clock.now()
+        flush = self._ended or self._idle or self._pending_bytes >= FLUSH_BYTES or now >= self._oldest + FLUSH_SECONDS
+        pieces: list[Piece] = []
+        if flush:
+            pieces, self._pieces, self._oldest = self._pieces, [], float("inf")
+        failures, self._failures = self._failures, []
+        returned, self._returned = self._returned, []
+        self._nudged = self._dirty = False
+        self._reported = now
+        return pieces, failures, returned, self._want
+
+
+def _difference(a: Tally, b: Tally) -> Tally:
+    return Tally(
+        succeeded=a.succeeded - b.succeeded,
+        failed=a.failed - b.failed,
+        items=a.items - b.items,
+        items_failed=a.items_failed - b.items_failed,
+        returned=a.returned - b.returned,
+        retries=a.retries - b.retries,
+    )

@@ -1,0 +1,196 @@
+"""The worker processes of one instance: started through its keeper, replaced when they end, killed when they must be."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.engine.workers import Worker
+from runner.engine.workcopy import copy_code, keep_written
+from runner.model.batch import ErrorRecord
+from runner.worker.protocol import Slot, message
+
+KILL_GRACE = 1.0  # seconds between SIGTERM and SIGKILL
+LOG_CAP = 64 << 20
+TAIL_LINES = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """What every worker of an instance is told (see CONFIG in runner/worker/protocol.py)."""
+
+    job: str
+    node: str
+    processes: int
+    kind: str
+    root: str
+    code: Path  # the snapshot; each worker gets a copy
+    copies: Path  # where the copies go
+    entry_script: str
+    arguments: Sequence[str]
+    append_rows: bool
+    to_csv: Mapping[str, object]
+    header: bool
+    logging_level: str
+    logs: Path
+    output_dir: str
+    gpus: int = 0
+    profile: bool = False
+    log_cap: int = LOG_CAP
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Crew:
+    """Used by the loop thread only; `post` hands a call from a pool thread to it, `tell_keeper` sends bytes to the keeper."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        sockets: Path,
+        pool: Executor,
+        post: Callable[[Callable[[], None]], None],
+        tell_keeper: Callable[[bytes], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._settings, self._pool, self._post, self._tell, self._now = settings, pool, post, tell_keeper, now
+        self._sockets = sockets
+        self._numbers = 0
+        self.workers: dict[int, Worker] = {}
+        pages = sockets / "slots"
+        pages.write_bytes(bytes(Slot.SIZE * settings.processes))
+        with open(pages, "r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), Slot.SIZE * settings.processes)
+
+    def start(self, lane: int) -> None:
+        """A new worker for a place of the instance; its code is copied first, beside what else goes on."""
+        number, settings = self._numbers, self._settings
+        self._numbers += 1
+        process = f"process{number:03d}"
+        slot = Slot(self._memory, lane)
+        slot.running = slot.finished = slot.started = 0
+        slot.limit = Slot.NO_LIMIT
+        stdout, stderr, log = (str(path) for path in log_files(settings.logs, settings.node, process))
+        copy = settings.copies / settings.node / process
+        worker = Worker(
+            number=number, process=process, lane=lane, slot=slot, copy=copy, stdout=stdout, stderr=stderr, log=log, started=self._now()
+        )
+        self.workers[number] = worker
+        self._pool.submit(self._prepare, worker)
+
+    def kill(self, worker: Worker, why: str, *, dump: bool = False) -> None:
+        """Ends a worker and what it has started; `dump` writes its stacks first. The keeper says when it is done."""
+        if worker.killed:
+            return
+        worker.killed = why
+        worker.doomed = worker.running()
+        worker.slot.limit = 0
+        self._tell(message({"t": "kill", "worker": worker.number, "grace": KILL_GRACE, "dump": dump}))
+
+    def ended(self, worker: Worker) -> None:
+        """Its process is gone: tidies up behind it."""
+        worker.state = "gone"
+        del self.workers[worker.number]
+        if worker.socket:
+            worker.socket.close()
+        files = self._settings.logs / "user" / "files" / self._settings.node / worker.process
+        self._pool.submit(_tidy, self._settings.code, worker.copy, files)
+
+    def close(self) -> None:
+        self._memory.close()
+
+    def ready(self) -> list[Worker]:
+        return [worker for worker in self.workers.values() if worker.state == "ready" and not worker.killed]
+
+    def stuck_at(self, worker: Worker, stacks: str) -> tuple[str, int]:
+        """The innermost line of the user's code in a dump of stacks."""
+        block = next((one for one in stacks.split("\n\n") if str(worker.copy) in one), "")
+        for name, line in re.findall(r'File "([^"]+)", line (\d+)', block):
+            if name.startswith(str(worker.copy)):
+                return os.path.relpath(name, worker.copy), int(line)
+        return "", 0
+
+    def exit_error(self, worker: Worker, status: int, *, kind: str, message: str, **known: object) -> ErrorRecord:
+        """The error of a worker that ended, with the end of what it wrote to stderr."""
+        return ErrorRecord(kind=kind, message=message, traceback=_tail(worker.stderr), log=worker.stderr, **known)  # type: ignore[arg-type]
+
+    def _prepare(self, worker: Worker) -> None:
+        try:
+            for path in (worker.stdout, worker.stderr, worker.log):
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            copy_code(self._settings.code, worker.copy)
+        except OSError as error:
+            failure = error
+            self._post(lambda: self._could_not_copy(failure))
+            return
+        text = message({"t": "start", "worker": worker.number, "config": self._config(worker)})
+        self._post(lambda: self._tell(text))
+
+    def _could_not_copy(self, error: OSError) -> None:
+        raise error
+
+    def _config(self, worker: Worker) -> dict[str, object]:
+        settings = self._settings
+        environment = dict(settings.environment)
+        if worker.lane < settings.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = str(worker.lane)
+        profile = settings.logs / "sys" / "node" / settings.node / f"{worker.process}.profile"
+        return {
+            "job": settings.job,
+            "node": settings.node,
+            "process": worker.process,
+            "worker": worker.number,
+            "kind": settings.kind,
+            "root": settings.root,
+            "code": str(worker.copy),
+            "entry_script": settings.entry_script,
+            "arguments": list(settings.arguments),
+            "environment": environment,
+            "append_rows": settings.append_rows,
+            "to_csv": dict(settings.to_csv),
+            "header": settings.header,
+            "logging_level": settings.logging_level,
+            "stdout": worker.stdout,
+            "stderr": worker.stderr,
+            "log": worker.log,
+            "log_cap": settings.log_cap,
+            "log_dir": str(settings.logs / "user"),
+            "output_dir": settings.output_dir,
+            "working_dir": str(worker.copy),
+            "profile": str(profile) if settings.profile else None,
+            "stacks": str(self._sockets / f"stacks-{worker.number}"),
+            "slot": worker.lane,
+        }
+
+
+def log_files(logs: Path, node: str, process: str) -> tuple[Path, Path, Path]:
+    """stdout, stderr and the entry script's log of a process, in Azure's layout."""
+    user = logs / "user"
+    return (
+        user / "stdout" / node / f"{process}.stdout.txt",
+        user / "stderr" / node / f"{process}.stderr.txt",
+        user / "entry_script_log" / node / f"{process}.log.txt",
+    )
+
+
+def _tidy(code: Path, copy: Path, files: Path) -> None:
+    try:
+        keep_written(code, copy, files)
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def _tail(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 8192))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(lines[-TAIL_LINES:])

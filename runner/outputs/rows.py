@@ -1,0 +1,155 @@
+"""Rows in input order, exactly once: parts that instances write, and the one file that is put together from them.
+
+A part is a file that one instance appends to; a journal record says where in it the rows of a run of mini-batches lie.
+What no record speaks of does not exist: it is deleted, or never read.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from runner.errors import RunnerError
+from runner.failpoints import failpoint
+from runner.model.batch import Segment
+
+PART_SIZE = 64 << 20  # bytes after which a new part is begun
+COPY_SIZE = 1 << 20
+
+
+class PartWriter:
+    """The parts of one instance in one epoch of a job. Used by one thread."""
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self._folder, self._prefix = folder, prefix
+        self._number = -1
+        self._file = -1
+        self._size = 0
+        self._dirty = False
+        self.part = ""
+
+    def append(self, rows: Sequence[bytes]) -> tuple[str, int, int, int]:
+        """Writes rows at the end of a part; returns (part, offset, length, CRC-32). Durable after `sync`."""
+        length = sum(map(len, rows))
+        if length == 0:
+            return "", 0, 0, 0
+        if self._file < 0 or self._size >= PART_SIZE:
+            self._begin()
+        offset, crc = self._size, 0
+        try:
+            for data in _joined(rows):
+                crc = zlib.crc32(data, crc)
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(self._file, view) :]
+        except OSError:
+            os.ftruncate(self._file, offset)
+            os.lseek(self._file, offset, os.SEEK_SET)
+            raise
+        self._size += length
+        self._dirty = True
+        failpoint("part.written")
+        return self.part, offset, length, crc
+
+    def sync(self) -> None:
+        if self._dirty:
+            os.fsync(self._file)
+            self._dirty = False
+            failpoint("part.synced")
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _begin(self) -> None:
+        self.sync()
+        self.close()
+        self._number += 1
+        self.part = f"{self._prefix}-{self._number:06d}.part"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self._folder / self.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        sync_folder(self._folder)
+        self._size = 0
+        failpoint("part.begun")
+
+
+def discard_unrecorded(folder: Path, segments: Iterable[Segment]) -> None:
+    """Deletes the parts that no journal record speaks of."""
+    known = {segment.part for segment in segments}
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if path.name not in known:
+                path.unlink()
+
+
+def publish(folder: Path, segments: Iterable[Segment], target: Path, *, job: str, header: str = "") -> int:
+    """Puts the rows of the segments, in their order, into `target`, which appears or is replaced at one moment.
+
+    Returns its size in bytes. Errors: RunnerError when a part does not have the checksum that its record says; OSError, with nothing left behind.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name[:150]}.{job[:60]}.partial")
+    try:
+        with open(partial, "wb") as out:
+            out.write(header.encode("utf-8", "surrogateescape"))
+            for segment in segments:
+                _copy(folder, segment, out)
+            out.flush()
+            failpoint("output.written")
+            os.fsync(out.fileno())
+            size = out.tell()
+        failpoint("output.synced")
+        partial.replace(target)
+        failpoint("output.renamed")
+        sync_folder(target.parent)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    return size
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename or a new name in the folder durable."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _copy(folder: Path, segment: Segment, out: BinaryIO) -> None:
+    crc, left = 0, segment.length
+    if not left:
+        return
+    with open(folder / segment.part, "rb", buffering=0) as part:
+        part.seek(segment.offset)
+        while left:
+            data = part.read(min(left, COPY_SIZE))
+            if not data:
+                break
+            crc = zlib.crc32(data, crc)
+            out.write(data)
+            left -= len(data)
+    if left or crc != segment.crc:
+        raise RunnerError(
+            f"part {segment.part} is damaged: the rows of mini-batches {segment.first} to {segment.last} differ from what was written; "
+            f"`job resume` cannot use them"
+        )
+
+
+def _joined(rows: Sequence[bytes]) -> Iterable[bytes]:
+    """Small pieces joined to large ones: one write each."""
+    batch: list[bytes] = []
+    size = 0
+    for data in rows:
+        batch.append(data)
+        size += len(data)
+        if size >= COPY_SIZE:
+            yield b"".join(batch)
+            batch, size = [], 0
+    if batch:
+        yield b"".join(batch)
