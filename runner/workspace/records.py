@@ -1,0 +1,141 @@
+"""What is known of a job, as `job show -o json` prints it and as its folder keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from runner.model.batch import Progress
+
+COMPLETED, FAILED, CANCELED, NOT_RUN = "Completed", "Failed", "Canceled", "NotRun"
+FINAL = frozenset((COMPLETED, FAILED, CANCELED, NOT_RUN))
+UNFINISHED = ("Queued", "Preparing", "Running", "Finalizing")
+STATUSES = (*UNFINISHED, COMPLETED, FAILED, CANCELED, NOT_RUN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """One job; the steps of a pipeline stand in `jobs`. Times are UTC in ISO 8601, `local` and `python` what it was created with."""
+
+    name: str
+    type: str  # parallel, pipeline
+    status: str  # of STATUSES
+    display_name: str = ""
+    experiment_name: str = ""
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
+    compute: str = "local"
+    parent: str | None = None
+    created_at: str | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    inputs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    outputs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    error: Mapping[str, str] | None = None  # message, code, log
+    incomplete: bool = False  # the output holds what succeeded only
+    logs: str = ""
+    local: bool = False
+    python: str | None = None
+    jobs: Mapping[str, JobRecord] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return self.status in FINAL
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, in the order in which they are shown. A parallel job has no `jobs`."""
+        data: dict[str, Any] = {key: getattr(self, key) for key in _PLAIN}
+        data |= {key: {name: dict(entry) for name, entry in getattr(self, key).items()} for key in ("inputs", "outputs")}
+        data["progress"] = progress_to_json(self.progress)
+        data["error"] = dict(self.error) if self.error else None
+        data |= {"incomplete": self.incomplete, "logs": self.logs, "local": self.local, "python": self.python}
+        data |= {key: dict(getattr(self, key)) for key in ("tags", "properties")}
+        if self.type == "pipeline":
+            data["jobs"] = {name: job.to_json() for name, job in self.jobs.items()}
+        return data
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> JobRecord:
+        """The inverse; keys of a newer version are left out."""
+        known = {key: value for key, value in data.items() if key in JobRecord.__dataclass_fields__}
+        known["progress"] = progress_from_json(data.get("progress") or {})
+        known["jobs"] = {name: JobRecord.from_json(job) for name, job in (data.get("jobs") or {}).items()}
+        return JobRecord(**known)
+
+
+_PLAIN = (
+    *("name", "type", "status", "display_name", "experiment_name", "description", "tags", "properties", "compute", "parent"),
+    *("created_at", "started_at", "ended_at"),
+)
+
+
+def progress_to_json(progress: Progress) -> dict[str, Any]:
+    """The documented counts; `total` of the mini-batches grows until `listed`."""
+    return {
+        "mini_batches": {
+            "total": progress.total,
+            "succeeded": progress.succeeded,
+            "failed": progress.failed,
+            "retries": progress.retries,
+            "listed": progress.listed,
+        },
+        "items": {"total": progress.items, "succeeded": progress.items - progress.items_failed, "failed": progress.items_failed},
+    }
+
+
+def progress_from_json(data: Mapping[str, Any]) -> Progress:
+    """The inverse of `progress_to_json`."""
+    batches, items = data.get("mini_batches", {}), data.get("items", {})
+    return Progress(
+        total=batches.get("total", 0),
+        listed=batches.get("listed", False),
+        succeeded=batches.get("succeeded", 0),
+        failed=batches.get("failed", 0),
+        retries=batches.get("retries", 0),
+        items=items.get("total", 0),
+        items_failed=items.get("failed", 0),
+    )
+
+
+def interrupted(record: JobRecord) -> JobRecord:
+    """How an unfinished job looks whose owner process is gone."""
+    message = (
+        f"interrupted: the process that ran {record.name} is gone (status was {record.status}). "
+        f"What was finished is kept: go on with `runner job resume {record.parent or record.name}`"
+    )
+    error = {"message": message, "code": "interrupted", "log": record.logs}
+    jobs = {name: interrupted(job) if job.started_at and not job.finished else job for name, job in record.jobs.items()}
+    return replace(record, status=FAILED, error=error, jobs=jobs)
+
+
+def write_json(path: Path, data: object, *, durable: bool = True) -> None:
+    """Replaces the file as a whole, so that a reader sees the old or the new one; `durable` also after a power cut."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            json.dump(data, file, indent=2, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """None if there is no such file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            data: dict[str, Any] = json.load(file)
+            return data
+    except FileNotFoundError:
+        return None
