@@ -1,0 +1,212 @@
+"""The jobs of a workspace: their folders and records, who owns them, and how to ask an owner to cancel."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from runner.errors import JobConflict, Place, UserError, did_you_mean
+from runner.model.job import Job, JobInput, JobOutput, PipelineJob
+from runner.model.moments import utc
+from runner.model.paths import JobPaths
+from runner.workspace.config import Workspace
+from runner.workspace.control import ask_to_cancel
+from runner.workspace.locks import FileLock, is_held, take_lock
+from runner.workspace.records import NOT_RUN, STATUSES, JobRecord, interrupted, progress_from_json, read_json
+
+
+def new_record(job: Job, paths: JobPaths, *, local: bool, python: str | None) -> JobRecord:
+    """The record of a job that has just been created."""
+    created = utc(time.time())
+    if not isinstance(job, PipelineJob):
+        return _record(job, paths, created, type="parallel", local=local, python=python, compute=job.compute)
+    steps = {
+        name: _record(step, paths.step(name), created, type="parallel", compute=step.compute, parent=job.name)
+        for name, step in job.steps.items()
+    }
+    return _record(job, paths, created, type="pipeline", local=local, python=python, jobs=steps)
+
+
+def _record(job: Job, paths: JobPaths, created: str, **further: object) -> JobRecord:
+    common = {key: getattr(job, key) for key in ("name", "display_name", "experiment_name", "description", "tags", "properties")}
+    ports = {
+        "inputs": {name: _input(port) for name, port in job.inputs.items() if not port.optional_unset},
+        "outputs": {name: _output(port) for name, port in job.outputs.items()},
+    }
+    return JobRecord(**common, **ports, status="Preparing", created_at=created, logs=str(paths.logs), **further)  # type: ignore[arg-type]
+
+
+def _input(port: JobInput) -> Mapping[str, object]:
+    if not port.is_data:
+        return {"type": port.type, "value": port.value}
+    return {"type": port.type, "path": port.path, "uri": port.uri, "mode": port.mode}
+
+
+def _output(port: JobOutput) -> Mapping[str, object]:
+    entry: dict[str, object] = {"type": port.type, "path": port.path, "uri": port.uri, "mode": port.mode}
+    return entry | {key: value for key, value in (("name", port.name), ("version", port.version)) if value is not None}
+
+
+class JobStore:
+    """All jobs of one workspace."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def paths(self, name: str) -> JobPaths:
+        """The folders of a job that exists; raises `UserError` for others."""
+        paths = self.workspace.job_paths(name)
+        if not paths.record.is_file():
+            raise self._unknown(name)
+        return paths
+
+    def check_free(self, name: str) -> None:
+        """Raises `JobConflict` if the name is taken."""
+        if os.path.lexists(self.workspace.job_paths(name).root):
+            raise _taken(name)
+
+    @contextlib.contextmanager
+    def draft(self, name: str) -> Iterator[tuple[JobPaths, FileLock]]:
+        """A job folder that is not to be seen yet, with the held lock of its owner: the caller fills it, and `publish()` shows it.
+
+        What was not published is removed at the end.
+        """
+        self.workspace.make()
+        root = Path(tempfile.mkdtemp(prefix=f"{name[:80]}.", dir=self.workspace.drafts))
+        paths = replace(self.workspace.job_paths(name), root=root)
+        lock = take_lock(paths.lock)
+        assert lock is not None  # the folder is new
+        try:
+            yield paths, lock
+        except BaseException:
+            lock.release()
+            raise
+        finally:
+            if root.exists():
+                shutil.rmtree(root, ignore_errors=True)
+
+    def publish(self, draft: JobPaths, name: str) -> JobPaths:
+        """Gives the job its place, in one step; raises `JobConflict` if another job has taken the name."""
+        final = self.workspace.job_paths(name)
+        try:
+            draft.root.rename(final.root)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise _taken(name) from None
+            raise
+        return final
+
+    def get(self, name: str) -> JobRecord:
+        """The job as it is now. `<pipeline>.<step>` names a step. One whose owner is gone shows as Failed, interrupted."""
+        record = self._read(self.workspace.job_paths(name))
+        if record is not None:
+            return record
+        step = self._step(name)
+        if step is None:
+            raise self._unknown(name)
+        return step
+
+    def find(self, *, tag: str | None = None, status: str | None = None, parent: str | None = None) -> list[JobRecord]:
+        """Newest first. `tag`: `key` or `key=value`; `parent`: the steps of that pipeline instead of the workspace's jobs."""
+        if status is not None and status not in STATUSES:
+            near = did_you_mean(status, STATUSES)
+            raise UserError(f"there is no status {status!r}", place=Place(field="--status"), allowed=", ".join(STATUSES), todo=near)
+        jobs = list(self.get(parent).jobs.values()) if parent is not None else list(self._all())
+        chosen = [job for job in jobs if (status is None or job.status == status) and (tag is None or _has_tag(job, tag))]
+        return sorted(chosen, key=lambda job: (job.created_at or "", job.name), reverse=parent is None)
+
+    def names(self) -> list[str]:
+        """The names of all jobs."""
+        try:
+            return sorted(entry.name for entry in os.scandir(self.workspace.jobs) if entry.is_dir())
+        except FileNotFoundError:
+            return []
+
+    def is_running(self, name: str) -> bool:
+        """Whether a process owns the job."""
+        return is_held(self.workspace.job_paths(name).lock)
+
+    def take(self, name: str) -> FileLock:
+        """Makes this process the owner of an existing job; raises `JobConflict` if another one is."""
+        paths = self.paths(name)
+        lock = take_lock(paths.lock)
+        if lock is None:
+            raise JobConflict(f"job {name} is running in another process", todo=f"follow it with `runner job stream {name}`")
+        return lock
+
+    def cancel(self, name: str) -> bool:
+        """Asks the owner to cancel; True if it has heard, False if the job has no owner any more (an interrupted one)."""
+        paths = self.paths(name)
+        record = self.get(name)
+        if record.finished and not self.is_running(name):
+            raise UserError(f"job {name} cannot be cancelled: it has ended already ({record.status})")
+        paths.cancel.touch()
+        if not ask_to_cancel(paths.control):
+            return self.is_running(name)  # it is just starting, and will see the request, or just ending
+        return True
+
+    def _all(self) -> Iterator[JobRecord]:
+        for name in self.names():
+            record = self._read(self.workspace.job_paths(name))
+            if record is not None:
+                yield record
+
+    def _read(self, paths: JobPaths) -> JobRecord | None:
+        record = _load(paths)
+        if record is None or record.finished or is_held(paths.lock):
+            return record
+        record = _load(paths)  # it may have ended in between
+        return record if record is None or record.finished else interrupted(record)
+
+    def _step(self, name: str) -> JobRecord | None:
+        for at, letter in enumerate(name):
+            if letter == ".":
+                pipeline = self._read(self.workspace.job_paths(name[:at]))
+                if pipeline is not None and name[at + 1 :] in pipeline.jobs:
+                    return pipeline.jobs[name[at + 1 :]]
+        return None
+
+    def _unknown(self, name: str) -> UserError:
+        known = self.names()
+        return UserError(
+            f"there is no job {name!r} in the workspace {self.workspace.root}",
+            todo=did_you_mean(name, known) or "list the jobs with `runner job list`",
+        )
+
+
+def _load(paths: JobPaths) -> JobRecord | None:
+    try:
+        data = read_json(paths.record)
+    except (NotADirectoryError, OSError):
+        return None
+    if data is None:
+        return None
+    record = JobRecord.from_json(data)
+    if record.finished:
+        return record
+    newest = read_json(paths.progress) or {}  # written more often than the record
+    jobs = {
+        name: replace(job, progress=progress_from_json(newest[name])) if name in newest and job.status != NOT_RUN else job
+        for name, job in record.jobs.items()
+    }
+    return replace(record, jobs=jobs, progress=progress_from_json(newest[""]) if "" in newest else record.progress)
+
+
+def _has_tag(job: JobRecord, tag: str) -> bool:
+    key, equals, value = tag.partition("=")
+    return key in job.tags and (not equals or job.tags[key] == value)
+
+
+def _taken(name: str) -> JobConflict:
+    return JobConflict(
+        f"the name {name!r} is taken by another job of this workspace",
+        place=Place(field="name"),
+        todo=f"choose another name, resume that job (`runner job resume {name}`), or delete it (`runner job delete {name}`)",
+    )

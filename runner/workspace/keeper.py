@@ -1,0 +1,101 @@
+"""Keeps the record of a running job up to date: an observer of its events, used by its owner process alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+from runner.model.batch import Progress
+from runner.model.events import Event, JobEnded, Progressed, StatusChanged
+from runner.model.moments import utc
+from runner.model.paths import JobPaths
+from runner.workspace.records import FINAL, JobRecord, progress_to_json, write_json
+
+_EVERY = 1.0  # seconds between two writes of progress.json
+
+
+class RecordKeeper:
+    """Status changes are written to `job.json` at once, counts to `progress.json` about once a second.
+
+    The final status of the job itself is left to `finish()`, which the owner calls when all else has been put away: a job that shows as
+    ended has ended.
+    """
+
+    def __init__(self, paths: JobPaths, record: JobRecord) -> None:
+        self._paths, self.record = paths, record
+        self._lock = threading.Lock()
+        self._written = 0.0
+        self.ended: JobEnded | None = None
+        self.has_run = False
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, StatusChanged):
+                self._status(event)
+            elif isinstance(event, Progressed):
+                self._progressed(event)
+            elif isinstance(event, JobEnded):
+                self._ended(event)
+
+    def finish(self, status: str, *, progress: Progress | None, error: dict[str, str], incomplete: bool) -> JobRecord:
+        """Writes the record for the last time."""
+        with self._lock:
+            self.record = replace(
+                self.record,
+                status=status,
+                ended_at=utc(time.time()),
+                progress=progress or self.record.progress,
+                error=error or None,
+                incomplete=incomplete,
+            )
+            self.write()
+            self._paths.progress.unlink(missing_ok=True)
+            return self.record
+
+    def write(self) -> None:
+        write_json(self._paths.record, self.record.to_json())
+
+    def _status(self, event: StatusChanged) -> None:
+        if event.status == "Running":
+            self.has_run = True
+        if not event.step:
+            if event.status in FINAL:
+                return
+            self.record = _with_status(self.record, event.status, event.at)
+        else:
+            job = self.record.jobs.get(event.step)
+            if job is None:
+                return
+            self._put(event.step, _with_status(job, event.status, event.at))
+        self.write()
+
+    def _ended(self, event: JobEnded) -> None:
+        if not event.step:
+            self.ended = event
+            return
+        job = self.record.jobs.get(event.step)
+        if job is not None:
+            log = event.error.log if event.error else job.logs
+            error = None if event.status == "Completed" else {"message": event.message, "code": event.code, "log": log or job.logs}
+            self._put(event.step, replace(_with_status(job, event.status, event.at), error=error))
+            self.write()
+
+    def _progressed(self, event: Progressed) -> None:
+        if not event.step:
+            self.record = replace(self.record, progress=event.progress)
+        elif event.step in self.record.jobs:
+            self._put(event.step, replace(self.record.jobs[event.step], progress=event.progress))
+        if time.monotonic() - self._written >= _EVERY:
+            self._written = time.monotonic()
+            counts = {"": self.record.progress} | {name: job.progress for name, job in self.record.jobs.items()}
+            write_json(self._paths.progress, {name: progress_to_json(one) for name, one in counts.items()}, durable=False)
+
+    def _put(self, step: str, job: JobRecord) -> None:
+        self.record = replace(self.record, jobs={**self.record.jobs, step: job})
+
+
+def _with_status(record: JobRecord, status: str, at: float) -> JobRecord:
+    started = record.started_at or (utc(at) if status == "Running" else None)
+    ended = utc(at) if status in FINAL else None
+    return replace(record, status=status, started_at=started, ended_at=ended)

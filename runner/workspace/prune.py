@@ -1,0 +1,155 @@
+"""Removal of jobs and caches that are no longer wanted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import JobConflict
+from runner.model.moments import seconds_of
+from runner.workspace.jobs import JobStore
+from runner.workspace.locks import is_held
+from runner.workspace.records import JobRecord
+
+_ABANDONED = 3600.0  # seconds after which a draft without an owner counts as left over
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """Something that is, or would be, removed: a `job`, a `cache` entry, or a `draft` that was left over."""
+
+    kind: str
+    name: str
+    bytes: int
+    last_used: float  # seconds since the epoch
+    paths: tuple[Path, ...]
+
+
+def delete_job(store: JobStore, name: str) -> Removal:
+    """Removes a job's folder, its logs, and the outputs in its own place of the default datastore; never outputs that the job
+    file gave a path of their own. Raises `JobConflict` for a running job."""
+    removal = _of_job(store, store.get(store.paths(name).root.name))
+    lock = store.take(name)
+    try:
+        _remove(removal)
+    finally:
+        lock.release()
+    return removal
+
+
+def plan_prune(store: JobStore, *, keep: float | None, max_size: int | None, now: float | None = None) -> list[Removal]:
+    """What goes: all that was last used more than `keep` seconds ago, then the oldest until at most `max_size` bytes are left.
+
+    Running jobs stay, and while one runs so do the caches.
+    """
+    now = time.time() if now is None else now
+    candidates = sorted(_candidates(store, now), key=lambda one: one.last_used)
+    chosen = [one for one in candidates if one.kind == "draft" or (keep is not None and one.last_used < now - keep)]
+    if max_size is not None:
+        left = size_of(store.workspace.state) + sum(size_of(p) for p in _outside(store)) - sum(one.bytes for one in chosen)
+        for one in candidates:
+            if left <= max_size:
+                break
+            if one not in chosen:
+                chosen.append(one)
+                left -= one.bytes
+    return chosen
+
+
+def prune(store: JobStore, removals: list[Removal], say: Callable[[str], None]) -> list[Removal]:
+    """Removes what `plan_prune` chose; a job that has been resumed in the meantime stays."""
+    done = []
+    for one in removals:
+        try:
+            if one.kind == "job":
+                delete_job(store, one.name)
+            else:
+                _remove(one)
+        except JobConflict:
+            say(f"job {one.name} is running again: kept")
+            continue
+        done.append(one)
+    return done
+
+
+def size_of(path: Path) -> int:
+    """Bytes on disk of everything below; files that vanish meanwhile count nothing."""
+    total = 0
+    stack = [path]
+    while stack:
+        try:
+            with os.scandir(stack.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        stack.append(Path(entry.path))
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+    return total
+
+
+def _candidates(store: JobStore, now: float) -> Iterator[Removal]:
+    running = False
+    for record in store.find():
+        if store.is_running(record.name):
+            running = True
+        else:
+            yield _of_job(store, record)
+    if not running:
+        yield from _cache_entries(store.workspace.cache)
+    for root in _entries(store.workspace.drafts):
+        if root.stat().st_mtime < now - _ABANDONED and not is_held(root / "owner.lock"):
+            yield Removal(kind="draft", name=root.name, bytes=size_of(root), last_used=root.stat().st_mtime, paths=(root,))
+
+
+def _of_job(store: JobStore, record: JobRecord) -> Removal:
+    paths = store.workspace.job_paths(record.name)
+    folders = (paths.root, store.workspace.data_folder(record.name))
+    when = record.ended_at or record.started_at or record.created_at
+    last_used = seconds_of(when) if when else paths.record.stat().st_mtime
+    return Removal(kind="job", name=record.name, bytes=sum(map(size_of, folders)), last_used=last_used, paths=folders)
+
+
+def _cache_entries(cache: Path) -> Iterator[Removal]:
+    """One for each `cache/<kind>/<entry>`."""
+    for kind in _entries(cache):
+        for entry in _entries(kind) if kind.is_dir() else [kind]:
+            size = size_of(entry) if entry.is_dir() else entry.stat().st_size
+            name = str(entry.relative_to(cache))
+            yield Removal(kind="cache", name=name, bytes=size, last_used=entry.stat().st_mtime, paths=(entry,))
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _outside(store: JobStore) -> list[Path]:
+    """Data folders of jobs that do not lie below `.runner/`."""
+    folders = [store.workspace.data_folder(name) for name in store.names()]
+    return [folder for folder in folders if not folder.is_relative_to(store.workspace.state)]
+
+
+def _remove(removal: Removal) -> None:
+    for path in removal.paths:
+        if path.is_dir() and not path.is_symlink():
+            _remove_folder(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _remove_folder(path: Path) -> None:
+    """As a whole: a folder that is half removed would look like a broken job."""
+    doomed = path.with_name(f".{path.name[:200]}.removed")
+    shutil.rmtree(doomed, ignore_errors=True)
+    try:
+        path.rename(doomed)
+    except OSError:
+        doomed = path
+    shutil.rmtree(doomed, ignore_errors=True)
+
+

@@ -1,0 +1,168 @@
+"""What `workspace.yml` says.
+
+    datastores:        {name: {type: local, path: folder}}
+    default_datastore: name
+    computes:          {name: {type: local}}
+    default_compute:   name
+    environments:      {name: {version: {image: …, conda_file: …, build: {path: …, dockerfile_path: …}}}}
+    defaults:          {free_space_floor: 512MB, max_snapshot: 300MB}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.errors import UserError, UserErrors, did_you_mean
+from runner.workspace.units import parse_size
+
+if TYPE_CHECKING:
+    from runner.spec.yaml_source import Node
+
+DEFAULT_DATASTORE = "workspaceblobstore"  # Azure's name for it
+LOCAL = "local"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentEntry:
+    """A version of a named environment; paths are absolute."""
+
+    image: str | None = None
+    conda_file: Path | None = None
+    build_context: Path | None = None
+    dockerfile: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What `workspace.yml` says, or what holds without it. `datastores` and `computes` do not repeat the built-in ones."""
+
+    datastores: Mapping[str, Path] = field(default_factory=dict)
+    default_datastore: str = DEFAULT_DATASTORE
+    computes: Mapping[str, str] = field(default_factory=dict)  # name → type
+    default_compute: str = LOCAL
+    environments: Mapping[str, Mapping[str, EnvironmentEntry]] = field(default_factory=dict)
+    free_space_floor: int = 512 * 1024 * 1024  # bytes that must be free before a job starts
+    max_snapshot: int = 300 * 1024 * 1024  # bytes of a code folder, as on Azure
+
+
+def read_settings(file: Path) -> Settings:
+    """The settings in a `workspace.yml`; the defaults if there is no such file. Mistakes are `UserError`s with file:line."""
+    if not file.is_file():
+        return Settings()
+    if not file.read_bytes().strip():
+        return Settings()
+    from runner.spec.yaml_source import read_yaml  # only where there is something to read
+
+    return _Reading().settings(read_yaml(file))
+
+
+class _Reading:
+    def __init__(self) -> None:
+        self._errors: list[UserError] = []
+
+    def settings(self, root: Node) -> Settings:
+        known = ("datastores", "default_datastore", "computes", "default_compute", "environments", "defaults")
+        self._check(root, ("$schema", *known))
+        datastores = {name: self._datastore(node) for name, node in self._named(root, "datastores")}
+        computes = {name: self._compute(node) for name, node in self._named(root, "computes")}
+        environments = {
+            name: {version: self._environment(entry) for version, entry in self._entries(node)}
+            for name, node in self._named(root, "environments")
+        }
+        defaults = root.get("defaults")
+        if defaults:
+            self._check(defaults, ("free_space_floor", "max_snapshot"))
+        settings = Settings(
+            datastores=datastores,
+            default_datastore=self._choice(root, "default_datastore", DEFAULT_DATASTORE, datastores),
+            computes=computes,
+            default_compute=self._choice(root, "default_compute", LOCAL, computes),
+            environments=environments,
+            free_space_floor=self._size(defaults, "free_space_floor", Settings.free_space_floor),
+            max_snapshot=self._size(defaults, "max_snapshot", Settings.max_snapshot),
+        )
+        if self._errors:
+            raise self._errors[0] if len(self._errors) == 1 else UserErrors(self._errors)
+        return settings
+
+    def _error(self, problem: str, node: Node, allowed: str = "", todo: str = "") -> None:
+        self._errors.append(UserError(problem, place=node.place, allowed=allowed, todo=todo))
+
+    def _check(self, node: Node, known: tuple[str, ...]) -> None:
+        if not node.is_mapping:
+            self._error(f"must be a mapping, not {node.kind}", node)
+        for key, child in node.entries.items():
+            if key not in known:
+                self._error(f"unknown key '{key}'", child, ", ".join(known), did_you_mean(key, known))
+
+    def _entries(self, node: Node) -> list[tuple[str, Node]]:
+        if not node.is_mapping and not node.is_unset:
+            self._error(f"must be a mapping, not {node.kind}", node)
+        return list(node.entries.items())
+
+    def _named(self, root: Node, key: str) -> list[tuple[str, Node]]:
+        node = root.get(key)
+        return self._entries(node) if node else []
+
+    def _text(self, node: Node, key: str, *, required: bool = False) -> str | None:
+        child = node.get(key)
+        if child is None:
+            if required:
+                self._error(f"`{key}` is missing", node)
+            return None
+        if child.is_mapping or child.is_list:
+            self._error(f"must be one value, not {child.kind}", child)
+            return None
+        return child.text
+
+    def _path(self, node: Node, key: str, *, required: bool = False) -> Path | None:
+        text = self._text(node, key, required=required)
+        return None if text is None else node.base / Path(text).expanduser()
+
+    def _local_type(self, node: Node) -> None:
+        kind = self._text(node, "type") or LOCAL
+        if kind != LOCAL:
+            self._error(f"the type '{kind}' is not supported by this version", node.get("type") or node, LOCAL)
+
+    def _datastore(self, node: Node) -> Path:
+        self._check(node, ("type", "path", "description"))
+        self._local_type(node)
+        return self._path(node, "path", required=True) or node.base
+
+    def _compute(self, node: Node) -> str:
+        self._check(node, ("type", "description"))
+        self._local_type(node)
+        return LOCAL
+
+    def _environment(self, node: Node) -> EnvironmentEntry:
+        self._check(node, ("image", "conda_file", "build", "description"))
+        build = node.get("build")
+        if build:
+            self._check(build, ("path", "dockerfile_path"))
+        return EnvironmentEntry(
+            image=self._text(node, "image"),
+            conda_file=self._path(node, "conda_file"),
+            build_context=self._path(build, "path", required=True) if build else None,
+            dockerfile=self._text(build, "dockerfile_path") if build else None,
+        )
+
+    def _choice(self, root: Node, key: str, default: str, named: Mapping[str, object]) -> str:
+        name = self._text(root, key) or default
+        name = name.removeprefix("azureml:")
+        if name != default and name not in named:
+            known = [default, *named]
+            self._error(f"'{name}' is not known here", root.get(key) or root, ", ".join(known), did_you_mean(name, known))
+        return name
+
+    def _size(self, defaults: Node | None, key: str, default: int) -> int:
+        node = defaults.get(key) if defaults else None
+        if node is None:
+            return default
+        try:
+            return parse_size(node.text, node.place)
+        except UserError as error:
+            self._errors.append(error)
+            return default
