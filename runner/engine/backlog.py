@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,9 @@ FRAME_BYTES = 32 << 20  # bytes of tables in one frame
 class Backlog:
     """Used by the loop thread only. With a loader, `load_ahead` keeps frames ready; `loaded` is called in the loader's threads."""
 
-    def __init__(self, *, loader: Loader | None, pool: Executor, scratch: Path, loaded: Callable[[Frame, Loaded | BaseException], None]) -> None:
+    def __init__(
+        self, *, loader: Loader | None, pool: Executor, scratch: Path, loaded: Callable[[Frame, Loaded | BaseException], None]
+    ) -> None:
         self._loader, self._pool, self._scratch, self._loaded = loader, pool, scratch, loaded
         self._queue: deque[Frame] = deque()
         self._ready: deque[Frame] = deque()
@@ -123,4 +126,4 @@ class Backlog:
 def _runs(count: int, holes: dict[int, ErrorRecord]) -> list[tuple[int, int]]:
     """The half-open ranges of 0 … count − 1 between the holes."""
     edges = [-1, *sorted(holes), count]
-    return [(a + 1, b) for a, b in zip(edges, edges[1:], strict=False) if a + 1 < b]
+    return [(a + 1, b) for a, b in pairwise(edges) if a + 1 < b]

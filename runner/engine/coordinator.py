@@ -1,7 +1,8 @@
 """The truth about each mini-batch of a job: who has it, and whether it is done.
 
-Plain Python, no I/O but the journal's; used by several threads. Instances join, then call `exchange` again and again; `feed` adds what the listing
-finds; `wait` returns when the job is decided. Leases are cut from contiguous territories, one per instance, which are split when others idle.
+Plain Python, no I/O but the journal's; used by several threads. Instances join, then call `exchange` again and again; `feed` adds
+what the listing finds; `wait` returns when the job is decided. Leases are cut from contiguous territories, one per instance, which are
+split when others idle.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class Coordinator:
                 self._fail("init", f"init() has failed {failures} times")
 
     def leave(self, epoch: int, *, gave_up: str = "", lost: bool = False) -> None:
-        """An instance ends; what it had is free again. `gave_up` says why, if it could not go on; `lost`: it died, perhaps of what was running."""
+        """An instance ends; what it had is free again. `gave_up`: why it could not go on; `lost`: it died, perhaps of what was running."""
         with self._lock:
             session = self._sessions.pop(epoch, None)
             if session:
@@ -191,6 +192,11 @@ class Coordinator:
                 self._lock.wait(min(left, self._look_after()))
             return self._verdict
 
+    def look_after(self) -> float:
+        """Ends what has been silent for too long; returns the seconds until the next look."""
+        with self._lock:
+            return self._look_after()
+
     def close(self) -> None:
         """Writes what the journal still has in memory."""
         with self._committing:
@@ -212,7 +218,8 @@ class Coordinator:
         # Not under the lock: others go on while the disk works. A segment is accepted once; its epoch is checked before and after.
         with self._committing:
             with self._lock:
-                accepted = [one for one in report.segments if epoch in self._sessions and session.outstanding.contains(one.first, one.last + 1)]
+                known = epoch in self._sessions
+                accepted = [one for one in report.segments if known and session.outstanding.contains(one.first, one.last + 1)]
                 for segment in accepted:
                     session.outstanding.remove(segment.first, segment.last + 1)
                     self._journal.segment(segment)
@@ -295,7 +302,7 @@ class Coordinator:
                 self._free.add(start, end)
 
     def _count_loss(self, session: _Session, index: int) -> None:
-        """A lost instance costs its mini-batches no attempt, but one that was running at loss after loss is suspected of having caused them."""
+        """A lost instance costs its mini-batches no attempt, but one that was running at loss after loss may have caused them."""
         losses = self._losses[index] = self._losses.get(index, 0) + 1
         if may_retry(failed_attempts=losses - LOSSES_FORGIVEN, max_retries=self._settings.max_retries):
             return
@@ -335,7 +342,6 @@ class Coordinator:
                 session.wake()
 
     def _look_after(self) -> float:
-        """Ends what has been silent for too long; returns the seconds until the next look."""
         now = self._clock.now()
         for epoch, session in list(self._sessions.items()):
             if session.expires <= now:

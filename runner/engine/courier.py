@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from runner.engine.gather import Piece, write
 from runner.model.batch import ErrorRecord, Lease, Recall, Report, Stop, Tally, Wait
 from runner.model.ports import Clock
+from runner.outputs.folders import sync_filesystem
 from runner.outputs.rows import PartWriter
 
 FLUSH_BYTES = 8 << 20  # rows that make a flush due at once
@@ -25,9 +27,19 @@ class Exchange(Protocol):
 
 
 class Courier:
-    """The loop thread calls `finish`, `failed`, `give_back`, `ask`, `idle`; `deliver` is called, in the courier's thread, with each answer that matters."""
+    """The loop thread calls all methods but `nudge`; `deliver` is called, in the courier's thread, with each answer that matters."""
 
-    def __init__(self, *, exchange: Exchange, epoch: int, parts: PartWriter, clock: Clock, deliver: Callable[[Lease | Recall | Stop], None]) -> None:
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        epoch: int,
+        parts: PartWriter,
+        clock: Clock,
+        deliver: Callable[[Lease | Recall | Stop], None],
+        synced: tuple[str, ...] = (),
+    ) -> None:
+        self._synced = synced
         self._exchange, self._epoch, self._parts, self._clock, self._deliver = exchange, epoch, parts, clock, deliver
         self._changed = threading.Condition()
         self._pieces: list[Piece] = []
@@ -132,6 +144,9 @@ class Courier:
                 self._changed.wait(seconds)
             last = self._ended
             pieces, failures, returned, want = self._collect()
+        if pieces:
+            for folder in self._synced:
+                sync_filesystem(Path(folder))
         segments = write(pieces, self._parts)
         for segment in segments:
             self._durable += segment.tally

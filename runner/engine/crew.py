@@ -11,8 +11,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.engine.workers import Worker
 from runner.engine.workcopy import copy_code, keep_written
+from runner.engine.workers import Worker
 from runner.model.batch import ErrorRecord
 from runner.worker.protocol import Slot, message
 
@@ -116,9 +116,9 @@ class Crew:
                 return os.path.relpath(name, worker.copy), int(line)
         return "", 0
 
-    def exit_error(self, worker: Worker, status: int, *, kind: str, message: str, **known: object) -> ErrorRecord:
+    def exit_error(self, worker: Worker, *, kind: str, message: str, item: str = "") -> ErrorRecord:
         """The error of a worker that ended, with the end of what it wrote to stderr."""
-        return ErrorRecord(kind=kind, message=message, traceback=_tail(worker.stderr), log=worker.stderr, **known)  # type: ignore[arg-type]
+        return ErrorRecord(kind=kind, message=message, traceback=_tail(worker.stderr), log=worker.stderr, item=item)
 
     def _prepare(self, worker: Worker) -> None:
         try:

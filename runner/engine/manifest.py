@@ -31,6 +31,8 @@ class Manifest:
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Adds mini-batches at the end. Visible to `read` when it returns; durable after `sync`."""
+        if not lines:
+            return
         data = b"\n".join(lines) + b"\n"
         _write_all(self._file, data)
         failpoint("manifest.written")

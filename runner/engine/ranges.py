@@ -33,7 +33,7 @@ class RangeSet:
     def remove(self, start: int, end: int) -> None:
         """Takes [start, end) out; what of it is not in the set is passed over."""
         low, high = bisect_right(self._ends, start), bisect_left(self._starts, end)
-        if low >= high:
+        if start >= end or low >= high:
             return
         rest = [(self._starts[low], start), (end, self._ends[high - 1])]
         self._replace(low, high, [(a, b) for a, b in rest if a < b])

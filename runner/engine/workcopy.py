@@ -32,7 +32,7 @@ def keep_written(code: Path, copy: Path, target: Path) -> None:
             path, original = Path(folder, name), code / relative / name
             if kept >= KEEP_COUNT or path.is_symlink() or not path.is_file() or path.stat().st_size > KEEP_SIZE:
                 continue
-            if original.is_file() and filecmp.cmp(path, original, shallow=False):
+            if original.is_file() and filecmp.cmp(path, original):
                 continue
             (target / relative).mkdir(parents=True, exist_ok=True)
             shutil.move(path, target / relative / name)

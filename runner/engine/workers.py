@@ -108,7 +108,7 @@ class Worker:
     outbox: deque[bytes] = field(default_factory=deque)
     frames: deque[Frame] = field(default_factory=deque)
     seq: int = 0  # of the next mini-batch sent
-    recalled: bool = False  # what had not started was taken back; nothing is sent until the worker has said so
+    recalled: int = 0  # frames of which unstarted ones were taken back; nothing is sent until the worker has said so for each
     killed: str = ""  # why it is being killed: timeout, overhead, init, stop
     doomed: int = -1  # the mini-batch that was running when it was killed: a late result of it is not accepted
     check_at: float = float("inf")

@@ -48,8 +48,8 @@ class Source(Protocol):
         """All further mini-batches in input order, lazily.
 
         `known` yields the manifest lines of an earlier run of the same job (empty on a first run): they are verified (changed or
-        missing items raise a `UserError` that names them), not yielded again; items that are new since then and sort before the last known one are left out, with a
-        warning. Stops when the generator is closed.
+        missing items raise a `UserError` that names them), not yielded again; items that are new since then and sort before the last
+        known one are left out, with a warning. Stops when the generator is closed.
         """
 
 

@@ -89,7 +89,8 @@ def discard_unrecorded(folder: Path, segments: Iterable[Segment]) -> None:
 def publish(folder: Path, segments: Iterable[Segment], target: Path, *, job: str, header: str = "") -> int:
     """Puts the rows of the segments, in their order, into `target`, which appears or is replaced at one moment.
 
-    Returns its size in bytes. Errors: RunnerError when a part does not have the checksum that its record says; OSError, with nothing left behind.
+    Returns its size in bytes. Errors: RunnerError when a part does not have the checksum that its record says; OSError, with nothing
+    left behind.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name[:150]}.{job[:60]}.partial")

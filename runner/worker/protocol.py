@@ -22,11 +22,13 @@ worker → supervisor   {"t": "hello", "worker", "pid", "pandas", "pyarrow", "py
                       RESULT + payload                               a mini-batch has succeeded; payload: its rows as bytes of the output
                       {"t": "failed", "index", "items", "ns", "error"}   this attempt has failed (items: how many were given)
                       {"t": "unstarted", "index", "count"}           these were taken back before they started (see Slot.limit)
-                      {"t": "header", "index", "text"}               the column names of a returned DataFrame; sent before its result, and again only when they change
+                      {"t": "header", "index", "text"}               the column names of a returned DataFrame; sent before its result,
+                                                                     and again only when they change
                       {"t": "warning", "text"}
                       {"t": "bye"}                                   shutdown() has returned
-supervisor → worker   {"t": "work", "first", "count", "seq"} + payload   `count` mini-batches first, first+1, …; payload: one line each, joined by "\n";
-                                                                     the i-th has sequence number seq + i
+supervisor → worker   {"t": "work", "first", "count", "seq"} + payload   `count` mini-batches first, first+1, …; payload: one line each,
+                                                                     joined by newlines; the i-th has sequence number seq + i;
+                                                                     "attempt" where it is not the first
                       {"t": "bye"}                                   call shutdown(), then exit
 
 A line of a payload, JSON:
@@ -45,7 +47,8 @@ CONFIG   what a worker is told when it starts; all paths absolute
   arguments               sys.argv[1:]
   environment             further environment variables of this worker ({"CUDA_VISIBLE_DEVICES": …})
   append_rows             whether rows are wanted; false: only counted
-  to_csv                  keyword arguments of DataFrame.to_csv, complete ({"sep": " ", "header": false, "index": false, …}); header is always false in it
+  to_csv                  keyword arguments of DataFrame.to_csv, complete ({"sep": " ", "header": false, "index": false, …});
+                          header is always false in it
   header                  whether "header" messages are wanted
   logging_level           "WARNING", "INFO", "DEBUG"
   stdout, stderr, log     files of this process; log is that of EntryScript().logger
@@ -58,6 +61,7 @@ CONFIG   what a worker is told when it starts; all paths absolute
 
 import json
 import struct
+from typing import Any, Dict, Iterator, Tuple, Union
 
 SOCKET_NAME = "instance.sock"
 SLOTS_NAME = "slots"
@@ -71,6 +75,11 @@ RESULT_PREFIX_SIZE = PREFIX.size + RESULT.size
 
 # The signal on which a worker writes the stacks of its threads to CONFIG["stacks"]: not one that user code is likely to use.
 DUMP_SIGNAL_OFFSET = 3  # SIGRTMAX - 3
+
+# Environment variables by which processes that outlive their parents are attributed. The launcher sets both:
+INSTANCE_MARK = "RUNNER_INSTANCE"  # SOCKETS_DIR
+WORKER_MARK = "RUNNER_WORKER"  # NO_WORKER for the keeper; a worker overwrites it by its number, in as many characters
+NO_WORKER = "-" * 10
 
 
 class Slot(object):
@@ -87,23 +96,50 @@ class Slot(object):
     NO_LIMIT = 2**63
     _word = struct.Struct("<Q")
 
-    def __init__(self, memory, number):
+    def __init__(self, memory: Any, number: int) -> None:
         self.memory = memory
         self.base = number * self.SIZE
 
-    def _get(self, word):
-        return self._word.unpack_from(self.memory, self.base + 8 * word)[0]
+    def _get(self, word: int) -> int:
+        return int(self._word.unpack_from(self.memory, self.base + 8 * word)[0])
 
-    def _set(self, word, value):
+    def _set(self, word: int, value: int) -> None:
         self._word.pack_into(self.memory, self.base + 8 * word, value)
 
-    started = property(lambda self: self._get(0), lambda self, value: self._set(0, value))
-    running = property(lambda self: self._get(1), lambda self, value: self._set(1, value))
-    limit = property(lambda self: self._get(2), lambda self, value: self._set(2, value))
-    finished = property(lambda self: self._get(3), lambda self, value: self._set(3, value))
+    @property
+    def started(self) -> int:
+        return self._get(0)
+
+    @started.setter
+    def started(self, value: int) -> None:
+        self._set(0, value)
+
+    @property
+    def running(self) -> int:
+        return self._get(1)
+
+    @running.setter
+    def running(self, value: int) -> None:
+        self._set(1, value)
+
+    @property
+    def limit(self) -> int:
+        return self._get(2)
+
+    @limit.setter
+    def limit(self, value: int) -> None:
+        self._set(2, value)
+
+    @property
+    def finished(self) -> int:
+        return self._get(3)
+
+    @finished.setter
+    def finished(self, value: int) -> None:
+        self._set(3, value)
 
 
-def message(header, payload=b""):
+def message(header: Dict[str, Any], payload: bytes = b"") -> bytes:
     """The bytes of a J frame."""
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     return b"".join((PREFIX.pack(JSON, len(text), len(payload)), text, payload))
@@ -112,16 +148,17 @@ def message(header, payload=b""):
 class Reader(object):
     """Cuts a stream of bytes into frames.
 
-    `feed(data)`, then iterate: yields (header, payload); the header is the packed RESULT of a result and a dict otherwise. Incomplete frames stay.
+    `feed(data)`, then iterate: yields (header, payload); the header is the packed RESULT of a result and a dict otherwise.
+    Incomplete frames stay.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data):
+    def feed(self, data: bytes) -> None:
         self._buffer += data
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Tuple[Union[bytes, Dict[str, Any]], bytes]]:
         buffer, at = self._buffer, 0
         view = memoryview(buffer)
         try:
@@ -138,3 +175,12 @@ class Reader(object):
         finally:
             view.release()
             del buffer[:at]
+
+
+def item_of(line: bytes) -> Tuple[int, str]:
+    """(number of items, the item if there is exactly one, else "") of a payload line, for messages about what went wrong with it."""
+    record = json.loads(line)
+    files = record.get("files")
+    if files is None:
+        return int(record.get("rows") or 0), ""
+    return len(files), files[0][0] if len(files) == 1 else ""

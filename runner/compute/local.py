@@ -1,0 +1,59 @@
+"""Instances on this machine: threads of this process, each with a keeper and workers of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from runner.engine.instance import Instance, InstanceLost
+
+LOSSES = 5  # of the keeper of one instance, after which it is not replaced any more
+
+
+def cores() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processes_per_instance(*, asked: int | None, instances: int, gpus: int = 0) -> int:
+    """`max_concurrency_per_instance`: as asked, else one per GPU, else the cores that fall to one of the instances."""
+    return asked or gpus or max(1, cores() // instances)
+
+
+class LocalCompute:
+    """Runs `count` instances until each has ended. `make(i)` gives the i-th; `bug(error)` is told of what nobody foresaw."""
+
+    def __init__(
+        self, *, count: int, make: Callable[[int], Instance], bug: Callable[[BaseException], None], gone: Callable[[str], None]
+    ) -> None:
+        self._make, self._bug, self._gone = make, bug, gone
+        self._left = count
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run, args=(number,), name=f"instance-{number}") for number in range(count)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        lost = ""
+        try:
+            for _ in range(LOSSES):
+                try:
+                    self._make(number).run()
+                except InstanceLost as error:
+                    lost = str(error)
+                else:
+                    lost = ""
+                    break
+        except BaseException as error:  # handed to the owner of the job, who shows it
+            self._bug(error)
+        with self._lock:
+            self._left -= 1
+            if lost and not self._left:
+                self._gone(f"{lost} {LOSSES} times")

@@ -1,0 +1,258 @@
+"""What becomes of mini-batches: results taken in, attempts counted, pieces handed to the courier."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from runner.engine import policy
+from runner.engine.backlog import Backlog
+from runner.engine.courier import Courier
+from runner.engine.crew import Crew
+from runner.engine.gather import Piece
+from runner.engine.workers import Frame, Worker
+from runner.model.batch import ErrorRecord, Tally
+from runner.model.events import AttemptFailed, BatchesFinished, Message, Observer
+from runner.model.ports import Clock
+from runner.worker.protocol import PREFIX, RESULT, RESULT_KIND, RESULT_PREFIX_SIZE, item_of
+
+if TYPE_CHECKING:
+    from runner.engine.instance import InstanceSettings
+
+SMOOTHING = 0.3  # weight of the newest frame in the mean time of a mini-batch
+UNKNOWN = 1.0  # seconds assumed for a mini-batch before the first has ended
+
+
+class Results:
+    """Used by the loop thread only."""
+
+    def __init__(
+        self, settings: InstanceSettings, *, courier: Courier, backlog: Backlog, crew: Crew, publish: Observer, clock: Clock
+    ) -> None:
+        self._settings, self._courier, self._backlog, self._crew = settings, courier, backlog, crew
+        self._publish, self._clock = publish, clock
+        self._node = settings.worker.node
+        self._attempts = 0
+        self._last: dict[int, float] = {}  # worker number → when its last result came
+        self.seconds_each = UNKNOWN
+
+    def take_in(self, worker: Worker) -> Iterator[dict[str, Any]]:
+        """Works off what a worker has sent; yields the messages that are not about mini-batches."""
+        buffer = worker.buffer
+        at, end = 0, len(buffer)
+        threshold = self._settings.error_threshold
+        frame = worker.frames[0] if worker.frames else None
+        while end - at >= max(PREFIX.size, worker.need):
+            kind, header_size, payload_size = PREFIX.unpack_from(buffer, at)
+            stop = at + PREFIX.size + header_size + payload_size
+            if stop > end:
+                worker.need = stop - at
+                break
+            worker.need = 0
+            if kind == RESULT_KIND:
+                index, items, returned, nanoseconds = RESULT.unpack_from(buffer, at + PREFIX.size)
+                rows = bytes(buffer[at + RESULT_PREFIX_SIZE : stop]) if payload_size else b""
+                if frame is None or index != frame.first + frame.done or index == worker.doomed:
+                    pass  # the late result of an attempt that was given up
+                elif threshold >= 0 and policy.too_few(items=items, returned=returned, error_threshold=threshold):
+                    self._too_few(worker, frame, (index, items, returned, nanoseconds), rows)
+                else:
+                    frame.results.append((index, items, returned, nanoseconds))
+                    frame.done += 1
+                    if rows:
+                        frame.rows.append(rows)
+            else:
+                header = json.loads(buffer[at + PREFIX.size : at + PREFIX.size + header_size])
+                if not self._message(worker, header):
+                    yield header
+            if frame is not None and frame.done >= frame.count:
+                self._frame_done(worker, frame)
+            frame = worker.frames[0] if worker.frames else None
+            at = stop
+        del buffer[:at]
+
+    def input_failed(self, index: int, error: ErrorRecord) -> None:
+        """A mini-batch that could not be read: it gets no further attempt."""
+        self._failed_for_good(index, Tally(failed=1), error)
+        self._say_failed("", index, 1, 0.0, error, final=True)
+
+    def worker_ended(self, worker: Worker, status: int, stacks: str) -> str:
+        """Sorts out what a dead worker had: finished counts, running loses an attempt, unstarted loses nothing. Returns how it ended."""
+        how = _how(worker, status)
+        running = worker.doomed if worker.doomed >= 0 else worker.running()
+        seconds = max(0.0, self._clock.now() - worker.slot.started / 1e9)
+        rests: list[Frame | None] = []
+        for frame in list(worker.frames):
+            self._gather(worker, frame)
+            if frame.done < frame.count and (frame.next == running or (worker.killed == "overhead" and not rests)):
+                self._attempt_failed(worker, frame, seconds, self._death(worker, status, how, stacks), items=0)
+            rests.append(frame.rest())
+            self.release(frame)
+        worker.frames.clear()
+        for rest in reversed(rests):
+            self._backlog.put_back(rest)
+        self._last.pop(worker.number, None)
+        return how
+
+    def init_error(self, worker: Worker, how: str, stacks: str, timeout: float) -> ErrorRecord:
+        """Of a worker that ended before init() had returned."""
+        if worker.killed == "init":
+            file, line = self._crew.stuck_at(worker, stacks)
+            text = f"init() has not returned within {timeout:g} s (first_task_creation_timeout)" + (
+                f"; it was at {file}:{line}" if file else ""
+            )
+            return ErrorRecord(kind="timeout", message=text, traceback=stacks, file=file, line=line, log=worker.stderr)
+        return self._crew.exit_error(worker, kind="init", message=f"the process ended in init(): {how}")
+
+    def gather_all(self) -> None:
+        """Hands over everything that is finished."""
+        for worker in self._crew.workers.values():
+            for frame in worker.frames:
+                self._gather(worker, frame)
+
+    def attempt_ended(self) -> None:
+        self._attempts += 1
+
+    def take_attempts(self) -> int:
+        attempts, self._attempts = self._attempts, 0
+        return attempts
+
+    def last_result(self, worker: Worker) -> float:
+        return self._last.get(worker.number, 0.0)
+
+    def release(self, frame: Frame) -> None:
+        """A frame is no longer with its worker."""
+        if frame.scratch is not None:
+            self._backlog.released(frame.scratch.release())
+
+    def error_of(self, header: dict[str, Any], *, log: str) -> ErrorRecord:
+        """The error in a message of a worker: untrusted, so only the known fields, as text and numbers."""
+        error = header.get("error") or {}
+        line = error.get("line")
+        texts = {key: str(error.get(key) or "") for key in ("kind", "type", "message", "traceback", "file", "item")}
+        return ErrorRecord(line=line if isinstance(line, int) else 0, log=log, **texts)
+
+    # Inside
+
+    def _message(self, worker: Worker, header: dict[str, Any]) -> bool:
+        kind = header["t"]
+        if kind == "failed":
+            frame = worker.frames[0] if worker.frames else None
+            if frame is not None and header["index"] == frame.next and header["index"] != worker.doomed:
+                error = self.error_of(header, log=worker.stderr)
+                self._attempt_failed(worker, frame, header["ns"] / 1e9, error, items=header["items"])
+        elif kind == "unstarted":
+            self._unstarted(worker, header["index"])
+        elif kind == "header":
+            self._courier.header(header["index"], str(header["text"]))
+        elif kind == "warning":
+            self._publish(
+                Message(at=self._clock.wall(), level="WARNING", text=str(header["text"]), source=f"{self._node}/{worker.process}")
+            )
+        return kind in ("failed", "unstarted", "header", "warning", "bye")
+
+    def _frame_done(self, worker: Worker, frame: Frame) -> None:
+        now = self._clock.now()
+        each = (now - max(frame.began, self.last_result(worker))) / max(1, frame.count)
+        self.seconds_each = each if self.seconds_each == UNKNOWN else (1 - SMOOTHING) * self.seconds_each + SMOOTHING * each
+        self._last[worker.number] = now
+        self._gather(worker, frame)
+        worker.frames.popleft()
+        self.release(frame)
+        worker.check_at = now + self._settings.timeout
+
+    def _gather(self, worker: Worker, frame: Frame) -> None:
+        if found := frame.gather():
+            piece, results = found
+            self._courier.finish(piece, attempts=len(results))
+            self._publish(BatchesFinished(at=self._clock.wall(), node=self._node, process=worker.process, rows=results))
+
+    def _too_few(self, worker: Worker, frame: Frame, result: tuple[int, int, int, int], rows: bytes) -> None:
+        _, items, returned, nanoseconds = result
+        text = f"run() returned {returned} elements for {items} {'files' if self._settings.worker.kind == 'files' else 'rows'}"
+        error = ErrorRecord(kind="short", message=text, log=worker.stderr)
+        self._attempt_failed(worker, frame, nanoseconds / 1e9, error, items=items, returned=returned, rows=rows)
+
+    def _attempt_failed(
+        self, worker: Worker, frame: Frame, seconds: float, error: ErrorRecord, *, items: int, returned: int = 0, rows: bytes = b""
+    ) -> None:
+        """The next mini-batch of the frame has failed once more."""
+        index = frame.next
+        self._gather(worker, frame)
+        final = error.kind == "input" or not policy.may_retry(failed_attempts=frame.attempt, max_retries=self._settings.max_retries)
+        if final:
+            given = items or self._items(frame, index)
+            tally = Tally(failed=1, items=given, items_failed=max(0, given - returned), returned=returned, retries=frame.attempt - 1)
+            self._failed_for_good(index, tally, error, rows)
+        else:
+            self._attempts += 1
+            self._backlog.again(frame, index)
+        self._say_failed(worker.process, index, frame.attempt, seconds, error, final=final)
+        frame.done += 1
+        frame.cut = frame.done
+
+    def _failed_for_good(self, index: int, tally: Tally, error: ErrorRecord, rows: bytes = b"") -> None:
+        self._courier.failed(index, error)
+        self._courier.finish(Piece(first=index, last=index, tally=tally, rows=[rows] if rows else []), attempts=1)
+
+    def _say_failed(self, process: str, index: int, attempt: int, seconds: float, error: ErrorRecord, *, final: bool) -> None:
+        attempts = self._settings.max_retries + 1
+        self._publish(
+            AttemptFailed(
+                at=self._clock.wall(), node=self._node, process=process, index=index, attempt=attempt, attempts=attempts, final=final,
+                seconds=seconds, error=error,
+            )
+        )  # fmt: skip
+
+    def _unstarted(self, worker: Worker, index: int) -> None:
+        """The worker has reached the limit of its slot."""
+        frame = worker.frames[0] if worker.frames else None
+        if frame is not None and frame.next == index:
+            self._gather(worker, frame)
+            rest = frame.rest()
+            worker.frames.popleft()
+            self.release(frame)
+            self._backlog.put_back(rest)
+        if worker.recalled:
+            worker.recalled -= 1
+            if not worker.recalled and not worker.killed:
+                worker.slot.limit = worker.slot.NO_LIMIT
+
+    def _death(self, worker: Worker, status: int, how: str, stacks: str) -> ErrorRecord:
+        settings = self._settings
+        if worker.killed in ("timeout", "overhead"):
+            file, line = self._crew.stuck_at(worker, stacks)
+            limit = f"run() took longer than {settings.timeout:g} s (retry_settings.timeout)"
+            if worker.killed == "overhead":
+                limit = f"handing over the mini-batch took longer than {settings.task_overhead_timeout:g} s (task_overhead_timeout)"
+            text = limit + (f"; it was at {file}:{line}" if file else "")
+            return ErrorRecord(
+                kind="timeout", message=text, traceback=stacks, file=file, line=line, item=self._item(worker), log=worker.stderr
+            )
+        kind = "killed" if status < 0 else "exit"
+        return self._crew.exit_error(
+            worker, kind=kind, message=f"the worker process ended while it ran this mini-batch: {how}", item=self._item(worker)
+        )
+
+    def _item(self, worker: Worker) -> str:
+        frame = worker.frames[0]
+        return item_of(frame.lines[frame.done])[1]
+
+    def _items(self, frame: Frame, index: int) -> int:
+        return item_of(frame.lines[index - frame.first])[0]
+
+
+def _how(worker: Worker, status: int) -> str:
+    reasons = {"timeout": "killed after a time-out", "overhead": "killed after a time-out", "init": "killed after a time-out of init()"}
+    if worker.killed in reasons:
+        return reasons[worker.killed]
+    if worker.state == "ending" and status == 0:
+        return "done"
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"signal {signal.Signals(-status).name}"
+    except ValueError:
+        return f"signal {-status}"

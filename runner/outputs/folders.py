@@ -1,0 +1,73 @@
+"""Output folders that scripts write to.
+
+One instance writes to the place itself. Where a job has several, each has a folder of its own, as on Azure each has a mount of its own,
+and they are united at the end: of the same name in two of them the file changed last wins, with a warning that names both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from runner.model.job import JobOutput
+
+
+def instance_paths(root: Path, node: str, outputs: Mapping[str, JobOutput], *, instances: int) -> dict[str, str]:
+    """Final path → the path that this instance's scripts get; made on the way. Empty when they are the same."""
+    if instances == 1:
+        return {}
+    moved = {}
+    for name, output in outputs.items():
+        own = root / node / name
+        if output.type == "uri_file":
+            own = own / Path(output.path).name
+        moved[output.path] = str(own)
+        (own.parent if output.type == "uri_file" else own).mkdir(parents=True, exist_ok=True)
+    return moved
+
+
+def make(outputs: Iterable[JobOutput]) -> None:
+    """Output folders exist before init()."""
+    for output in outputs:
+        path = Path(output.path)
+        (path.parent if output.type == "uri_file" else path).mkdir(parents=True, exist_ok=True)
+
+
+def unite(root: Path, outputs: Mapping[str, JobOutput], warn: Callable[[str], None]) -> None:
+    """Moves what the instances wrote to the outputs; idempotent, so that it may be done again after a crash."""
+    for name, output in outputs.items():
+        target = Path(output.path).parent if output.type == "uri_file" else Path(output.path)
+        taken: dict[Path, tuple[int, str]] = {}
+        for node in sorted(path.name for path in root.iterdir()) if root.is_dir() else ():
+            for path in sorted(one for one in (root / node / name).rglob("*") if not one.is_dir() or one.is_symlink()):
+                _move(path, target / path.relative_to(root / node / name), node, taken, warn)
+
+
+def _move(path: Path, target: Path, node: str, taken: dict[Path, tuple[int, str]], warn: Callable[[str], None]) -> None:
+    changed = path.lstat().st_mtime_ns
+    if target in taken:
+        before, other = taken[target]
+        winner = node if changed >= before else other
+        warn(f"{target.name}: written by {other} and by {node}; the file of {winner} was changed last and is kept")
+        if winner == other:
+            return
+    taken[target] = (changed, node)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, target)
+
+
+def sync_filesystem(folder: Path) -> None:
+    """Makes all that was written to the folder's file system durable (syncfs of Linux; sync elsewhere)."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+        if syncfs is None:
+            os.sync()
+        elif syncfs(file) != 0:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), str(folder))
+    finally:
+        os.close(file)

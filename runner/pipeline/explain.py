@@ -1,0 +1,32 @@
+"""A failed job in words: which mini-batch, which item, the user's exception with file and line, where the log is, how to go on."""
+
+from __future__ import annotations
+
+from runner.engine.coordinator import Verdict
+from runner.model.batch import ErrorRecord
+from runner.model.job import ParallelStep
+from runner.model.paths import JobPaths
+
+
+def explain(verdict: Verdict, step: ParallelStep, paths: JobPaths) -> dict[str, str]:
+    """`message` (its first line tells all that matters), `code`, `log`; empty for a job that completed without a failure."""
+    if verdict.status == "Completed":
+        return {}
+    go_on = f"go on with: runner job resume -n {step.name}"
+    if verdict.status == "Canceled":
+        return {"message": f"cancelled; {go_on}", "code": verdict.code, "log": str(paths.logs)}
+    index, error = verdict.failures[0] if verdict.failures else (-1, None)
+    if error is None or verdict.code not in ("threshold", "init", "progress", "instance"):
+        return {"message": f"{verdict.message}; {go_on}", "code": verdict.code, "log": str(paths.logs)}
+    lines = [f"{_headline(index, error)}; log: {error.log or paths.logs}; {go_on}", f"The job ended because {verdict.message}."]
+    if error.traceback:
+        lines += ["", error.traceback.rstrip()]
+    return {"message": "\n".join(lines), "code": verdict.code, "log": error.log or str(paths.logs)}
+
+
+def _headline(index: int, error: ErrorRecord) -> str:
+    where = "init()" if index < 0 else f"mini-batch {index}"
+    item = f", item {error.item}" if error.item else ""
+    what = f"{error.type}: {error.message}" if error.type else error.message
+    place = f" ({error.file}:{error.line})" if error.file and f"{error.file}:{error.line}" not in what else ""
+    return f"{where}{item}: {what.splitlines()[0] if what else error.kind}{place}"

@@ -1,0 +1,96 @@
+"""What each instance of a step is told: paths, arguments, environment, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import runner.worker
+from runner.engine.crew import WorkerSettings
+from runner.engine.instance import InstanceSettings
+from runner.model.job import ParallelStep
+from runner.model.paths import JobPaths
+from runner.model.ports import InstanceRequest, SourceSummary
+from runner.outputs.append_row import RowFormat
+from runner.outputs.folders import instance_paths
+from runner.pipeline.variables import job_variables, replace_path, replace_paths
+
+AGENT = str(Path(runner.worker.__path__[0]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstancePlan:
+    """The same for all instances of one run of a step. `moved`: inputs that scripts get at another path."""
+
+    step: ParallelStep
+    paths: JobPaths
+    summary: SourceSummary
+    row_format: RowFormat
+    python: str
+    processes: int
+    epoch: int
+    cache: Path
+    moved: Mapping[str, str] = field(default_factory=dict)
+
+
+def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
+    step, node = plan.step, f"node_{number}"
+    written = {name: output for name, output in step.outputs.items() if name != step.append_row_to or output.type != "uri_file"}
+    moved = {**plan.moved, **instance_paths(plan.paths.instance_outputs, node, written, instances=step.resources.instance_count)}
+    output_dir = replace_path(_output_dir(plan), moved)
+    variables = job_variables(step, bi_output=_output_dir(plan), tracking=plan.cache / "mlruns")
+    arguments = step.arguments
+    return InstanceSettings(
+        worker=_worker_settings(plan, node, [replace_path(word, moved) for word in step.program_arguments], output_dir),
+        request=InstanceRequest(
+            job=step.name,
+            node=node,
+            python=plan.python,
+            agent=AGENT,
+            sockets="",
+            environment=replace_paths(variables, moved),
+            working_dir=str(plan.paths.root),
+            log=str(plan.paths.logs / "sys" / "node" / node / "_keeper.txt"),
+        ),
+        parts=plan.paths.parts,
+        epoch=plan.epoch,
+        max_retries=step.retry.max_retries,
+        timeout=step.retry.timeout,
+        error_threshold=step.error_threshold,
+        task_overhead_timeout=arguments.task_overhead_timeout,
+        first_task_creation_timeout=arguments.first_task_creation_timeout,
+        synced=tuple({str(Path(output.path).parent if output.type == "uri_file" else output.path) for output in written.values()}),
+    )
+
+
+def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir: str) -> WorkerSettings:
+    step = plan.step
+    return WorkerSettings(
+        job=step.name,
+        node=node,
+        processes=plan.processes,
+        kind=plan.summary.kind,
+        root=plan.summary.root,
+        code=plan.paths.code,
+        copies=plan.paths.workers,
+        entry_script=step.entry_script,
+        arguments=words,
+        append_rows=step.append_row_to is not None,
+        to_csv=plan.row_format.to_csv,
+        header=plan.row_format.header,
+        logging_level=step.logging_level,
+        logs=plan.paths.logs,
+        output_dir=output_dir,
+        profile=step.arguments.profiling_module == "cProfile",
+    )
+
+
+def _output_dir(plan: InstancePlan) -> str:
+    """`AZUREML_BI_OUTPUT_PATH` and `EntryScript.output_dir`: the folder of the rows, else the first output folder."""
+    step = plan.step
+    names = [step.append_row_to, *step.outputs] if step.append_row_to else list(step.outputs)
+    for name in names:
+        output = step.outputs[name]
+        return str(Path(output.path).parent) if output.type == "uri_file" else output.path
+    return str(plan.paths.root / "output")

@@ -1,0 +1,254 @@
+"""One parallel step from its resolved form to its published rows: the place where all stages meet."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from runner.compute.local import LocalCompute, processes_per_instance
+from runner.engine.coordinator import Coordinator, CoordinatorSettings, Verdict
+from runner.engine.instance import Instance
+from runner.engine.journal import Journal, read_segments
+from runner.engine.manifest import Manifest
+from runner.engine.policy import Limits
+from runner.errors import UserError
+from runner.inputs.source import open_source
+from runner.launch.process import ProcessLauncher
+from runner.launch.python_env import find_python
+from runner.model.batch import Chunk, Progress
+from runner.model.events import JobEnded, Message, Observer, Progressed, StatusChanged
+from runner.model.job import ParallelStep
+from runner.model.paths import JobPaths
+from runner.model.ports import Source
+from runner.outputs import append_row, folders
+from runner.outputs.rows import discard_unrecorded, publish
+from runner.pipeline.explain import explain
+from runner.pipeline.instances import InstancePlan, instance_settings
+from runner.pipeline.options import Cancellation, RunOptions, RunResult
+from runner.pipeline.side_inputs import lay_out_inputs
+
+PROGRESS_SECONDS = 0.25
+
+
+class SystemClock:
+    """Monotonic and wall time of this machine."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+
+@dataclass(kw_only=True)
+class StepRun:
+    """One run of one step. `run` publishes events all the way and returns the result; UserErrors come before anything is started."""
+
+    step: ParallelStep
+    paths: JobPaths
+    options: RunOptions
+    observe: Observer
+    cancel: Cancellation
+
+    def run(self) -> RunResult:
+        self._status("Preparing")
+        for notice in self.step.notices:
+            self._say("WARNING", notice)
+        with ExitStack() as stack:
+            source = self._prepare()
+            manifest, journal = Manifest(self.paths.manifest), Journal(self.paths.journal)
+            stack.callback(manifest.close)
+            stack.callback(journal.close)
+            if self.options.retry_failed:
+                journal.retry_failed()
+            discard_unrecorded(self.paths.parts, journal.restored.segments)
+            chunks = source.chunks(iter(manifest.lines()) if self.options.resume else iter(()))
+            first = next(chunks, None)
+            if journal.restored.listed is not None:
+                self._warn_of_new(first)
+                first, chunks = None, iter(())
+            coordinator = Coordinator(settings=self._coordinator_settings(source), manifest=manifest, journal=journal, clock=SystemClock())
+            verdict = self._score(source, coordinator, first, chunks, journal.restored.epoch)
+            coordinator.close()
+            result = self._finish(verdict, coordinator, journal)
+            journal.ended(result.status)
+            journal.sync()
+        shutil.rmtree(self.paths.workers, ignore_errors=True)
+        shutil.rmtree(self.paths.scratch, ignore_errors=True)
+        return result
+
+    # Before
+
+    def _prepare(self) -> Source:
+        for folder in (self.paths.root, self.paths.logs, self.paths.parts, self.paths.scratch):
+            folder.mkdir(parents=True, exist_ok=True)
+        folders.make(self.step.outputs.values())
+        script = self.paths.code / self.step.entry_script
+        self._format = append_row.read_format(script.parent, header=self.step.arguments.append_row_dataframe_header)
+        say = lambda text: self._say("INFO", text)  # noqa: E731
+        self._python = find_python(self.step.environment, cache=self.options.cache, override=self.options.python, say=say)
+        return open_source(self.step, scratch=self.paths.scratch, warn=lambda text: self._say("WARNING", text))
+
+    def _warn_of_new(self, chunk: Chunk | None) -> None:
+        if chunk is not None:
+            self._say("WARNING", "the input has items that it did not have when the job was started; they are not part of this job")
+
+    def _coordinator_settings(self, source: Source) -> CoordinatorSettings:
+        step = self.step
+        limits = Limits(
+            mini_batch_error_threshold=step.mini_batch_error_threshold,
+            error_threshold=step.error_threshold,
+            allowed_failed_percent=step.arguments.allowed_failed_percent,
+            unit="files" if source.summary.kind == "files" else "rows",
+        )
+        timeout = step.arguments.progress_update_timeout
+        return CoordinatorSettings(limits=limits, max_retries=step.retry.max_retries, progress_update_timeout=timeout)
+
+    # While it runs
+
+    def _score(self, source: Source, coordinator: Coordinator, first: Chunk | None, chunks: Iterator[Chunk], epoch: int) -> Verdict:
+        bugs: list[BaseException] = []
+
+        def bug(error: BaseException) -> None:
+            bugs.append(error)
+            coordinator.fail("internal", f"{type(error).__name__}: {error}")
+
+        compute = self._instances(source, coordinator, epoch, bug)
+        lister = threading.Thread(target=self._list, args=(coordinator, first, chunks, bug), name="lister")
+        self.cancel.on_request(coordinator.cancel)
+        self._status("Running")
+        lister.start()
+        compute.start()
+        verdict = self._follow(coordinator)
+        compute.join()
+        lister.join()
+        for error in bugs:
+            raise error
+        self.observe(Progressed(at=time.time(), progress=coordinator.progress()))
+        return verdict
+
+    def _list(self, coordinator: Coordinator, first: Chunk | None, chunks: Iterator[Chunk], bug: Callable[[BaseException], None]) -> None:
+        try:
+            if first is None or coordinator.feed(first):
+                for chunk in chunks:
+                    if not coordinator.feed(chunk):
+                        return
+            coordinator.feed_done()
+        except UserError as error:
+            coordinator.fail("input", str(error))
+        except OSError as error:
+            coordinator.fail("input" if error.errno != errno.ENOSPC else "output", f"while listing the input: {error}")
+        except BaseException as error:  # handed to the main thread, which raises it
+            bug(error)
+        finally:
+            if hasattr(chunks, "close"):
+                chunks.close()
+
+    def _instances(self, source: Source, coordinator: Coordinator, epoch: int, bug: Callable[[BaseException], None]) -> LocalCompute:
+        step = self.step
+        count = step.resources.instance_count
+        moved_inputs = lay_out_inputs(step, self.paths.scratch)
+        plan = InstancePlan(
+            step=step,
+            paths=self.paths,
+            summary=source.summary,
+            row_format=self._format,
+            python=self._python,
+            processes=processes_per_instance(asked=step.max_concurrency_per_instance, instances=count),
+            epoch=epoch,
+            cache=self.options.cache,
+            moved=moved_inputs,
+        )
+
+        def make(number: int) -> Instance:
+            settings = instance_settings(plan, number)
+            loader = source.loader
+            return Instance(
+                settings, gateway=coordinator, launcher=ProcessLauncher(), loader=loader, publish=self.observe, clock=SystemClock()
+            )  # fmt: skip
+
+        return LocalCompute(count=count, make=make, bug=bug, gone=lambda text: coordinator.fail("instance", text))
+
+    def _follow(self, coordinator: Coordinator) -> Verdict:
+        before = Progress()
+        while (verdict := coordinator.wait(PROGRESS_SECONDS)) is None:
+            now = coordinator.progress()
+            if now != before:
+                self.observe(Progressed(at=time.time(), progress=now))
+                before = now
+        return verdict
+
+    # After
+
+    def _finish(self, verdict: Verdict, coordinator: Coordinator, journal: Journal) -> RunResult:
+        folders.unite(self.paths.instance_outputs, self.step.outputs, lambda text: self._say("WARNING", text))
+        progress = coordinator.progress()
+        if verdict.status == "Completed":
+            self._status("Finalizing")
+            try:
+                self.publish_rows(coordinator.header)
+            except OSError as problem:
+                verdict = Verdict(status="Failed", code="output", message=f"the output could not be written: {problem}")
+        if verdict.status == "Completed":
+            journal.published()
+            journal.sync()
+            shutil.rmtree(self.paths.parts, ignore_errors=True)
+        error = explain(verdict, self.step, self.paths)
+        self.observe(
+            JobEnded(
+                at=time.time(), status=verdict.status, code=verdict.code, message=error.get("message", ""),
+                error=verdict.failures[0][1] if verdict.failures else None,
+            )
+        )  # fmt: skip
+        self._status(verdict.status)
+        return RunResult(status=verdict.status, progress=progress, error=error if verdict.status != "Completed" else {})
+
+    def publish_rows(self, header: str) -> None:
+        """Puts the rows of all recorded segments in order into the output. Errors: OSError; RunnerError for a damaged part."""
+        name = self.step.append_row_to
+        if name is None:
+            return
+        output = self.step.outputs[name]
+        segments = read_segments(self.paths.journal)
+        target = append_row.row_file(output)
+        wanted = append_row.read_format(
+            (self.paths.code / self.step.entry_script).parent, header=self.step.arguments.append_row_dataframe_header
+        )
+        publish(self.paths.parts, segments, target, job=self.step.name, header=header if wanted.header else "")
+        if output.type == "mltable":
+            append_row.write_table_description(target.parent, wanted)
+
+    def _status(self, status: str) -> None:
+        self.observe(StatusChanged(at=time.time(), status=status))
+
+    def _say(self, level: str, text: str) -> None:
+        self.observe(Message(at=time.time(), level=level, text=text))
+
+
+def finish_partial(step: ParallelStep, paths: JobPaths, observe: Observer) -> RunResult:
+    """Publishes what a failed or cancelled job has, in order. Errors: UserError when there is nothing to publish."""
+    if not paths.journal.exists():
+        raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
+    journal = Journal(paths.journal)
+    try:
+        restored = journal.restored
+        if restored.published:
+            raise UserError(f"the job '{step.name}' has published its output already")
+        if not restored.segments:
+            raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
+        run = StepRun(step=step, paths=paths, options=RunOptions(cache=paths.scratch), observe=observe, cancel=Cancellation())
+        run.publish_rows(restored.header[1] if restored.header else "")
+    finally:
+        journal.close()
+    succeeded = sum(segment.tally.succeeded for segment in restored.segments)
+    failed = sum(segment.tally.failed for segment in restored.segments)
+    manifest = Manifest(paths.manifest)
+    total = manifest.count
+    manifest.close()
+    progress = Progress(total=total, listed=restored.listed is not None, succeeded=succeeded, failed=failed)
+    return RunResult(status="Completed", progress=progress, incomplete=True)

@@ -1,0 +1,39 @@
+"""Runs a job: one parallel step, or the steps of a pipeline in the order of what they need."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from runner.errors import UserError
+from runner.model.events import JobEnded, Message, Observer, StatusChanged
+from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.paths import JobPaths
+from runner.pipeline import parallel_step
+from runner.pipeline.options import Cancellation, RunOptions, RunResult
+from runner.pipeline.plan import plan_job
+from runner.pipeline.steps import PipelineRun
+
+__all__ = ["finish_partial", "plan_job", "run_job"]
+
+
+def run_job(job: Job, paths: JobPaths, options: RunOptions, observe: Observer, cancel: Cancellation) -> RunResult:
+    """Runs a job in this process and returns when it has ended. Events are published all the way.
+
+    Errors: UserError for what is found before the first mini-batch runs. A failure of the user's code is a result, not an error.
+    """
+    if isinstance(job, ParallelStep):
+        return parallel_step.StepRun(step=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+    return PipelineRun(job=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+
+
+def finish_partial(job: Job, paths: JobPaths, observe: Observer) -> RunResult:
+    """`job finish --partial`: publishes what succeeded, in order. Errors: UserError for a job that has nothing, or that is complete."""
+    if isinstance(job, PipelineJob):
+        step = f"{job.name}.{next(iter(job.steps), 'STEP')}"
+        raise UserError("a pipeline is finished step by step", todo=f"name a step: runner job finish --partial -n {step}")
+    result = parallel_step.finish_partial(job, paths, observe)
+    observe(Message(at=time.time(), level="WARNING", text=f"published {result.progress.succeeded} of {result.progress.total} mini-batches"))
+    observe(StatusChanged(at=time.time(), status="Completed", reason="incomplete"))
+    observe(JobEnded(at=time.time(), status="Completed", code="partial", message="incomplete: published by job finish --partial"))
+    return replace(result, incomplete=True)

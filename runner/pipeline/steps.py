@@ -1,0 +1,131 @@
+"""The steps of a pipeline, one after another in the order of what they need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from runner.engine.journal import Journal
+from runner.errors import UserError
+from runner.model.batch import Progress
+from runner.model.events import Event, JobEnded, Observer, StatusChanged
+from runner.model.job import PipelineJob
+from runner.model.paths import JobPaths
+from runner.pipeline.options import Cancellation, RunOptions, RunResult
+from runner.pipeline.parallel_step import StepRun
+
+
+@dataclass(kw_only=True)
+class PipelineRun:
+    """A failed step leaves its dependants `NotRun`; the others run on when `continue_on_step_failure`."""
+
+    job: PipelineJob
+    paths: JobPaths
+    options: RunOptions
+    observe: Observer
+    cancel: Cancellation
+    results: dict[str, RunResult] = field(default_factory=dict)
+
+    def run(self) -> RunResult:
+        self.observe(StatusChanged(at=time.time(), status="Running"))
+        for name in in_order(self.job):
+            self.results[name] = self._run_step(name)
+        result = self._summary()
+        self.observe(
+            JobEnded(
+                at=time.time(), status=result.status, code=result.error.get("code", "completed"), message=result.error.get("message", "")
+            )
+        )
+        self.observe(StatusChanged(at=time.time(), status=result.status))
+        return result
+
+    def _run_step(self, name: str) -> RunResult:
+        step, paths = self.job.steps[name], self.paths.step(name)
+        reason = self._why_not(name)
+        observe = _observer_of(name, self.observe)
+        if reason:
+            observe(StatusChanged(at=time.time(), status="NotRun", reason=reason))
+            return RunResult(status="NotRun")
+        if self.options.resume and (before := _completed_before(paths)):
+            observe(StatusChanged(at=time.time(), status="Completed", reason="completed in an earlier run of this job"))
+            return before
+        known = self.options.resume and paths.manifest.exists()
+        options = replace(self.options, resume=known, retry_failed=known and self.options.retry_failed)
+        try:
+            return StepRun(step=step, paths=paths, options=options, observe=observe, cancel=self.cancel).run()
+        except UserError as error:
+            observe(JobEnded(at=time.time(), status="Failed", code="input", message=str(error)))
+            observe(StatusChanged(at=time.time(), status="Failed"))
+            return RunResult(status="Failed", error={"message": str(error), "code": "input", "log": str(paths.logs)})
+
+    def _why_not(self, name: str) -> str:
+        if self.cancel.requested:
+            return "cancelled"
+        for other in self.job.depends_on.get(name, ()):
+            if self.results[other].status != "Completed":
+                return f"step '{other}' has not completed"
+        failed = [other for other, result in self.results.items() if result.status == "Failed"]
+        if failed and not self.job.continue_on_step_failure:
+            return f"step '{failed[0]}' has failed"
+        return ""
+
+    def _summary(self) -> RunResult:
+        progress = Progress(listed=True)
+        for result in self.results.values():
+            progress = add(progress, result.progress)
+        for status in ("Canceled", "Failed"):
+            for name, result in self.results.items():
+                if result.status == status:
+                    message = f"step '{name}': {result.error.get('message', status)}"
+                    return RunResult(status=status, progress=progress, error={**result.error, "message": message})
+        return RunResult(status="Canceled" if self.cancel.requested else "Completed", progress=progress)
+
+
+def add(one: Progress, other: Progress) -> Progress:
+    """The counts of two steps together."""
+    return replace(
+        one,
+        total=one.total + other.total,
+        succeeded=one.succeeded + other.succeeded,
+        failed=one.failed + other.failed,
+        retries=one.retries + other.retries,
+        items=one.items + other.items,
+        items_failed=one.items_failed + other.items_failed,
+    )
+
+
+def in_order(job: PipelineJob) -> Iterator[str]:
+    """Step names so that each comes after those it needs, otherwise as written. Cycles were refused when the job was loaded."""
+    done: set[str] = set()
+    while len(done) < len(job.steps):
+        for name in job.steps:
+            if name not in done and done.issuperset(job.depends_on.get(name, ())):
+                done.add(name)
+                yield name
+                break
+        else:
+            raise AssertionError("the steps need one another in a circle")
+
+
+def _observer_of(name: str, observe: Observer) -> Observer:
+    def tell(event: Event) -> None:
+        observe(replace(event, step=name))
+
+    return tell
+
+
+def _completed_before(paths: JobPaths) -> RunResult | None:
+    if not paths.journal.exists():
+        return None
+    journal = Journal(paths.journal)
+    journal.close()
+    restored = journal.restored
+    if restored.ended != "Completed":
+        return None
+    succeeded = sum(segment.tally.succeeded for segment in restored.segments)
+    failed = sum(segment.tally.failed for segment in restored.segments)
+    items = sum(segment.tally.items for segment in restored.segments)
+    return RunResult(
+        status="Completed", progress=Progress(total=succeeded + failed, listed=True, succeeded=succeeded, failed=failed, items=items)
+    )

@@ -1,0 +1,48 @@
+"""The environment variables that scripts read (inputs-outputs.md §5.3)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from runner.model.job import ParallelStep
+
+WORKSPACE = "local"
+
+
+def job_variables(step: ParallelStep, *, bi_output: str, tracking: Path, gpus: int = 0) -> dict[str, str]:
+    """What Azure sets and we set too; the job's own `environment_variables` win."""
+    variables = {
+        "AZUREML_RUN_ID": step.name,
+        "AZUREML_EXPERIMENT_ID": step.experiment_name,
+        "AZUREML_ARM_SUBSCRIPTION": WORKSPACE,
+        "AZUREML_ARM_RESOURCEGROUP": WORKSPACE,
+        "AZUREML_ARM_WORKSPACE_NAME": WORKSPACE,
+        "AZUREML_ARM_PROJECT_NAME": step.experiment_name,
+        "AZUREML_CR_COMPUTE_CONTEXT": json.dumps({"cluster": {"name": step.compute}, "gpu_count": gpus}),
+        "AZUREML_BI_OUTPUT_PATH": bi_output,
+        "AZ_BATCHAI_GPU_COUNT_FOUND": str(gpus),
+        "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI", tracking.as_uri()),
+        "MLFLOW_EXPERIMENT_NAME": step.experiment_name,
+    }
+    for name, given in step.inputs.items():
+        if given.is_data and given.path:
+            variables[f"AZURE_ML_INPUT_{name}"] = variables[f"AZUREML_DATAREFERENCE_{name}"] = given.path
+    for name, output in step.outputs.items():
+        variables[f"AZURE_ML_OUTPUT_{name}"] = variables[f"AZUREML_DATAREFERENCE_{name}"] = output.path
+    if step.model:
+        variables["AZUREML_MODEL_DIR"] = str(Path(step.model).parent)
+    return {**variables, **step.environment_variables}
+
+
+def replace_paths(words: Mapping[str, str], moved: Mapping[str, str]) -> dict[str, str]:
+    """The texts with each path of `moved` replaced: where an instance has an output or input somewhere else."""
+    return {key: replace_path(text, moved) for key, text in words.items()}
+
+
+def replace_path(text: str, moved: Mapping[str, str]) -> str:
+    for old in sorted(moved, key=len, reverse=True):
+        text = text.replace(old, moved[old])
+    return text

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.engine.journal import Journal, read_segments
+from runner.model.batch import Segment, Tally
+
+
+def segment(first: int, last: int, *, failed: bool = False) -> Segment:
+    count = last + 1 - first
+    tally = Tally(succeeded=0 if failed else count, failed=count if failed else 0, items=2 * count)
+    return Segment(first=first, last=last, tally=tally, part="p", offset=first, length=count, crc=7)
+
+
+def write(path: Path, *segments: Segment) -> None:
+    journal = Journal(path)
+    for one in segments:
+        journal.segment(one)
+    journal.sync()
+    journal.close()
+
+
+def test_says_what_was_recorded_in_input_order(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, segment(5, 9), segment(0, 4))
+    journal = Journal(path)
+    assert journal.restored.segments == [segment(0, 4), segment(5, 9)]
+    assert journal.restored.epoch == 2
+    assert read_segments(path) == [segment(0, 4), segment(5, 9)]
+
+
+def test_nothing_is_written_before_sync(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+    journal.segment(segment(0, 1))
+    assert (tmp_path / "j").stat().st_size == 0
+    journal.sync()
+    assert read_segments(tmp_path / "j") == [segment(0, 1)]
+
+
+@pytest.mark.parametrize("lost", range(1, 40, 3))
+def test_a_torn_last_record_is_cut_off(tmp_path: Path, lost: int) -> None:
+    path = tmp_path / "j"
+    write(path, segment(0, 4))
+    whole = path.read_bytes()
+    write(path, segment(5, 9))
+    path.write_bytes(path.read_bytes()[:-lost])
+    journal = Journal(path)
+    assert journal.restored.segments == [segment(0, 4)]
+    assert path.read_bytes().startswith(whole)
+
+
+def test_a_damaged_record_ends_the_journal(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, segment(0, 4), segment(5, 9))
+    path.write_bytes(path.read_bytes().replace(b"[5,9", b"[5,8"))
+    assert Journal(path).restored.segments == [segment(0, 4)]
+
+
+def test_failed_ones_are_forgotten_when_they_are_to_be_tried_afresh(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    write(path, segment(0, 4), segment(5, 5, failed=True))
+    journal = Journal(path)
+    journal.retry_failed()
+    assert journal.restored.segments == [segment(0, 4)]
+    journal.segment(segment(5, 9))
+    journal.sync()
+    assert read_segments(path) == [segment(0, 4), segment(5, 9)]
