@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 from runner.model.batch import Progress
@@ -18,8 +20,8 @@ _EVERY = 1.0  # seconds between two writes of progress.json
 class RecordKeeper:
     """Status changes are written to `job.json` at once, counts to `progress.json` about once a second.
 
-    The final status of the job itself is left to `finish()`, which the owner calls when all else has been put away: a job that shows as
-    ended has ended.
+    The final status of the job itself is left to `finish()`, which the owner calls when all else has been put away: a job that
+    shows as ended has ended.
     """
 
     def __init__(self, paths: JobPaths, record: JobRecord) -> None:
@@ -54,6 +56,7 @@ class RecordKeeper:
             return self.record
 
     def write(self) -> None:
+        """Writes the record as it is now. Errors: OSError."""
         write_json(self._paths.record, self.record.to_json())
 
     def _status(self, event: StatusChanged) -> None:
@@ -68,7 +71,7 @@ class RecordKeeper:
             if job is None:
                 return
             self._put(event.step, _with_status(job, event.status, event.at))
-        self.write()
+        self._write_if_possible()
 
     def _ended(self, event: JobEnded) -> None:
         if not event.step:
@@ -79,6 +82,10 @@ class RecordKeeper:
             log = event.error.log if event.error else job.logs
             error = None if event.status == "Completed" else {"message": event.message, "code": event.code, "log": log or job.logs}
             self._put(event.step, replace(_with_status(job, event.status, event.at), error=error))
+            self._write_if_possible()
+
+    def _write_if_possible(self) -> None:
+        with contextlib.suppress(OSError):  # it is written again at the end
             self.write()
 
     def _progressed(self, event: Progressed) -> None:
@@ -86,10 +93,12 @@ class RecordKeeper:
             self.record = replace(self.record, progress=event.progress)
         elif event.step in self.record.jobs:
             self._put(event.step, replace(self.record.jobs[event.step], progress=event.progress))
+            self.record = replace(self.record, progress=_sum(job.progress for job in self.record.jobs.values()))
         if time.monotonic() - self._written >= _EVERY:
             self._written = time.monotonic()
             counts = {"": self.record.progress} | {name: job.progress for name, job in self.record.jobs.items()}
-            write_json(self._paths.progress, {name: progress_to_json(one) for name, one in counts.items()}, durable=False)
+            with contextlib.suppress(OSError):  # a full disk costs a line of show, not the job
+                write_json(self._paths.progress, {name: progress_to_json(one) for name, one in counts.items()}, durable=False)
 
     def _put(self, step: str, job: JobRecord) -> None:
         self.record = replace(self.record, jobs={**self.record.jobs, step: job})
@@ -99,3 +108,11 @@ def _with_status(record: JobRecord, status: str, at: float) -> JobRecord:
     started = record.started_at or (utc(at) if status == "Running" else None)
     ended = utc(at) if status in FINAL else None
     return replace(record, status=status, started_at=started, ended_at=ended)
+
+
+def _sum(counts: Iterable[Progress]) -> Progress:
+    total = Progress(listed=True)
+    for one in counts:
+        names = ("total", "succeeded", "failed", "retries", "items", "items_failed")
+        total = replace(total, **{name: getattr(total, name) + getattr(one, name) for name in names})
+    return total

@@ -1,0 +1,211 @@
+"""How a job gets on, for people: a bar on a terminal, plain lines elsewhere; warnings as they come. Everything goes to stderr."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from runner.model.batch import Progress
+from runner.model.events import AttemptFailed, Event, InitFailed, JobEnded, Message, Progressed, StatusChanged
+from runner.report.page import duration, rate, where
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+_FAILURES_SHOWN = 5  # failed attempts that are printed; then only counted
+_FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 2.0, 60.0, 1.3  # seconds between plain lines
+
+
+class ProgressView(Protocol):
+    """An observer that is closed at the end."""
+
+    def __call__(self, event: Event) -> None: ...
+    def close(self) -> None: ...
+
+
+def progress_view(stream: TextIO | None = None) -> ProgressView:
+    """The bar if the stream (default: stderr) is a terminal, otherwise plain lines."""
+    stream = stream or sys.stderr
+    return TerminalProgress(stream) if stream.isatty() else PlainProgress(stream)
+
+
+class Speed:
+    """What a run does per second, and how long it will take; what an earlier run had finished does not count."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, Progress] | None = None
+        self._last: tuple[float, Progress] | None = None
+
+    def update(self, at: float, progress: Progress) -> None:
+        self._first = self._first or (at, progress)
+        self._last = (at, progress)
+
+    def started(self, at: float) -> None:
+        """The moment at which the job began to run."""
+        if self._first is None:
+            self._first = (at, Progress())
+
+    @property
+    def items(self) -> float:
+        """Items per second."""
+        return self._per_second(lambda progress: progress.items)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until all mini-batches are done; None while that cannot be told."""
+        if self._last is None or not self._last[1].listed:
+            return None
+        speed = self._per_second(_done)
+        return (self._last[1].total - _done(self._last[1])) / speed if speed > 0 else None
+
+    def _per_second(self, count: object) -> float:
+        if self._first is None or self._last is None or not callable(count):
+            return 0.0
+        seconds = self._last[0] - self._first[0]
+        return float(count(self._last[1]) - count(self._first[1])) / seconds if seconds > 0 else 0.0
+
+
+def _done(progress: Progress) -> int:
+    return progress.succeeded + progress.failed
+
+
+class _View:
+    """What both views print in the same way."""
+
+    def __init__(self) -> None:
+        self._speed = Speed()
+        self._failures = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            prefix = f"{event.step}: " if event.step else ""
+            if isinstance(event, StatusChanged):
+                if event.status == "Running":
+                    self._speed.started(event.at)
+                self._status(prefix + event.status + (f": {event.reason}" if event.reason else ""))
+            elif isinstance(event, Message):
+                if event.level == "WARNING":
+                    self._say(f"{prefix}Warning: {event.text}")
+            elif isinstance(event, AttemptFailed):
+                self._attempt_failed(event, prefix)
+            elif isinstance(event, InitFailed):
+                self._say(f"{prefix}{event.node} {event.process}: init() failed: {where(event.error)}; log: {event.error.log}")
+            elif isinstance(event, Progressed):
+                self._speed.update(event.at, event.progress)
+                self._progressed(event, prefix)
+            elif isinstance(event, JobEnded):
+                self._ended(event, prefix)
+
+    def _attempt_failed(self, event: AttemptFailed, prefix: str) -> None:
+        self._failures += 1
+        if self._failures <= _FAILURES_SHOWN:
+            item = f", item {event.error.item}" if event.error.item else ""
+            which = f"mini-batch {event.index}{item}: attempt {event.attempt} of {event.attempts} failed"
+            self._say(f"{prefix}{which}: {where(event.error)}; log: {event.error.log}")
+        elif self._failures == _FAILURES_SHOWN + 1:
+            self._say("further failed attempts are only counted here; all of them are in the job's logs")
+
+    def _status(self, text: str) -> None:
+        raise NotImplementedError
+
+    def _say(self, text: str) -> None:
+        raise NotImplementedError
+
+    def _progressed(self, event: Progressed, prefix: str) -> None:
+        raise NotImplementedError
+
+    def _ended(self, event: JobEnded, prefix: str) -> None:
+        raise NotImplementedError
+
+
+class PlainProgress(_View):
+    """Lines: changes of status at once, counts when they have changed, in ever longer pauses."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._next, self._pause = 0.0, _FIRST_PAUSE
+        self._shown = Progress()
+
+    def close(self) -> None:
+        """Nothing is left to be done."""
+
+    def _status(self, text: str) -> None:
+        self._next = time.monotonic() + _FIRST_PAUSE
+        self._say(text)
+
+    def _progressed(self, event: Progressed, prefix: str) -> None:
+        now = time.monotonic()
+        if now < self._next or event.progress == self._shown:
+            return
+        self._next, self._pause = now + self._pause, min(_LONGEST_PAUSE, self._pause * _GROWTH)
+        self._shown = event.progress
+        self._say(prefix + counts(event.progress, self._speed))
+
+    def _ended(self, event: JobEnded, prefix: str) -> None:
+        pass  # the page at the end says it all
+
+    def _say(self, text: str) -> None:
+        try:
+            print(f"{time.strftime('%H:%M:%S')} {text}", file=self._stream, flush=True)
+        except (OSError, ValueError):
+            pass  # nobody reads any more; the job goes on
+
+
+def counts(progress: Progress, speed: Speed) -> str:
+    """`12 of 100 mini-batches (12 %), 1 failed, 34.5 items/s, 10 s left`."""
+    total = f"{progress.total:,}" if progress.listed else f"{progress.total:,} so far (listing…)"
+    share = f" ({100 * _done(progress) // progress.total} %)" if progress.listed and progress.total else ""
+    parts = [f"{_done(progress):,} of {total} mini-batches{share}"]
+    if progress.failed:
+        parts.append(f"{progress.failed:,} failed")
+    if progress.retries:
+        parts.append(f"{progress.retries:,} retries")
+    parts.append(f"{rate(speed.items, 1)} items/s")
+    if speed.remaining is not None and _done(progress) < progress.total:
+        parts.append(f"{duration(speed.remaining)} left")
+    return ", ".join(parts)
+
+
+class TerminalProgress(_View):
+    """A bar for the job, or one for each step of a pipeline; lines are printed above it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+        super().__init__()
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"))
+        self._bar: Bar = Progress(*columns, console=Console(file=stream, highlight=False), transient=True, refresh_per_second=8)
+        self._tasks: dict[str, TaskID] = {}
+        self._bar.start()
+
+    def close(self) -> None:
+        """Takes the bar away; what was printed above it stays."""
+        self._bar.stop()
+
+    def _task(self, prefix: str) -> TaskID:
+        if prefix not in self._tasks:
+            self._tasks[prefix] = self._bar.add_task(prefix + "Running", total=None, counts="")
+        return self._tasks[prefix]
+
+    def _status(self, text: str) -> None:
+        step, colon, status = text.partition(": ")
+        prefix, shown = (f"{step}: ", status) if colon and f"{step}: " in self._tasks else ("", text)
+        self._bar.update(self._task(prefix), description=prefix + shown)
+
+    def _say(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, soft_wrap=True)
+
+    def _progressed(self, event: Progressed, prefix: str) -> None:
+        progress = event.progress
+        total = progress.total if progress.listed else None
+        self._bar.update(self._task(prefix), total=total, completed=_done(progress), counts=counts(progress, self._speed))
+
+    def _ended(self, event: JobEnded, prefix: str) -> None:
+        if prefix in self._tasks:
+            self._bar.update(self._tasks[prefix], description=prefix + event.status)
