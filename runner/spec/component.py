@@ -1,0 +1,126 @@
+"""Parallel components, from a file or inline, and what a step makes of them: a value set on the step wins, 0 and false included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from runner.errors import NotSupportedHere, UserError
+from runner.spec import schema
+from runner.spec.context import parse_at
+from runner.spec.expressions import Scope
+from runner.spec.literals import Declaration, read_declaration, read_type
+from runner.spec.problems import Problems
+from runner.spec.values import Reader, check_keys, near_case
+from runner.spec.yaml_source import Node, read_yaml
+from runner.storage.uri import local_path
+
+_MERGED = ("resources", "retry_settings", "task", "environment_variables", "tags", "properties")  # key by key; others are replaced whole
+_NOT_SETTINGS = ("$schema", "type", "name", "version", "inputs", "outputs", "component")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """A component as far as a step needs it. `settings` are its keys but for name, type and ports."""
+
+    settings: Node
+    inputs: Mapping[str, Declaration] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)  # name → type
+
+
+def read_component(step: Node, problems: Problems) -> Component | None:
+    """The component that a step names, or None. Raises a UserError when it cannot be had."""
+    node = step.get("component")
+    if node is None:
+        return None
+    tree = node if node.is_mapping else _load(node)
+    _check_type(tree)
+    check_keys(tree, schema.COMPONENT, "of a parallel component", problems, {"compute": "it stands in the step", **schema.HINTS})
+    reader = Reader(tree, Scope(), problems)
+    inputs, outputs = reader.mapping("inputs"), reader.mapping("outputs")
+    name = tree.get("name")
+    if name is not None and not _is_component_name(name.text):
+        problems.add(
+            f"'{name.text}' is not a name of a component", name.place, allowed="small letters, digits and _, beginning with a letter"
+        )
+    declared = {}
+    for key, child in (inputs.entries if inputs else {}).items():
+        with problems.catching():
+            declared[key] = read_declaration(child, problems)
+    kept = {key: child for key, child in tree.entries.items() if key not in _NOT_SETTINGS}
+    return Component(settings=replace(tree, value=kept), inputs=declared, outputs=_output_types(outputs, problems))
+
+
+def _is_component_name(name: str) -> bool:
+    return name[:1].isalpha() and name.replace("_", "a").isalnum() and name.isascii() and name == name.lower()
+
+
+def _output_types(outputs: Node | None, problems: Problems) -> dict[str, str]:
+    types = {}
+    for key, child in (outputs.entries if outputs else {}).items():
+        if child.is_mapping:
+            check_keys(child, ("type", "mode", "description"), "of an output of a component", problems)
+        elif not child.is_unset:
+            problems.add(f"an output of a component is declared by a mapping, not {child.kind}", child.place, todo="write type: uri_folder")
+        types[key] = read_type(child, Scope(), problems, "uri_folder", literals=False)
+    return types
+
+
+def _load(node: Node) -> Node:
+    text = node.text
+    if node.is_list or not text:
+        raise UserError(f"must name a file or be a mapping, not {node.kind}", place=node.place)
+    uri = parse_at(text, node.place)
+    if not uri.is_local:
+        raise NotSupportedHere(
+            f"the component '{text}' is not a local file", place=node.place, allowed="./component.yml, or the component itself as a mapping"
+        )
+    return read_yaml(Path(local_path(uri, node.base)), todo=f"it is named in {node.place}, relative to that file")
+
+
+def _check_type(tree: Node) -> None:
+    node = tree.get("type")
+    kind = node.text.lower() if node else ""
+    if node is None:
+        raise UserError("the component has no type", place=tree.place, todo="write type: parallel")
+    if kind in (*schema.OTHER_JOBS, "pipeline"):
+        raise NotSupportedHere(f"components of type {kind} cannot run here", place=node.place, allowed="parallel")
+    if kind != "parallel":
+        raise UserError(
+            f"'{node.text}' is not a type of components", place=node.place, allowed="parallel", todo=near_case(node.text, ["parallel"])
+        )
+
+
+def lift_resources(step: Node, problems: Problems) -> Node:
+    """instance_count, instance_type, docker_args and shm_size may stand on top, as the Python keywords do: they move below `resources`."""
+    on_top = {key: child for key in schema.RESOURCES_ON_TOP if (child := step.get(key)) is not None}
+    if not on_top:
+        return step
+    resources = step.get("resources")
+    for key, child in on_top.items():
+        below = resources.get(key) if resources else None
+        if below is not None and below.plain() != child.plain():
+            problems.add(f"{key} stands twice, with different values: here and below resources", child.place, todo="keep one of them")
+    entries = {key: child for key, child in step.entries.items() if key not in schema.RESOURCES_ON_TOP}
+    if resources is None:
+        first = next(iter(on_top.values()))
+        resources = replace(first, value={}, text="")
+    entries["resources"] = replace(resources, value={**on_top, **resources.entries})
+    return replace(step, value=entries)
+
+
+def merge(component: Component | None, step: Node, problems: Problems) -> Node:
+    """The settings of a step over those of its component."""
+    step = lift_resources(step, problems)
+    if component is None:
+        return step
+    merged = dict(lift_resources(component.settings, problems).entries)
+    for key, child in step.entries.items():
+        if child.is_unset:
+            continue
+        below = merged.get(key)
+        if key in _MERGED and child.is_mapping and below is not None and below.is_mapping:
+            child = replace(child, value={**below.entries, **{name: one for name, one in child.entries.items() if not one.is_unset}})
+        merged[key] = child
+    return replace(step, value=merged)

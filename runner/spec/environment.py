@@ -1,0 +1,153 @@
+"""`task.environment`: image, conda file, build context, or a name to look up in the workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from runner.errors import NotSupportedHere, UserError, did_you_mean
+from runner.model.job import Environment
+from runner.spec import schema
+from runner.spec.context import ResolveContext, find_version, listed, locate, parse_at
+from runner.spec.expressions import Scope
+from runner.spec.problems import Problems
+from runner.spec.values import Reader, as_text, check_keys
+from runner.spec.yaml_source import Node, from_python, read_yaml
+from runner.storage.uri import looks_like_uri
+
+
+def read_environment(node: Node | None, scope: Scope, context: ResolveContext, problems: Problems, *, local: bool) -> Environment | None:
+    """`local`: the step runs in processes of this machine because of --local, so that an image is not used."""
+    environment = None
+    with problems.catching():
+        environment = _read(node, scope, context, problems)
+        if environment is not None and node is not None:
+            _check_container(environment, node, problems, local)
+    return environment
+
+
+def _read(node: Node | None, scope: Scope, context: ResolveContext, problems: Problems) -> Environment | None:
+    if node is None:
+        return None
+    if node.is_mapping:
+        return _inline(node, scope, context, problems)
+    text = as_text(node, scope)
+    if (text.startswith("file:") or text.endswith((".yml", ".yaml"))) and not text.startswith("azureml:"):
+        path = locate(text, node.base, context, node.place)
+        return _inline(read_yaml(Path(path), todo=f"named by {node.place}"), scope, context, problems)
+    return _named(text, node, scope, context, problems)
+
+
+def _named(text: str, node: Node, scope: Scope, context: ResolveContext, problems: Problems) -> Environment:
+    """`azureml:name:version`, `@latest` and registry URIs: all looked up in the workspace."""
+    uri = parse_at(text if looks_like_uri(text) else f"azureml:{text}", node.place)
+    key = find_version(uri, context.environments) if uri.kind in ("asset", "registry") else None
+    if key is None:
+        known = listed(context.environments, "environments")
+        raise UserError(
+            f"the environment '{text}' is not known",
+            place=node.place,
+            allowed=f"{known}; or image, conda_file, build",
+            todo=did_you_mean(uri.name, [name.partition(":")[0] for name in context.environments])
+            or "describe it below `environments` in workspace.yml, give a conda_file, or leave `environment` out to use this interpreter",
+        )
+    definition = from_python(context.environments[key], base=context.root, field=f"environments.{key}")
+    found = _inline(definition, scope, context, problems)
+    name, _, version = key.partition(":")
+    return replace(found, name=name, version=version or None)
+
+
+def _inline(node: Node, scope: Scope, context: ResolveContext, problems: Problems) -> Environment:
+    hints = dict.fromkeys(("channels", "dependencies"), "it stands in the file that conda_file names")
+    check_keys(node, schema.ENVIRONMENT, "of an environment", problems, hints)
+    reader = Reader(node, scope, problems)
+    image, build, conda = node.get("image"), reader.mapping("build"), node.get("conda_file")
+    if image and build:
+        problems.add("image and build exclude each other", build.place, todo="keep one of them")
+    if not (image or build or conda):
+        problems.add(
+            "the environment says nothing", node.place, allowed="image, conda_file, build", todo="leave it out to use this interpreter"
+        )
+    if reader.choice("os_type", ("linux", "Linux", "windows", "Windows"), "linux").lower() == "windows":
+        problems.unsupported("Windows images cannot run here", node.entries["os_type"].place, allowed="linux")
+    for key in ("inference_config", "datastore"):
+        if node.get(key):
+            problems.notice(f"environment.{key} is kept without effect")
+    check_keys(build, schema.BUILD, "of build", problems)
+    parsed, path = _conda(conda, scope, context) if conda else (None, None)
+    return Environment(
+        name=reader.text("name") or None,
+        version=reader.text("version") or None,
+        image=reader.text("image") or None,
+        conda=parsed,
+        conda_path=path,
+        build_context=_build_context(build, scope, context) if build else None,
+        dockerfile=Reader(build, scope, problems).text("dockerfile_path", "Dockerfile") if build else None,
+        description=reader.text("description") or None,
+    )
+
+
+def _build_context(build: Node, scope: Scope, context: ResolveContext) -> str:
+    node = build.get("path")
+    if node is None:
+        raise UserError("build needs a `path`", place=build.place, todo="name the folder that is the Docker build context")
+    path = locate(as_text(node, scope), node.base, context, node.place)
+    if not Path(path).is_dir():
+        raise UserError(
+            f"the folder '{node.text}' does not exist", place=node.place, todo=f"looked for {path}; paths are relative to the job file"
+        )
+    return path
+
+
+def _conda(node: Node, scope: Scope, context: ResolveContext) -> tuple[Mapping[str, object], str | None]:
+    if node.is_mapping:
+        return _checked_conda(node), None
+    path = locate(as_text(node, scope), node.base, context, node.place)
+    if not Path(path).is_file():
+        raise UserError(
+            f"the conda file '{node.text}' does not exist", place=node.place, todo=f"looked for {path}; paths are relative to the job file"
+        )
+    return _checked_conda(read_yaml(Path(path))), path
+
+
+def _checked_conda(conda: Node) -> Mapping[str, object]:
+    """A conda file's dependencies are texts and at most one list `pip`."""
+    dependencies = conda.get("dependencies")
+    if dependencies is None or not dependencies.is_list:
+        raise UserError(
+            "a conda file needs the list `dependencies`",
+            place=(dependencies or conda).place,
+            todo=did_you_mean("dependencies", conda.entries) if dependencies is None else "",
+        )
+    for item in dependencies.items:
+        pip = item.get("pip")
+        fits = (
+            set(item.entries) == {"pip"} and (pip is None or all(isinstance(one.value, str) for one in pip.items))
+            if item.is_mapping
+            else False
+        )
+        if not fits and not isinstance(item.value, str):
+            raise UserError(
+                "a dependency must be text, or a list below `pip:`", place=item.place, allowed="- python=3.10, - pip: [pandas==2.2]"
+            )
+    plain = conda.plain()
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _check_container(environment: Environment, node: Node, problems: Problems, local: bool) -> None:
+    what = "image" if environment.image else "build" if environment.build_context else ""
+    if not what:
+        return
+    place = (node.get(what) or node).place
+    if local:
+        named = f"'{environment.image}'" if environment.image else "that build: describes"
+        problems.notice(f"the image {named} is not used: --local runs the script in processes of this machine")
+        return
+    raise NotSupportedHere(
+        f"the environment asks for a container ({what}), and this build runs no containers",
+        place=place,
+        allowed="conda_file alone, or no environment",
+        todo="add --local to run the script in processes of this machine, without the image",
+    )

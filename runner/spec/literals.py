@@ -1,0 +1,134 @@
+"""Literal inputs: their types, and the declarations of components (`default`, `min`, `max`, `enum`, `optional`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.errors import UserError
+from runner.model.job import DATA_TYPES, LITERAL_TYPES, JobInput
+from runner.spec.expressions import Scope
+from runner.spec.problems import Problems
+from runner.spec.schema import DATA_INPUT, LITERAL_INPUT
+from runner.spec.values import Reader, as_text, check_keys, describe, near_case, resolved, to_bool, to_float, to_int
+from runner.spec.yaml_source import Node, Scalar, scalar_text
+
+ALIASES = {"float": "number", "double": "number", "int": "integer", "bool": "boolean", "str": "string"}  # of Azure's Python annotations
+_EXAMPLES = {"integer": "a whole number", "number": "a number", "boolean": "true, false", "string": "text"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """One input as a component declares it."""
+
+    node: Node
+    type: str
+    optional: bool
+    default: Node | None
+    mode: str
+
+    @property
+    def is_data(self) -> bool:
+        return self.type in DATA_TYPES
+
+
+def read_type(node: Node, scope: Scope, problems: Problems, default: str, *, literals: bool = True) -> str:
+    """The `type` of an input or output, in any case of letters."""
+    written = node.get("type")
+    if written is None:
+        return default
+    known = (*LITERAL_TYPES, *DATA_TYPES) if literals else DATA_TYPES
+    with problems.catching():
+        text = as_text(written, scope)
+        text = ALIASES.get(text.lower(), text.lower()) if literals else text.lower()
+        if text in known:
+            return text
+        problems.add(
+            f"'{text}' is not a type of {'inputs' if literals else 'outputs'}",
+            written.place,
+            allowed=", ".join(known),
+            todo=near_case(text, known),
+        )
+    return default
+
+
+def read_declaration(node: Node, problems: Problems) -> Declaration:
+    """An input of a component file."""
+    scope = Scope()
+    if not node.is_mapping:
+        problems.add(
+            f"an input of a component is declared by a mapping, not {node.kind}",
+            node.place,
+            todo="write type: uri_folder (or another type)",
+        )
+        return Declaration(node=node, type="string", optional=True, default=None, mode="")
+    kind = read_type(node, scope, problems, "uri_folder")
+    if node.get("type") is None:
+        problems.add("an input of a component needs a type", node.place, allowed=", ".join((*LITERAL_TYPES, *DATA_TYPES)))
+    keys = ("type", "default", "description", "optional", "mode") if kind in DATA_TYPES else LITERAL_INPUT
+    check_keys(node, keys, f"of an input of type {kind}", problems)
+    reader = Reader(node, scope, problems)
+    return Declaration(
+        node=node, type=kind, optional=reader.boolean("optional", False), default=node.get("default"), mode=reader.text("mode")
+    )
+
+
+def infer_literal(value: Scalar) -> JobInput:
+    """A literal whose type nobody wrote."""
+    kind = (
+        "boolean"
+        if isinstance(value, bool)
+        else "integer"
+        if isinstance(value, int)
+        else "number"
+        if isinstance(value, float)
+        else "string"
+    )
+    return JobInput(type=kind, value=value)
+
+
+def convert(node: Node, kind: str, scope: Scope) -> JobInput:
+    """A literal of the given type, from whatever was written: a numeric string is a number, a number written for text stays as written."""
+    value = resolved(node, scope)
+    if kind == "string":
+        text = as_text(node, scope)
+        return JobInput(type=kind, value=scalar_text(value) if isinstance(value, bool) else text)
+    parsed = {"integer": to_int, "number": to_float, "boolean": to_bool}[kind](value)
+    if parsed is None:
+        raise UserError(f"{describe(value)} is not of type {kind}", place=node.place, allowed=_EXAMPLES[kind])
+    return JobInput(type=kind, value=parsed)
+
+
+def check_declared(value: JobInput, node: Node, limits: Node, problems: Problems) -> None:
+    """`min`, `max` and `enum` of a declaration or of a literal's long form."""
+    scope = Scope()
+    choices = limits.get("enum")
+    if choices is not None:
+        allowed = [convert(one, value.type, scope).value for one in choices.items]
+        if value.value not in allowed:
+            problems.add(f"{describe(value.value)} is not one of the values", node.place, allowed=", ".join(map(str, allowed)))
+    if value.type not in ("integer", "number") or not isinstance(value.value, (int, float)):
+        return
+    low, high = limits.get("min"), limits.get("max")
+    if (low and value.value < _bound(low)) or (high and value.value > _bound(high)):
+        words = [f"at least {low.text}" if low else "", f"at most {high.text}" if high else ""]
+        problems.add(f"{value.value} is out of range", node.place, allowed=", ".join(filter(None, words)))
+
+
+def _bound(node: Node) -> float:
+    number = to_float(resolved(node, Scope()))
+    if number is None:
+        raise UserError(f"{node.kind} is not a number", place=node.place)
+    return number
+
+
+def long_literal(node: Node, kind: str, scope: Scope, problems: Problems) -> JobInput:
+    """`{type: integer, value: 3}`, or `default:` in the place of `value:`."""
+    check_keys(node, LITERAL_INPUT, f"of an input of type {kind or 'string'}", problems, dict.fromkeys(DATA_INPUT, "literals have none"))
+    value = node.get("value") or node.get("default")
+    if value is None:
+        if Reader(node, scope, problems).boolean("optional", False):
+            return JobInput(type=kind or "string", optional_unset=True)
+        raise UserError("the input has no value", place=node.place, todo="write value: (a literal) or path: (data)")
+    found = convert(value, kind, scope) if kind else infer_literal(resolved(value, scope))
+    check_declared(found, value, node, problems)
+    return found

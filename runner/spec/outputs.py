@@ -1,0 +1,149 @@
+"""The outputs of a job or step: where they lie, bindings to the parent's outputs, defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.errors import UserError
+from runner.model.job import JobInput, JobOutput
+from runner.spec.context import ResolveContext, datastore_root, locate
+from runner.spec.expressions import Scope, meaning, only_expression
+from runner.spec.inputs import check_port_name
+from runner.spec.literals import read_type
+from runner.spec.problems import Problems
+from runner.spec.schema import OUTPUT, OUTPUT_MODES
+from runner.spec.values import Reader, as_text, check_keys, near_case
+from runner.spec.yaml_source import Node
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputReader:
+    """Reads outputs one by one. `job` is the name that default paths carry; `bound` gathers the parent's outputs that were bound."""
+
+    scope: Scope
+    context: ResolveContext
+    problems: Problems
+    job: str
+    default_datastore: str
+    untyped: frozenset[str] = frozenset()  # outputs of the parent whose type nobody wrote: they take that of the step
+    bound: dict[str, JobOutput]
+
+    def read(self, name: str, node: Node, declared: str = "") -> JobOutput:
+        """`declared` is the type that a component declares, or empty."""
+        scope = replace(self.scope, words={**self.scope.words, "output_name": name})
+        if not node.is_mapping:
+            text = "" if node.is_unset else as_text(node, scope) if only_expression(node.text) is None else node.text
+            return self._made(name, declared, text, node)
+        check_keys(node, OUTPUT, "of an output", self.problems)
+        reader = Reader(node, scope, self.problems)
+        kind = read_type(node, scope, self.problems, declared, literals=False)
+        if declared and kind != declared:
+            raise UserError(f"is of type {kind}", place=node.place, allowed=f"type {declared}, as the component declares it")
+        path = node.get("path")
+        text = "" if path is None else path.text if only_expression(path.text) else reader.text("path")
+        output = self._made(name, kind, text, path or node)
+        version = reader.text("version") or None
+        if version and not node.get("name"):
+            self.problems.add("a version needs a name", node.entries["version"].place, todo="write name: as well, or leave version out")
+        return replace(output, mode=self._mode(node, output.type), name=reader.text("name") or None, version=version)
+
+    def _made(self, name: str, kind: str, text: str, at: Node) -> JobOutput:
+        inner = only_expression(text)
+        if inner is not None:
+            return self._bound(inner, kind, at)
+        kind = kind or "uri_folder"
+        if not text:
+            root = datastore_root(self.default_datastore, self.context, at.place)
+            return JobOutput(type=kind, path=os.path.join(root, "azureml", self.job, name))
+        path = locate(text, at.base, self.context, at.place)
+        _check_target(path, text, kind, at)
+        return JobOutput(type=kind, path=path, uri=text)
+
+    def _bound(self, inner: str, kind: str, at: Node) -> JobOutput:
+        value = meaning(inner, self.scope, at.place)
+        if not isinstance(value, JobOutput) or not inner.startswith("parent.outputs."):
+            what = "an input" if isinstance(value, JobInput) else "no output of the pipeline"
+            raise UserError(f"'${{{{{inner}}}}}' is {what}", place=at.place, allowed="${{parent.outputs.<name>}}, or a path")
+        name = inner.split(".")[2]
+        if name in self.bound:
+            raise UserError(
+                f"the pipeline's output '{name}' is bound by another output already",
+                place=at.place,
+                todo="give this one an output of its own",
+            )
+        if name in self.untyped:
+            value = replace(value, type=kind or value.type)
+        elif kind and kind != value.type:
+            raise UserError(
+                f"is of type {kind}, but the pipeline's output '{name}' of type {value.type}",
+                place=at.place,
+                todo="write the same type in both",
+            )
+        self.bound[name] = value
+        return value
+
+    def _mode(self, node: Node, kind: str) -> str:
+        written = node.get("mode")
+        text = Reader(node, self.scope, self.problems).text("mode", "rw_mount").lower()
+        allowed = OUTPUT_MODES if kind == "mltable" else tuple(mode for mode in OUTPUT_MODES if mode != "direct")
+        if written is not None and text not in allowed:
+            self.problems.add(
+                f"'{text}' is not a mode of an output of type {kind}",
+                written.place,
+                allowed=", ".join(allowed),
+                todo=near_case(text, allowed),
+            )
+        return "rw_mount" if text == "mount" else text
+
+
+def read_outputs(
+    node: Node | None, reader: OutputReader, declared: Mapping[str, str] | None
+) -> tuple[dict[str, JobOutput], frozenset[str]]:
+    """All outputs, and the names of those that have a mistake. `declared`: the types of a component's outputs; None without a component."""
+    found: dict[str, JobOutput] = {}
+    broken = set()
+    entries = dict(node.entries if node else {})
+    for name, child in entries.items():
+        broken.add(name)
+        with reader.problems.catching():
+            check_port_name(name, child, "output")
+            if declared is not None and name not in declared:
+                raise UserError(
+                    f"the component has no output '{name}'",
+                    place=child.place,
+                    allowed=", ".join(declared) or "(no outputs)",
+                    todo=near_case(name, list(declared)),
+                )
+            output = reader.read(name, child, declared[name] if declared else "")
+            _check_unique(name, output, found, child)
+            found[name] = output
+            broken.discard(name)
+    return found, frozenset(broken)
+
+
+def _check_unique(name: str, output: JobOutput, others: Mapping[str, JobOutput], node: Node) -> None:
+    for other, there in others.items():
+        if there.path == output.path:
+            raise UserError(
+                f"the outputs '{other}' and '{name}' have the same path {output.path}", place=node.place, todo="give each a path of its own"
+            )
+
+
+def _check_target(path: str, text: str, kind: str, at: Node) -> None:
+    """What stands at the path already must be of the same kind."""
+    if kind == "uri_file" and (text.endswith("/") or Path(path).is_dir()):
+        raise UserError(
+            f"'{text}' is a folder, but the output is of type uri_file", place=at.place, todo="name a file, or write type: uri_folder"
+        )
+    if kind != "uri_file" and Path(path).is_file():
+        raise UserError(
+            f"'{text}' is a file, but the output is of type {kind}", place=at.place, todo="name a folder, or write type: uri_file"
+        )
+    parent = path
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    if parent != path and not Path(parent).is_dir():
+        raise UserError(f"'{text}' cannot be made: {parent} is a file", place=at.place, todo="name another path")

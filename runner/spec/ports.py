@@ -1,0 +1,95 @@
+"""The inputs and outputs of one step: what is written on it, what its component declares, what its pipeline hands down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runner.model.job import JobOutput, ParallelStep
+from runner.spec.component import Component
+from runner.spec.context import ResolveContext
+from runner.spec.expressions import Ports, Scope, only_expression
+from runner.spec.inputs import InputReader, read_inputs
+from runner.spec.outputs import OutputReader, read_outputs
+from runner.spec.problems import Problems
+from runner.spec.script import missing
+from runner.spec.values import Reader
+from runner.spec.yaml_source import Node
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What surrounds a step: the workspace, and its pipeline where it has one."""
+
+    name: str  # of the job: `<pipeline>.<step>` for a step
+    context: ResolveContext
+    problems: Problems
+    step: str | None = None
+    experiment: str = ""
+    default_compute: str = ""  # of the pipeline
+    default_datastore: str = ""
+    parent: Ports | None = None
+    jobs: Mapping[str, Ports] = field(default_factory=dict)
+    untyped: frozenset[str] = frozenset()  # outputs of the parent whose type nobody wrote
+    bound: dict[str, JobOutput] = field(default_factory=dict)  # outputs of the parent that steps have bound
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A step, and its ports as others may refer to them."""
+
+    step: ParallelStep
+    ports: Ports
+
+
+def words(frame: Frame) -> dict[str, str]:
+    return {"name": frame.name, "default_datastore": frame.default_datastore}
+
+
+def broken_ports(tree: Node) -> Ports:
+    """Ports that nothing can be said about; whoever refers to them adds no mistakes of its own."""
+    names = {name for key in ("inputs", "outputs") if (node := tree.get(key)) for name in node.entries}
+    return Ports(broken=frozenset(names))
+
+
+def read_ports(tree: Node, merged: Node, component: Component | None, frame: Frame) -> Ports:
+    outer = Scope(parent=frame.parent, jobs=frame.jobs, words=words(frame))
+    reader = Reader(tree, outer, frame.problems)
+    split = named_port(merged.get("input_data"), "inputs")
+    inputs = InputReader(scope=outer, context=frame.context, problems=frame.problems, split=split)
+    found, broken = read_inputs(reader.mapping("inputs"), inputs, component.inputs if component else None)
+    for name, declared in (component.inputs if component else {}).items():
+        if name in found or name in broken:
+            continue
+        with frame.problems.catching():
+            broken |= {name}
+            if declared.default is None and not declared.optional:
+                raise missing(
+                    reader.mapping("inputs") or tree, name, f"the component has an input '{name}' of type {declared.type} without a default"
+                )
+            found[name] = inputs.default(declared)
+            broken -= {name}
+    outputs = OutputReader(
+        scope=outer,
+        context=frame.context,
+        problems=frame.problems,
+        job=frame.name,
+        default_datastore=frame.default_datastore,
+        untyped=frame.untyped,
+        bound=frame.bound,
+    )
+    made, broken_outputs = read_outputs(reader.mapping("outputs"), outputs, component.outputs if component else None)
+    for name, kind in (component.outputs if component else {}).items():
+        if name not in made and name not in broken_outputs:
+            made[name] = JobOutput(
+                type=kind, path=os.path.join(frame.context.datastores[frame.default_datastore], "azureml", frame.name, name)
+            )
+    return Ports(inputs=found, outputs=made, broken=broken | broken_outputs)
+
+
+def named_port(node: Node | None, side: str) -> str | None:
+    """`x` of a value that is `${{inputs.x}}` and nothing else."""
+    inner = only_expression(node.value) if node is not None and isinstance(node.value, str) else None
+    head, _, name = (inner or "").partition(".")
+    return name if head == side and name else None

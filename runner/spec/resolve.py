@@ -1,0 +1,81 @@
+"""From a loaded job to one that is ready to run: expressions resolved, everything checked, all mistakes told at once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from runner.errors import NotSupportedHere, Place, UserError
+from runner.model.job import ParallelStep, PipelineJob
+from runner.spec import schema
+from runner.spec.context import DEFAULT_DATASTORE, ResolveContext
+from runner.spec.load import LoadedJob
+from runner.spec.pipeline import resolve_pipeline
+from runner.spec.ports import Frame
+from runner.spec.problems import Problems
+from runner.spec.script import missing
+from runner.spec.step import resolve_step
+from runner.spec.values import near_case
+
+__all__ = ["DEFAULT_DATASTORE", "ResolveContext", "resolve"]
+
+JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+
+
+def resolve(loaded: LoadedJob, context: ResolveContext) -> ParallelStep | PipelineJob:
+    """Checks and resolves a job; nothing is started or written.
+
+    Raises a UserError, or UserErrors with all mistakes in the order of the file; NotSupportedHere for what Azure ML has and this build
+    cannot honour.
+    """
+    if context.default_datastore not in context.datastores:
+        known = ", ".join(context.datastores)
+        raise UserError(
+            f"the workspace's default datastore '{context.default_datastore}' has no local folder", allowed=known, todo="see workspace.yml"
+        )
+    problems = Problems()
+    _check_name(loaded, context, problems)
+    with problems.catching():
+        kind = _kind(loaded)
+        job: ParallelStep | PipelineJob
+        if kind == "pipeline":
+            job = resolve_pipeline(loaded.root, context, problems)
+        else:
+            experiment = loaded.root.get("experiment_name")
+            frame = Frame(
+                name=context.name,
+                context=context,
+                problems=problems,
+                default_datastore=context.default_datastore,
+                experiment=experiment.text if experiment else context.experiment,
+            )
+            job = resolve_step(loaded.root, frame).step
+    problems.raise_if_any()
+    return replace(job, notices=tuple(problems.notices))
+
+
+def _kind(loaded: LoadedJob) -> str:
+    node = loaded.root.get("type")
+    if node is None:
+        guess = "pipeline" if "jobs" in loaded.root.entries else "parallel"
+        raise missing(loaded.root, "type", f"write type: {guess}")
+    if loaded.type in schema.OTHER_JOBS:
+        raise NotSupportedHere(f"jobs of type {loaded.type} cannot run here", place=node.place, allowed="parallel, pipeline")
+    if loaded.type not in ("parallel", "pipeline"):
+        known = ["parallel", "pipeline"]
+        raise UserError(
+            f"{node.kind} is not a type of jobs", place=node.place, allowed=", ".join(known), todo=near_case(loaded.type, known)
+        )
+    return loaded.type
+
+
+def _check_name(loaded: LoadedJob, context: ResolveContext, problems: Problems) -> None:
+    node = loaded.root.get("name")
+    place = node.place if node and node.text == context.name else Place(field="name")
+    if not JOB_NAME.fullmatch(context.name):
+        problems.add(
+            f"'{context.name}' is not a name of a job",
+            place,
+            allowed="up to 255 letters, digits, _, . and -, first a letter or digit",
+            todo="choose another name, or leave it out",
+        )

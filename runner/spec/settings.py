@@ -1,0 +1,192 @@
+"""The settings of a parallel step that are numbers and words: sizes, thresholds, retries, resources, identity, environment variables."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+
+from runner.errors import UserError, did_you_mean
+from runner.model.job import Resources, RetrySettings
+from runner.spec import schema
+from runner.spec.arguments import LONGEST_SECONDS
+from runner.spec.context import ResolveContext, listed
+from runner.spec.expressions import has_expression
+from runner.spec.values import Reader, as_number, check_keys, near_case, require_scalar, resolved
+from runner.spec.yaml_source import scalar_text, shown
+
+SIZE = re.compile(r"(\d+) ?([kKmMgG][bB]?)?")
+SHM_SIZE = re.compile(r"[1-9]\d*[bkmg]", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_BREAKING = {"PYTHONHOME": "the script's Python would not find its library", "PYTHONINSPECT": "workers would not end"}
+
+
+def mini_batch_size(reader: Reader) -> tuple[int | None, bool]:
+    """(files or bytes, whether a byte unit was written); None where nothing is written. Units are powers of 1024."""
+    node = reader.written("mini_batch_size")
+    if node is None:
+        return None, False
+    with reader.problems.catching():
+        value = resolved(node, reader.scope)
+        text = scalar_text(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+        match = None if isinstance(value, bool) else SIZE.fullmatch(text)
+        allowed = "a number of files, or bytes with a unit of 1024: ^\\d+ ?([kKmMgG][bB]?)?$, e.g. 10, 100kb, 1 MB"
+        if match is None:
+            raise UserError(f"{shown(text)} is not a size of mini-batches", place=node.place, allowed=allowed)
+        size = int(match[1]) * _UNITS[(match[2] or "")[:1].lower()]
+        if not 0 < size < 2**63:
+            raise UserError(f"a mini-batch cannot have the size {text}", place=node.place, allowed=allowed, todo="write 1 or more")
+        return size, bool(match[2])
+    return None, False
+
+
+def partition_keys(reader: Reader) -> tuple[str, ...]:
+    node = reader.written("partition_keys")
+    if node is None:
+        return ()
+    if not node.is_list or not node.items:
+        reader.problems.add(
+            f"must be a list of names, not {node.kind if not node.is_list else 'an empty list'}", node.place, allowed="e.g. [user, season]"
+        )
+        return ()
+    keys: list[str] = []
+    for item in node.items:
+        with reader.problems.catching():
+            key = require_scalar(item)
+            if has_expression(key):
+                raise UserError("partition_keys take no expression", place=item.place, todo="write the names of the keys")
+            if not key or key in keys:
+                raise UserError(f"the key '{key}' stands twice" if key else "a key has no name", place=item.place)
+            keys.append(key)
+    return tuple(keys)
+
+
+def retry_settings(reader: Reader) -> RetrySettings:
+    below = reader.below("retry_settings")
+    check_keys(below.node, schema.RETRY_SETTINGS, "of retry_settings", reader.problems)
+    defaults = RetrySettings()
+    timeout: float = defaults.timeout
+    with reader.problems.catching():
+        node = below.written("timeout")
+        if node is not None:
+            allowed = f"seconds, more than 0 and at most {LONGEST_SECONDS} (three days)"
+            timeout = as_number(node, reader.scope, allowed)
+            if not 0 < timeout <= LONGEST_SECONDS:
+                raise UserError(f"{timeout:g} is out of range", place=node.place, allowed=allowed)
+    retries = below.integer("max_retries", low=0, default=defaults.max_retries)
+    return RetrySettings(max_retries=defaults.max_retries if retries is None else retries, timeout=timeout)
+
+
+def resources(reader: Reader, context: ResolveContext, *, local: bool) -> Resources:
+    """`local`: processes of this machine. What has no effect there is said."""
+    below, problems = reader.below("resources"), reader.problems
+    check_keys(below.node, schema.RESOURCES, "of resources", problems)
+    defaults = Resources()
+    count = below.integer("instance_count", low=1, default=1) or 1
+    limit = below.integer("max_instance_count", low=1)
+    if limit is not None and limit < count and (node := below.written("max_instance_count")):
+        problems.add(f"{limit} is less than instance_count, {count}", node.place)
+    properties = below.mapping("properties")
+    found = Resources(
+        instance_count=count,
+        max_instance_count=limit,
+        instance_type=_instance_type(below, context, local),
+        shm_size=_shm_size(below, defaults.shm_size),
+        docker_args=_docker_args(below),
+        properties={key: child.plain() for key, child in properties.entries.items()} if properties else {},
+        locations=below.texts("locations"),
+    )
+    for key in ("max_instance_count", "properties", "locations"):
+        if below.written(key):
+            problems.notice(f"resources.{key} is kept without effect")
+    for key in ("shm_size", "docker_args"):
+        if below.written(key):
+            problems.notice(f"resources.{key} has no effect: the script runs in processes of this machine, not in a container")
+    return found
+
+
+def _instance_type(below: Reader, context: ResolveContext, local: bool) -> tuple[str, ...]:
+    types = below.texts("instance_type")
+    node = below.written("instance_type")
+    if not types or node is None:
+        return types
+    if local:
+        below.problems.notice("resources.instance_type is not used: --local runs the step on this machine")
+        return types
+    for one in types:
+        if one not in context.instance_types:
+            below.problems.add(
+                f"the instance type '{one}' is not known",
+                node.place,
+                allowed=listed(context.instance_types, "instance types"),
+                todo=did_you_mean(one, context.instance_types) or "leave it out, or add --local to run on this machine",
+            )
+    return types
+
+
+def _shm_size(below: Reader, default: str) -> str:
+    node = below.written("shm_size")
+    if node is None:
+        return default
+    text = below.text("shm_size", default)
+    if SHM_SIZE.fullmatch(text):
+        return text
+    below.problems.add(f"{shown(text)} is not a size of shared memory", node.place, allowed="^[1-9]\\d*[bkmg]$, in any case, e.g. 2g, 512m")
+    return default
+
+
+def _docker_args(below: Reader) -> tuple[str, ...]:
+    node = below.written("docker_args")
+    if node is None or node.is_list:
+        return below.texts("docker_args")
+    with below.problems.catching():
+        text = below.text("docker_args")
+        try:
+            return tuple(shlex.split(text))
+        except ValueError as error:
+            raise UserError(f"cannot be split into words: {str(error).lower()}", place=node.place, todo="close the quote") from None
+    return ()
+
+
+def environment_variables(reader: Reader) -> dict[str, str]:
+    """Numbers and booleans as YAML writes them; names that break the runner are refused."""
+    node = reader.mapping("environment_variables")
+    for name, child in (node.entries if node else {}).items():
+        problem = ""
+        if not name or "=" in name or "\0" in name:
+            problem = f"{name!r} is not a name of an environment variable"
+        elif name.upper().startswith("RUNNER_"):
+            problem = f"'{name}' is a name of the runner's own"
+        elif name in _BREAKING:
+            problem = f"'{name}' cannot be set for a worker: {_BREAKING[name]}"
+        elif "\0" in child.text:
+            problem = f"the value of '{name}' has a NUL character"
+        if problem:
+            reader.problems.add(problem, child.place, allowed="names without '=' that do not begin with RUNNER_")
+    return reader.text_mapping("environment_variables")
+
+
+def identity(reader: Reader) -> Mapping[str, object] | None:
+    """Kept; this build reads local data only, and says that no credential is used."""
+    node = reader.mapping("identity")
+    if node is None:
+        return None
+    kinds = {"amltoken": "aml_token", "useridentity": "user_identity", "managedidentity": "managed_identity"}
+    written = node.get("type")
+    if written is None:
+        reader.problems.add("identity has no type", node.place, allowed=", ".join(schema.IDENTITY))
+        return None
+    kind = written.text.lower()
+    kind = kinds.get(kind, kind)
+    if kind not in schema.IDENTITY:
+        reader.problems.add(
+            f"'{written.text}' is not a type of identity",
+            written.place,
+            allowed=", ".join(schema.IDENTITY),
+            todo=near_case(kind, list(schema.IDENTITY)),
+        )
+        return None
+    check_keys(node, schema.IDENTITY[kind], f"of an identity of type {kind}", reader.problems)
+    reader.problems.notice(f"identity ({kind}) is kept without effect: this build reads local data, which needs no credential")
+    values = Reader(node, reader.scope, reader.problems)
+    return {"type": kind, **{key: values.text(key) for key in node.entries if key != "type" and node.get(key)}}
