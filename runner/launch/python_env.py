@@ -69,16 +69,41 @@ def find_python(
         return running().path
     needs = read_conda(environment.conda, environment.conda_path)
     base = choose(needs.python)
-    for notice in needs.notices:
+    for notice in needs.notices + version_notice(needs, base):
         say(notice)
-    if needs.python and not satisfies(base.version, needs.python):
-        say(f"conda file: python{needs.python} is not on this machine; taken is {base}")
     return environment_python(needs, base, cache, environment.conda_path, say, on_cancel)
+
+
+def describe_python(environment: Environment | None, *, cache: Path, override: str | None) -> tuple[str, tuple[str, ...]]:
+    """What `find_python` would give, in one line, and its notices; makes nothing. Raises the same `UserError`s, but for those of pip."""
+    if override:
+        return str(named(override)), ()
+    if environment is None or environment.conda is None:
+        return str(running()), ()
+    needs = read_conda(environment.conda, environment.conda_path)
+    base = choose(needs.python)
+    folder = environment_folder(cache, needs, base)
+    state = (
+        "a virtual environment made before"
+        if reuse(folder)
+        else f"a virtual environment to be made, with {len(needs.requirements)} requirements"
+    )
+    return f"{base}, in {state}", needs.notices + version_notice(needs, base)
+
+
+def version_notice(needs: CondaNeeds, base: Interpreter) -> tuple[str, ...]:
+    if needs.python is None or satisfies(base.version, needs.python):
+        return ()
+    return (f"conda file: python{needs.python} is not on this machine; taken is {base}",)
+
+
+def environment_folder(cache: Path, needs: CondaNeeds, base: Interpreter) -> Path:
+    return cache / "environments" / content_hash(needs, base.version)
 
 
 def environment_python(needs: CondaNeeds, base: Interpreter, cache: Path, conda_path: str | None, say: Say, on_cancel: OnCancel) -> str:
     """The interpreter of the cached environment with these needs, which is built first where it is missing."""
-    folder = cache / "environments" / content_hash(needs, base.version)
+    folder = environment_folder(cache, needs, base)
     if (ready := reuse(folder)) is not None:
         return ready
     folder.parent.mkdir(parents=True, exist_ok=True)

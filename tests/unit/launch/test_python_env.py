@@ -194,6 +194,23 @@ def test_the_named_interpreter_wins(tmp_path, monkeypatch):
         python_env.find_python(None, cache=tmp_path, override=str(old), say=pytest.fail)
 
 
+def test_the_plan_says_which_python_without_making_anything(tmp_path):
+    def describe(*dependencies: object) -> tuple[str, tuple[str, ...]]:
+        return python_env.describe_python(Environment(conda={"dependencies": list(dependencies)}), cache=tmp_path, override=None)
+
+    own = "{}.{}".format(*sys.version_info[:2])
+    line, notices = describe(f"python={own}", "six", "attrs")
+    assert sys.executable in line
+    assert "to be made, with 2 requirements" in line
+    assert notices == ()
+    _, notices = describe(f"python={own}.99")
+    assert len(notices) == 1
+    assert f"python=={own}.99.* is not on this machine" in notices[0]
+    with pytest.raises(UserError):
+        describe("ffmpeg")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_hash_goes_by_content(tmp_path):
     def digest(version=(3, 8, 1), **fields):
         return python_env.content_hash(CondaNeeds(**fields), version)
