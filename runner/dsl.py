@@ -1,0 +1,7 @@
+"""Pipelines in Python, with the names of `azure.ai.ml.dsl`."""
+
+from __future__ import annotations
+
+from runner.sdk.pipeline_function import pipeline
+
+__all__ = ["pipeline"]
