@@ -23,24 +23,28 @@ FAILURES_PER_REPORT = 20
 
 
 class Exchange(Protocol):
+    """What a courier needs of the coordinator."""
+
+    def join(self, name: str, *, workers: int, wake: Callable[[], None]) -> int: ...
     def exchange(self, epoch: int, report: Report, want: int) -> Lease | Wait | Recall | Stop: ...
 
 
 class Courier:
-    """The loop thread calls all methods but `nudge`; `deliver` is called, in the courier's thread, with each answer that matters."""
+    """The loop thread calls all methods but `nudge`; `deliver` is called, in the courier's thread, with each answer that matters, and with None when rows have left the memory."""
 
     def __init__(
         self,
         *,
         exchange: Exchange,
-        epoch: int,
-        parts: PartWriter,
+        name: str,
+        workers: int,
+        parts: Path,
+        prefix: str,
         clock: Clock,
-        deliver: Callable[[Lease | Recall | Stop], None],
+        deliver: Callable[[Lease | Recall | Stop | None], None],
         synced: tuple[str, ...] = (),
     ) -> None:
-        self._synced = synced
-        self._exchange, self._epoch, self._parts, self._clock, self._deliver = exchange, epoch, parts, clock, deliver
+        self._exchange, self._clock, self._deliver, self._synced = exchange, clock, deliver, synced
         self._changed = threading.Condition()
         self._pieces: list[Piece] = []
         self._pending_bytes = 0
@@ -55,8 +59,11 @@ class Courier:
         self._want = 0
         self._waiting = self._nudged = self._idle = self._dirty = self._ended = self._stopped = False
         self._reported = 0.0
-        self._thread = threading.Thread(target=self._run, name=f"courier-{epoch}", daemon=True)
+        self._lease_on_its_way = False
+        self._thread = threading.Thread(target=self._run, name=f"courier-{name}", daemon=True)
         self.error: BaseException | None = None
+        self.epoch = exchange.join(name, workers=workers, wake=self.nudge)
+        self._parts = PartWriter(parts, f"{prefix}-{self.epoch}")
 
     def start(self) -> None:
         self._thread.start()
@@ -105,10 +112,16 @@ class Courier:
     def ask(self, want: int, *, idle: bool) -> None:
         """How many further mini-batches are wanted; `idle`: nothing runs here, so do not let finished rows wait."""
         with self._changed:
+            want = 0 if self._lease_on_its_way else want
             becomes_due = (want > 0 and not self._waiting) or (idle and bool(self._pieces))
             self._want, self._idle = want, idle
             if becomes_due:
                 self._changed.notify()
+
+    def received(self) -> None:
+        """The lease that was delivered is in the backlog."""
+        with self._changed:
+            self._lease_on_its_way = False
 
     @property
     def pending_bytes(self) -> int:
@@ -161,13 +174,15 @@ class Courier:
                 running=self._running,
                 attempts=self._attempts,
             )
-        answer = self._exchange.exchange(self._epoch, report, want)
+        answer = self._exchange.exchange(self.epoch, report, want)
         with self._changed:
             self._pending_bytes -= sum(piece.bytes for piece in pieces)
             if isinstance(answer, Wait):
                 self._waiting = want > 0 and not self._nudged
             elif isinstance(answer, Lease):
-                self._want = 0
+                self._want, self._lease_on_its_way = 0, True
+        if pieces and isinstance(answer, Wait):
+            self._deliver(None)
         if not isinstance(answer, Wait) and not self._stopped:
             self._stopped = isinstance(answer, Stop)
             self._deliver(answer)

@@ -6,44 +6,18 @@ import mmap
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.engine.settings import WorkerSettings
 from runner.engine.workcopy import copy_code, keep_written
 from runner.engine.workers import Worker
 from runner.model.batch import ErrorRecord
 from runner.worker.protocol import Slot, message
 
 KILL_GRACE = 1.0  # seconds between SIGTERM and SIGKILL
-LOG_CAP = 64 << 20
 TAIL_LINES = 30
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerSettings:
-    """What every worker of an instance is told (see CONFIG in runner/worker/protocol.py)."""
-
-    job: str
-    node: str
-    processes: int
-    kind: str
-    root: str
-    code: Path  # the snapshot; each worker gets a copy
-    copies: Path  # where the copies go
-    entry_script: str
-    arguments: Sequence[str]
-    append_rows: bool
-    to_csv: Mapping[str, object]
-    header: bool
-    logging_level: str
-    logs: Path
-    output_dir: str
-    gpus: int = 0
-    profile: bool = False
-    log_cap: int = LOG_CAP
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Crew:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner.engine import policy
 from runner.engine.backlog import Backlog
 from runner.engine.courier import Courier
 from runner.engine.crew import Crew
 from runner.engine.gather import Piece
+from runner.engine.settings import InstanceSettings
 from runner.engine.workers import Frame, Worker
 from runner.model.batch import ErrorRecord, Tally
 from runner.model.events import AttemptFailed, BatchesFinished, Message, Observer
 from runner.model.ports import Clock
 from runner.worker.protocol import PREFIX, RESULT, RESULT_KIND, RESULT_PREFIX_SIZE, item_of
-
-if TYPE_CHECKING:
-    from runner.engine.instance import InstanceSettings
 
 SMOOTHING = 0.3  # weight of the newest frame in the mean time of a mini-batch
 UNKNOWN = 1.0  # seconds assumed for a mini-batch before the first has ended

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import runner.worker
-from runner.engine.crew import WorkerSettings
-from runner.engine.instance import InstanceSettings
+from runner.engine.settings import InstanceSettings, WorkerSettings
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest, SourceSummary

@@ -1,0 +1,52 @@
+"""What an instance and its workers are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.model.ports import InstanceRequest
+
+LOG_CAP = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """What every worker of an instance is told (see CONFIG in runner/worker/protocol.py)."""
+
+    job: str
+    node: str
+    processes: int
+    kind: str
+    root: str
+    code: Path  # the snapshot; each worker gets a copy
+    copies: Path  # where the copies go
+    entry_script: str
+    arguments: Sequence[str]
+    append_rows: bool
+    to_csv: Mapping[str, object]
+    header: bool
+    logging_level: str
+    logs: Path
+    output_dir: str
+    gpus: int = 0
+    profile: bool = False
+    log_cap: int = LOG_CAP
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceSettings:
+    """`worker` is what workers are told; the rest is how they are supervised. Seconds throughout."""
+
+    worker: WorkerSettings
+    request: InstanceRequest  # its `sockets` are filled in when the instance starts
+    parts: Path
+    epoch: int  # of the job: part of the names of parts
+    max_retries: int = 2
+    timeout: float = 60
+    error_threshold: int = -1
+    task_overhead_timeout: float = 600
+    first_task_creation_timeout: float = 600
+    synced: tuple[str, ...] = ()  # folders that scripts write to: durable before their mini-batches count as done
