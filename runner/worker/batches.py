@@ -1,0 +1,90 @@
+"""Mini-batches as `run` gets them: lists of paths, or DataFrames made from what the supervisor has laid ready."""
+
+import json
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+NULL = "\\N"  # a missing string in the CSV of workers without pyarrow
+
+
+class Context(object):
+    """The second argument of `run`. `partition_key_value` is a dict when the input is split by keys."""
+
+    __slots__ = ("dataset", "minibatch_index", "partition_key_value")
+
+    def __init__(self, minibatch_index: str, partition_key_value: Optional[Dict[str, Any]], dataset: Any) -> None:
+        self.minibatch_index = minibatch_index
+        self.partition_key_value = partition_key_value
+        self.dataset = dataset
+
+
+class TableDataset(object):
+    """`mini_batch_context.dataset` of a table: its rows afresh, and the files that they come from."""
+
+    def __init__(self, paths: List[str], load: Callable[[], Any]) -> None:
+        self.paths = paths
+        self._load = load
+
+    def to_pandas_dataframe(self) -> Any:
+        return self._load()
+
+
+def parse(payload: bytes) -> List[Dict[str, Any]]:
+    """The lines of a work frame. JSON has no line break inside a value, so all of them are parsed at once."""
+    return json.loads(b"[" + payload.replace(b"\n", b",") + b"]")  # type: ignore[no-any-return]
+
+
+class FileBatches(object):
+    """`root`: what relative paths stand below."""
+
+    def __init__(self, root: str) -> None:
+        self._prefix = root.rstrip("/") + "/" if root else ""
+
+    def load(self, line: Dict[str, Any]) -> Tuple[List[str], int]:
+        """(absolute paths, how many)."""
+        prefix = self._prefix
+        paths = [entry[0] if entry[0][0] == "/" else prefix + entry[0] for entry in line["files"]]
+        return paths, len(paths)
+
+    def context(self, index: int, line: Dict[str, Any]) -> Context:
+        return Context(str(index), line.get("keys"), self.load(line)[0])
+
+
+class TableBatches(object):
+    """Arrow IPC files are mapped, and the newest one is kept open: many mini-batches stand in one."""
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._reader = None  # type: Any
+
+    def load(self, line: Dict[str, Any]) -> Tuple[Any, int]:
+        """(DataFrame with a fresh RangeIndex, rows)."""
+        frame = _read_csv(line) if "csv" in line else self._read_arrow(line["table"], line["batch"])
+        return frame, len(frame)
+
+    def context(self, index: int, line: Dict[str, Any]) -> Context:
+        return Context(str(index), line.get("keys"), TableDataset(list(line.get("dataset") or ()), lambda: self.load(line)[0]))
+
+    def _read_arrow(self, path: str, batch: int) -> Any:
+        import pyarrow
+
+        if path != self._path:
+            self._path, self._reader = path, pyarrow.ipc.open_file(pyarrow.memory_map(path))
+        table = pyarrow.Table.from_batches([self._reader.get_batch(batch)])
+        return table.to_pandas(ignore_metadata=True)
+
+
+def _read_csv(line: Dict[str, Any]) -> Any:
+    """Typed CSV: empty fields are missing, but in columns of text, where NULL is and an empty field is an empty text."""
+    import pandas
+
+    dtypes = line["dtypes"]
+    times = [name for name, kind in dtypes.items() if kind.startswith("datetime64")]
+    texts = [name for name, kind in dtypes.items() if kind in ("object", "str", "string")]
+    return pandas.read_csv(
+        line["csv"],
+        dtype={name: kind for name, kind in dtypes.items() if name not in times},
+        parse_dates=times or False,
+        na_values={name: [NULL] if name in texts else ["", NULL] for name in dtypes},
+        keep_default_na=False,
+        encoding="utf-8",
+    )

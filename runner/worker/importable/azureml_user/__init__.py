@@ -1,0 +1,1 @@
+"""What Azure ML lets an entry script import."""

@@ -1,0 +1,87 @@
+"""Mini-batches one after the other. What it costs here is paid for each, however cheap `run` is: at most a few microseconds."""
+
+import struct
+import time
+from typing import Any, Dict, List
+
+from .batches import parse
+from .channel import Channel, Disconnected
+from .entry_script import EntryScript
+from .failures import Failures
+from .protocol import RESULT, RESULT_KIND, Slot
+from .rows import Rows
+
+RESULT_FRAME = struct.Struct("<cIIQIIQ")  # PREFIX and RESULT in one
+STARTED, RUNNING, LIMIT, FINISHED = range(4)  # words of the slot
+
+assert RESULT_FRAME.size == struct.calcsize("<cII") + RESULT.size and Slot.SIZE >= 32
+
+
+class Loop(object):
+    """`slot`: the words of the mapped slot, as unsigned 64-bit numbers."""
+
+    def __init__(
+        self, config: Dict[str, Any], script: EntryScript, batches: Any, channel: Channel, slot: memoryview, failures: Failures
+    ) -> None:
+        self._script, self._batches, self._channel, self._slot, self._failures = script, batches, channel, slot, failures
+        self._rows = Rows(config["append_rows"], config["to_csv"], lambda text: channel.send({"t": "warning", "text": text}))
+        self._only_count = not config["append_rows"]
+        self._header_wanted = config["header"]
+        self._header = ""
+
+    def run(self) -> None:
+        """Until the supervisor says goodbye. Errors: Disconnected."""
+        for header, payload in self._channel.receive():
+            if header["t"] == "bye":
+                return
+            self._work(header["first"], header["seq"], parse(payload))
+
+    def _work(self, first: int, seq: int, lines: List[Dict[str, Any]]) -> None:
+        slot, load, run, now = self._slot, self._batches.load, self._script.run, time.monotonic_ns
+        pack, send_bytes, header_size = RESULT_FRAME.pack, self._channel.send_bytes, RESULT.size
+        convert, only_count, wants_context = self._rows.convert, self._only_count, self._script.wants_context
+        index = first
+        for line in lines:
+            started = 0
+            try:
+                if seq >= slot[LIMIT]:
+                    break
+                batch, items = load(line)
+                arguments = (batch, self._batches.context(index, line)) if wants_context else (batch,)
+                slot[STARTED] = started = now()
+                slot[RUNNING] = seq + 1
+                if seq >= slot[LIMIT]:
+                    break
+                result = run(*arguments)
+                if only_count and type(result) is list:
+                    count, rows = len(result), b""
+                else:
+                    count, rows = convert(result)
+                spent = now() - started
+                if self._header_wanted:
+                    self._tell_header(index, result)
+            except Disconnected:
+                raise
+            except BaseException as error:  # SystemExit and KeyboardInterrupt too: this attempt has failed, the worker goes on
+                self._failed(index, line, started, error)
+            else:
+                send_bytes(pack(RESULT_KIND, header_size, len(rows), index, items, count, spent) + rows)
+                slot[FINISHED] = seq + 1
+            batch = arguments = result = None  # a table is not kept while the next one is read
+            index += 1
+            seq += 1
+        if index < first + len(lines):
+            self._channel.send({"t": "unstarted", "index": index, "count": first + len(lines) - index})
+
+    def _failed(self, index: int, line: Dict[str, Any], started: int, error: BaseException) -> None:
+        """`started` is 0 when the mini-batch could not even be read."""
+        items = int(line.get("rows") or 0) or len(line.get("files") or ())
+        spent = time.monotonic_ns() - started if started else 0
+        record = self._failures.record(error, line, kind="exception" if started else "input")
+        self._channel.send({"t": "failed", "index": index, "items": items, "ns": spent, "error": record})
+
+    def _tell_header(self, index: int, result: Any) -> None:
+        text = self._rows.header(result)
+        if text and text != self._header:
+            self._header = text
+            self._channel.send({"t": "header", "index": index, "text": text})
