@@ -118,7 +118,7 @@ def _checked_conda(conda: Node) -> Mapping[str, object]:
         raise UserError(
             "a conda file needs the list `dependencies`",
             place=(dependencies or conda).place,
-            todo=did_you_mean("dependencies", conda.entries) if dependencies is None else "",
+            todo=did_you_mean("dependencies", conda.entries) or "e.g. dependencies: [python=3.10, {pip: [pandas]}]",
         )
     for item in dependencies.items:
         pip = item.get("pip")

@@ -25,11 +25,15 @@ PARENT_FORMS = "${{parent.inputs.<name>}}, ${{parent.outputs.<name>}}, ${{parent
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """The inputs and outputs of a job or step that can be referred to. `broken`: names whose mistake has been put down already."""
+    """The inputs and outputs of a job or step that can be referred to.
+
+    `broken` are names whose mistake has been put down already; with `unknown`, so has that of the step as a whole.
+    """
 
     inputs: Mapping[str, JobInput] = field(default_factory=dict)
     outputs: Mapping[str, JobOutput] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
+    unknown: bool = False
 
 
 class FollowUpError(UserError):
@@ -175,7 +179,7 @@ def _port(parts: list[str], ports: Ports, side: str, whose: str, inner: str, pla
     known: Mapping[str, JobInput | JobOutput] = ports.inputs if side == "inputs" else ports.outputs
     parts = parts[:1] if len(parts) == 2 and parts[1] == "path" else parts  # ${{inputs.x.path}}, of Azure's older files
     name = ".".join(parts)
-    if name in ports.broken:
+    if ports.unknown or name in ports.broken:
         raise FollowUpError(f"'{name}' has a mistake of its own", place=place)
     if name not in known:
         what = side.removesuffix("s")

@@ -19,6 +19,11 @@ from runner.spec.yaml_source import Node
 from runner.storage.uri import looks_like_uri
 
 
+_NO_LITERAL = dict.fromkeys(
+    ("value", "default", "min", "max", "enum"), "that is for literals: write type: integer (or another) and no path"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputReader:
     """Reads inputs one by one. `split` is the name of the input that `input_data` names, if any."""
@@ -105,7 +110,6 @@ class InputReader:
         return value
 
     def _long(self, name: str, node: Node, declared: Declaration | None) -> JobInput:
-        check_keys(node, INPUT, "of an input", self.problems)
         kind = read_type(node, self.scope, self.problems, declared.type if declared else "")
         is_literal = kind in LITERAL_TYPES or (
             not kind and node.get("path") is None and (node.get("value") or node.get("default")) is not None
@@ -117,7 +121,7 @@ class InputReader:
         if is_literal:
             value = long_literal(node, kind, self.scope, self.problems)
             return self._declared_literal(value, node, declared) if declared else value
-        check_keys(node, DATA_INPUT, f"of an input of type {kind or 'uri_folder'}", self.problems)
+        check_keys(node, DATA_INPUT, f"of an input of type {kind or 'uri_folder'}", self.problems, _NO_LITERAL)
         for key in ("datastore", "path_on_compute"):
             if node.get(key):
                 self.problems.notice(f"input {name}: {key} is kept without effect: nothing is uploaded")

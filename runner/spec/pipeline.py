@@ -65,9 +65,9 @@ def resolve_pipeline(root: Node, context: ResolveContext, problems: Problems) ->
     untyped = frozenset(name for name, node in (outputs_node.entries if outputs_node else {}).items() if node.get("type") is None)
     parent = Ports(inputs=inputs, outputs=outputs, broken=broken | broken_outputs)
     experiment = reader.text("experiment_name") or context.experiment
-    nodes = _nodes(root, problems)
-    depends_on = _dependencies(nodes)
     steps = _Steps()
+    nodes = _nodes(root, steps, problems)
+    depends_on = _dependencies(nodes)
     with problems.catching():
         for name in _in_order(depends_on, nodes):
             _resolve_one(
@@ -109,7 +109,7 @@ def resolve_pipeline(root: Node, context: ResolveContext, problems: Problems) ->
 
 
 def _resolve_one(name: str, nodes: Mapping[str, Node], steps: _Steps, frame: Frame) -> None:
-    others = {other: steps.ports.get(other, Ports()) for other in nodes if other != name}
+    others = {other: steps.ports.get(other, Ports()) for other in [*nodes, *steps.ports] if other != name}
     resolved = resolve_step(nodes[name], replace(frame, jobs=others))
     steps.done[name], steps.ports[name] = resolved.step, resolved.ports
 
@@ -152,7 +152,7 @@ def _datastore(reader: Reader, context: ResolveContext) -> str:
     return context.default_datastore
 
 
-def _nodes(root: Node, problems: Problems) -> dict[str, Node]:
+def _nodes(root: Node, steps: _Steps, problems: Problems) -> dict[str, Node]:
     """The steps that are parallel steps; the others are put down with name, type and line."""
     jobs = Reader(root, Scope(), problems).mapping("jobs")
     if root.get("jobs") is None or (jobs and not jobs.entries):
@@ -161,8 +161,10 @@ def _nodes(root: Node, problems: Problems) -> dict[str, Node]:
     found = {}
     for name, node in (jobs.entries if jobs else {}).items():
         with problems.catching():
+            steps.ports[name] = Ports(unknown=True)
             _check_step(name, node)
             found[name] = node
+            del steps.ports[name]
     return found
 
 

@@ -47,12 +47,6 @@ def words(frame: Frame) -> dict[str, str]:
     return {"name": frame.name, "default_datastore": frame.default_datastore}
 
 
-def broken_ports(tree: Node) -> Ports:
-    """Ports that nothing can be said about; whoever refers to them adds no mistakes of its own."""
-    names = {name for key in ("inputs", "outputs") if (node := tree.get(key)) for name in node.entries}
-    return Ports(broken=frozenset(names))
-
-
 def read_ports(tree: Node, merged: Node, component: Component | None, frame: Frame) -> Ports:
     outer = Scope(parent=frame.parent, jobs=frame.jobs, words=words(frame))
     reader = Reader(tree, outer, frame.problems)

@@ -85,7 +85,7 @@ def resources(reader: Reader, context: ResolveContext, *, local: bool) -> Resour
     count = below.integer("instance_count", low=1, default=1) or 1
     limit = below.integer("max_instance_count", low=1)
     if limit is not None and limit < count and (node := below.written("max_instance_count")):
-        problems.add(f"{limit} is less than instance_count, {count}", node.place)
+        problems.add(f"{limit} is less than instance_count, {count}", node.place, todo=f"write {count} or more, or leave it out")
     properties = below.mapping("properties")
     found = Resources(
         instance_count=count,

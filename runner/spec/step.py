@@ -14,7 +14,7 @@ from runner.spec.compute import check_compute, compute_name
 from runner.spec.context import locate
 from runner.spec.environment import read_environment
 from runner.spec.expressions import Ports, Scope, meaning, only_expression
-from runner.spec.ports import Frame, Resolved, broken_ports, named_port, read_ports, words
+from runner.spec.ports import Frame, Resolved, named_port, read_ports, words
 from runner.spec.script import missing, read_code
 from runner.spec.values import Reader, check_keys, near_case, require_scalar
 from runner.spec.yaml_source import Node, shown
@@ -35,7 +35,7 @@ def resolve_step(tree: Node, frame: Frame) -> Resolved:
     hints = schema.HINTS
     check_keys(tree, (*schema.PARALLEL, *schema.WRITTEN_BY_AZURE), "of a parallel job", problems, hints)
     if failed:  # nothing more can be said without the component
-        return Resolved(step=ParallelStep(name=frame.name), ports=broken_ports(tree))
+        return Resolved(step=ParallelStep(name=frame.name), ports=Ports(unknown=True))
     merged = merge(component, tree, problems)
     ports = read_ports(tree, merged, component, frame)
     scope = Scope(own=ports, parent=frame.parent, jobs=frame.jobs, words=words(frame))

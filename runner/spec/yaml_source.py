@@ -158,7 +158,11 @@ def parse_yaml(text: str, *, file: str, base: Path) -> Node:
                 "the file is empty", place=replace(place, line=1), todo="a job file begins with `type: parallel` or `type: pipeline`"
             )
         if not isinstance(root, yaml.MappingNode):
-            raise UserError("the file must hold `key: value` lines", place=replace(place, line=root.start_mark.line + 1))
+            raise UserError(
+                "the file must hold `key: value` lines",
+                place=replace(place, line=root.start_mark.line + 1),
+                todo="begin with type: parallel",
+            )
         return _Converter(file, base).convert(root, place)
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, place, text) from None
@@ -194,10 +198,16 @@ class _Converter:
         self._count += 1
         if self._count > MAX_NODES:
             raise UserError(
-                f"more than {MAX_NODES:,} values (aliases counted each time)", place=Place(file=self._file, line=node.start_mark.line + 1)
+                f"more than {MAX_NODES:,} values (aliases counted each time)",
+                place=Place(file=self._file, line=node.start_mark.line + 1),
+                todo="write the values themselves in the place of aliases",
             )
         if id(node) in self._open:
-            raise UserError("an alias refers to the value that it stands in", place=Place(file=self._file, line=node.start_mark.line + 1))
+            raise UserError(
+                "an alias refers to the value that it stands in",
+                place=Place(file=self._file, line=node.start_mark.line + 1),
+                todo="write the value",
+            )
         self._open.add(id(node))
         try:
             return self._convert(node, place)
