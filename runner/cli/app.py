@@ -1,0 +1,96 @@
+"""The command `runner`: groups of commands, one file per noun, and how errors and ends are told."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from typer.core import TyperGroup
+
+from runner.errors import UserError, did_you_mean
+
+EXIT_FAILED, EXIT_WRONG, EXIT_CANCELLED = 1, 2, 130
+
+
+class Group(TyperGroup):
+    """A group of commands that knows what a misspelled one may have meant, whatever the version of typer."""
+
+    def resolve_command(self, ctx, args):  # type: ignore[no-untyped-def]
+        known = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in known:
+            problem = f"there is no command `{ctx.command_path} {args[0]}`"
+            raise UserError(problem, allowed=", ".join(known), todo=did_you_mean(args[0], known))
+        return super().resolve_command(ctx, args)
+
+
+def make_group(text: str) -> typer.Typer:
+    """A group of commands in the house style: plain help (rich costs 0.1 s), no tracebacks with colours."""
+    return typer.Typer(
+        help=text,
+        cls=Group,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    )
+
+
+app = make_group("Azure ML parallel jobs on machines of one's own.")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"runner {version('runner')}")
+        except PackageNotFoundError:
+            print("runner (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    show_version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and exit."),
+) -> None:
+    """Azure ML parallel jobs on machines of one's own."""
+
+
+def run() -> int:
+    """Runs the command of `sys.argv`. Mistakes of the user are told without a traceback; exit status 2."""
+    from runner.cli import compute, job
+
+    app.add_typer(job.app, name="job")
+    app.add_typer(compute.app, name="compute")
+    try:
+        status = app(standalone_mode=False, prog_name="runner")
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except UserError as error:
+        print(f"Error: {error.describe()}", file=sys.stderr)
+        return EXIT_WRONG
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return EXIT_FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        print("cancelled", file=sys.stderr)
+        return EXIT_CANCELLED
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise  # a bug of ours: with its traceback
+        return _usage_error(error)
+
+
+def _usage_error(error: Exception) -> int:
+    """What typer finds wrong with the options."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message()  # type: ignore[attr-defined]
+    if message.startswith("Usage:"):  # a group without a command: its help
+        print(message, file=sys.stderr)
+        return EXIT_WRONG
+    print(f"Error: {message}", file=sys.stderr)
+    if context is not None:
+        print(f"  next: {context.command_path} --help", file=sys.stderr)
+    return EXIT_WRONG

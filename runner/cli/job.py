@@ -1,0 +1,260 @@
+"""`runner job …`, with the options of `az ml job …`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from runner.cli.app import make_group
+from runner.cli.options import (
+    File,
+    Format,
+    LargeSnapshot,
+    Local,
+    Name,
+    NameOption,
+    Output,
+    Python,
+    Sets,
+    Stream,
+    Workspace,
+    one_name,
+    the_file,
+)
+from runner.cli.show import print_data, print_job, print_jobs, print_plans, print_table
+from runner.errors import Place, UserError
+
+if TYPE_CHECKING:
+    from runner.report.progress import ProgressView
+    from runner.workspace.records import JobRecord
+
+app = make_group("Create, follow and clean up jobs.")
+NewName = Annotated[Optional[str], typer.Option("--name", "-n", metavar="NAME", help="The job's name, instead of the job file's.")]  # noqa: UP045
+
+
+@app.command()
+def create(
+    file: File = None,
+    name: NewName = None,
+    sets: Sets = None,
+    stream: Stream = False,
+    local: Local = False,
+    python: Python = None,
+    output: Output = None,
+    allow_large_snapshot: LargeSnapshot = False,
+    workspace: Workspace = None,
+) -> int:
+    """Create a job from a file. It runs in the background, or with --stream in the foreground."""
+    from runner.client import Client
+    from runner.spec.load import read_job
+
+    client = Client(workspace)
+    loaded = read_job(the_file(file), sets or ())
+    with _watching(stream) as watch:
+        record = client.submit(
+            loaded, name=name, stream=stream, local=local, python=python, allow_large_snapshot=allow_large_snapshot, watch=watch
+        )
+    return _end(record, output, streamed=stream)
+
+
+@app.command()
+def validate(
+    file: File = None,
+    name: NewName = None,
+    sets: Sets = None,
+    local: Local = False,
+    python: Python = None,
+    output: Output = None,
+    workspace: Workspace = None,
+) -> None:
+    """Check a job file and print what the job would do. Runs no code of yours."""
+    from runner.client import Client
+    from runner.spec.load import read_job
+
+    job, plans = Client(workspace).validate(read_job(the_file(file), sets or ()), name=name, local=local, python=python)
+    print_plans(job.name, plans, output)
+
+
+@app.command()
+def show(name: Name = None, name_option: NameOption = None, output: Output = None, workspace: Workspace = None) -> None:
+    """Show a job."""
+    from runner.client import Client
+
+    print_job(Client(workspace, must_exist=True).get(one_name(name, name_option)), output)
+
+
+@app.command("list")
+def list_jobs(
+    tag: Annotated[Optional[str], typer.Option("--tag", metavar="KEY[=VALUE]", help="Only jobs with this tag.")] = None,  # noqa: UP045
+    status: Annotated[Optional[str], typer.Option("--status", help="Only jobs with this status.")] = None,  # noqa: UP045
+    parent: Annotated[Optional[str], typer.Option("--parent-job-name", "-p", help="The steps of this pipeline.")] = None,  # noqa: UP045
+    max_results: Annotated[Optional[int], typer.Option("--max-results", "-r", min=1, help="At most so many.")] = None,  # noqa: UP045
+    output: Output = None,
+    workspace: Workspace = None,
+) -> None:
+    """List the jobs of the workspace, newest first."""
+    from runner.client import Client
+
+    print_jobs(Client(workspace, must_exist=True).list(tag=tag, status=status, parent=parent)[:max_results], output)
+
+
+@app.command()
+def stream(name: Name = None, name_option: NameOption = None, output: Output = None, workspace: Workspace = None) -> int:
+    """Follow a job until it has ended. Ctrl-C leaves it running."""
+    from runner.client import Client
+
+    client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
+    with _watching(True) as watch:
+        try:
+            record = client.stream(chosen, watch)
+        except KeyboardInterrupt:
+            print(f"\nNo longer following; the job goes on. Come back with `runner job stream {chosen}`.", file=sys.stderr)
+            return 130
+    return _end(record, output, streamed=True)
+
+
+@app.command()
+def cancel(name: Name = None, name_option: NameOption = None, output: Output = None, workspace: Workspace = None) -> None:
+    """Ask a running job to stop. What is finished is kept, and `resume` goes on from it."""
+    from runner.client import Client
+
+    record = Client(workspace, must_exist=True).cancel(one_name(name, name_option))
+    print(f"{record.name} has been asked to cancel", file=sys.stderr)
+    print_job(record, output)
+
+
+@app.command()
+def resume(
+    name: Name = None, name_option: NameOption = None, stream: Stream = False, output: Output = None, workspace: Workspace = None
+) -> int:
+    """Go on with a job that failed, was cancelled or interrupted; what is finished does not run again."""
+    from runner.client import Client
+
+    client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
+    with _watching(stream) as watch:
+        record = client.resume(chosen, stream=stream, watch=watch)
+    return _end(record, output, streamed=stream)
+
+
+@app.command()
+def finish(
+    name: Name = None,
+    name_option: NameOption = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Publish what succeeded, in order; the job is marked as incomplete.")] = False,
+    output: Output = None,
+    workspace: Workspace = None,
+) -> None:
+    """Publish the rows that a failed or cancelled job has."""
+    from runner.client import Client
+
+    chosen = one_name(name, name_option)
+    if not partial:
+        problem = "`job finish` publishes an incomplete output"
+        raise UserError(problem, place=Place(field="--partial"), todo="say so with --partial, or use `job resume`")
+    with _watching(True) as watch:
+        record = Client(workspace, must_exist=True).finish_partial(chosen, watch)
+    print_job(record, output)
+
+
+@app.command()
+def download(
+    name: Name = None,
+    name_option: NameOption = None,
+    download_path: Annotated[Path, typer.Option("--download-path", "-p", metavar="FOLDER", help="Where to put the copies.")] = Path(),
+    output_name: Annotated[Optional[str], typer.Option("--output-name", help="Only this output.")] = None,  # noqa: UP045
+    everything: Annotated[bool, typer.Option("--all", help="All outputs and the logs; without it, only the logs.")] = False,
+    workspace: Workspace = None,
+) -> None:
+    """Copy outputs and logs of a job."""
+    from runner.client import Client
+
+    client = Client(workspace, must_exist=True)
+    for path in client.download(one_name(name, name_option), download_path, output_name=output_name, everything=everything):
+        print(path)
+
+
+@app.command()
+def delete(
+    name: Name = None,
+    name_option: NameOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    workspace: Workspace = None,
+) -> None:
+    """Remove a job: its folder, its logs, and its outputs unless the job file gave them a path."""
+    from runner.client import Client
+
+    client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
+    client.get(chosen)
+    if not yes and sys.stdin.isatty() and sys.stdout.isatty():
+        typer.confirm(f"Remove job {chosen} with its logs and outputs?", abort=True)
+    removal = client.delete(chosen)
+    from runner.workspace.units import show_size
+
+    print(f"{chosen} is removed, {show_size(removal.bytes)} are free again", file=sys.stderr)
+
+
+@app.command()
+def prune(
+    keep: Annotated[Optional[str], typer.Option("--keep", metavar="AGE", help="Remove what is older, e.g. 30d.")] = None,  # noqa: UP045
+    max_size: Annotated[Optional[str], typer.Option("--max-size", metavar="SIZE", help="Remove the oldest beyond, e.g. 50GB.")] = None,  # noqa: UP045
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    output: Output = None,
+    workspace: Workspace = None,
+) -> None:
+    """Remove old jobs (with logs and outputs, as `delete` does) and caches."""
+    from runner.client import Client
+    from runner.workspace.units import parse_age, parse_size, show_size
+
+    if keep is None and max_size is None:
+        raise UserError("it is not said what to keep", place=Place(field="--keep"), todo="give --keep 30d, or --max-size 50GB, or both")
+    age = parse_age(keep, Place(field="--keep")) if keep else None
+    size = parse_size(max_size, Place(field="--max-size")) if max_size else None
+    client = Client(workspace, must_exist=True)
+    removals = client.prune(keep=age, max_size=size, dry_run=dry_run, say=lambda text: print(text, file=sys.stderr))
+    if output in (Format.json, Format.yaml):
+        print_data([{"kind": one.kind, "name": one.name, "bytes": one.bytes} for one in removals], output)
+    else:
+        print_table(("kind", "name", "size"), [(one.kind, one.name, show_size(one.bytes)) for one in removals])
+    verb = "would be" if dry_run else "are"
+    print(f"{len(removals)} {verb} removed, {show_size(sum(one.bytes for one in removals))}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _watching(wanted: bool) -> Iterator[ProgressView | None]:
+    """Progress on stderr for as long as the command stays with the job."""
+    if not wanted:
+        yield None
+        return
+    from runner.report.progress import progress_view
+
+    view = progress_view()
+    try:
+        yield view
+    finally:
+        view.close()
+
+
+def _end(record: JobRecord, output: Format | None, *, streamed: bool) -> int:
+    """The page of a job that was followed to its end, on stderr; the job, on stdout; the exit status."""
+    from runner.client import exit_status
+
+    if streamed:
+        _print_page(record)
+    print_job(record, output)
+    return exit_status(record)
+
+
+def _print_page(record: JobRecord) -> None:
+    try:
+        page = (Path(record.logs) / "job_result.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        page = ""
+    if record.status not in page.split("\n", 1)[0]:  # an interrupted job has none, or an old one
+        message = record.error["message"] if record.error else ""
+        page = f"Job {record.name}: {record.status}\n\n{message}\n\nLogs: {record.logs}\n"
+    print(f"\n{page}", file=sys.stderr)

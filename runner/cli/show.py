@@ -1,0 +1,112 @@
+"""Printing of results: JSON, YAML or a table, to stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from runner.cli.options import Format
+from runner.workspace.records import JobRecord
+
+if TYPE_CHECKING:
+    from runner.pipeline.options import StepPlan
+
+Rows = Iterable[Sequence[object]]
+
+
+def print_data(data: object, output: Format | None) -> None:
+    """JSON unless YAML is asked for."""
+    if output is Format.yaml:
+        import yaml
+
+        print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=140), end="")
+    else:
+        print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def print_job(record: JobRecord, output: Format | None) -> None:
+    """One job."""
+    if output is Format.table:
+        print_table(("field", "value"), _job_rows(record))
+    else:
+        print_data(record.to_json(), output)
+
+
+def print_jobs(records: Sequence[JobRecord], output: Format | None) -> None:
+    """A list of jobs; a table unless something else is asked for."""
+    if output in (Format.json, Format.yaml):
+        print_data([record.to_json() for record in records], output)
+        return
+    rows = [(job.name, job.type, job.status, _done(job), job.created_at or "", job.display_name or job.experiment_name) for job in records]
+    print_table(("name", "type", "status", "mini-batches", "created (UTC)", "display name"), rows)
+
+
+def print_table(head: Sequence[str], rows: Rows) -> None:
+    """Columns as wide as they must be; the last one is not filled up."""
+    lines = [tuple(head), *(tuple(_cell(value) for value in row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    lines.insert(1, tuple("-" * width for width in widths))
+    for line in lines:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("\n", " ")
+
+
+def _done(job: JobRecord) -> str:
+    progress = job.progress
+    failed = f", {progress.failed} failed" if progress.failed else ""
+    total = f"{progress.total}" if progress.listed or job.finished else f"{progress.total}…"
+    return f"{progress.succeeded + progress.failed}/{total}{failed}"
+
+
+def _job_rows(record: JobRecord) -> Rows:
+    for key, value in record.to_json().items():
+        if key in ("progress", "jobs", "inputs", "outputs", "error", "tags", "properties"):
+            yield from _nested(key, value)
+        elif value not in (None, "", False):
+            yield key, value
+
+
+def _nested(key: str, value: object) -> Rows:
+    if isinstance(value, Mapping):
+        for name, child in value.items():
+            yield from _nested(f"{key}.{name}", child)
+    elif value is not None:
+        yield key, value
+
+
+def print_plans(name: str, plans: Sequence[StepPlan], output: Format | None) -> None:
+    """What a job would do; a readable table for each step unless something else is asked for."""
+    if output in (Format.json, Format.yaml):
+        from dataclasses import asdict
+
+        steps = [asdict(plan) | {"arguments": list(plan.arguments), "notices": list(plan.notices)} for plan in plans]
+        print_data({"name": name, "steps": steps}, output)
+        return
+    for plan in plans:
+        _print_plan(plan)
+    print("The job is valid. Nothing was started.")
+
+
+def _print_plan(plan: StepPlan) -> None:
+    from runner.workspace.units import show_size
+
+    items = "known when it runs" if plan.items is None else f"{plan.items:,} {plan.unit}"
+    rows = [
+        ("input", plan.input),
+        ("mini-batches", f"{plan.mini_batches:,}"),
+        ("items", items),
+        ("size", f"{show_size(plan.bytes)}, the largest mini-batch {show_size(plan.largest)}"),
+        ("workers", f"{plan.workers} on {plan.instances} instance{'s' if plan.instances != 1 else ''}"),
+        ("python", plan.python),
+        ("arguments", " ".join(map(repr, plan.arguments)) or "none"),
+        ("output", plan.output),
+        *(("notice", text) for text in plan.notices),
+    ]
+    print(f"Step {plan.step}")
+    for label, text in rows:
+        print(f"  {label:<13} {text}")
+    print()
