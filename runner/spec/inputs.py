@@ -18,7 +18,6 @@ from runner.spec.values import Reader, check_keys, near_case, require_scalar, re
 from runner.spec.yaml_source import Node
 from runner.storage.uri import looks_like_uri
 
-
 _NO_LITERAL = dict.fromkeys(
     ("value", "default", "min", "max", "enum"), "that is for literals: write type: integer (or another) and no path"
 )

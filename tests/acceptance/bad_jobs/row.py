@@ -1,0 +1,185 @@
+"""Bad job files: what is changed in a good one, and what the message must say. Used in-process and through the command line.
+
+A row changes `JOB`, `PIPELINE` or `COMPONENT` by replacing text; `at` is a piece of the line that the message must point at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+JOB = """\
+$schema: https://azuremlschemas.azureedge.net/latest/parallelJob.schema.json
+type: parallel
+display_name: score images
+inputs:
+  images:
+    type: uri_folder
+    path: ./images
+  limit: 3
+outputs:
+  rows:
+    type: uri_file
+    path: ./out/rows.txt
+input_data: ${{inputs.images}}
+mini_batch_size: 2
+max_concurrency_per_instance: 1
+mini_batch_error_threshold: 1
+error_threshold: 1
+logging_level: INFO
+retry_settings:
+  max_retries: 1
+  timeout: 30
+resources:
+  instance_count: 1
+environment_variables:
+  COLOUR: green
+task:
+  type: run_function
+  code: ./src
+  entry_script: score.py
+  program_arguments: --limit ${{inputs.limit}}
+  append_row_to: ${{outputs.rows}}
+"""
+
+PIPELINE = """\
+type: pipeline
+inputs:
+  images:
+    type: uri_folder
+    path: ./images
+  size: 2
+outputs:
+  final:
+    type: uri_folder
+settings:
+  default_compute: local
+jobs:
+  first:
+    type: parallel
+    inputs:
+      images: ${{parent.inputs.images}}
+    outputs:
+      scored:
+        type: uri_folder
+    input_data: ${{inputs.images}}
+    mini_batch_size: ${{parent.inputs.size}}
+    task:
+      type: run_function
+      code: ./src
+      entry_script: score.py
+      append_row_to: ${{outputs.scored}}
+  second:
+    component: ./component.yml
+    inputs:
+      files: ${{parent.jobs.first.outputs.scored}}
+      ratio: 0.5
+    outputs:
+      result: ${{parent.outputs.final}}
+"""
+
+COMPONENT = """\
+type: parallel
+name: second_pass
+version: 1
+inputs:
+  files:
+    type: uri_folder
+  ratio:
+    type: number
+    min: 0
+    max: 1
+  colour:
+    type: string
+    enum: [red, green]
+    default: red
+outputs:
+  result:
+    type: uri_folder
+input_data: ${{inputs.files}}
+mini_batch_size: 1
+task:
+  type: run_function
+  code: ./src
+  entry_script: score.py
+  program_arguments: --ratio ${{inputs.ratio}}
+  append_row_to: ${{outputs.result}}
+"""
+
+FILES = {
+    "images/a.png": "a",
+    "images/b.png": "b",
+    "table/MLTable": "type: mltable\npaths:\n  - file: ./t.csv\ntransformations:\n  - read_delimited:\n      delimiter: ','\n",
+    "table/t.csv": "a,b\n1,2\n",
+    "src/score.py": "def run(mini_batch):\n    return mini_batch\n",
+    "src/norun.py": "def runn(mini_batch):\n    return mini_batch\n",
+    "src/broken.py": "import os\n\ndef run(mini_batch:\n    return mini_batch\n",
+    "src/asynchronous.py": "def enqueue(data, ctx):\n    pass\n",
+    "src/coroutine.py": "async def run(mini_batch):\n    return mini_batch\n",
+    "src/noargs.py": "def run():\n    return []\n",
+    "conda.yml": "name: x\ndependencies:\n  - python=3.10\n",
+    "badconda.yml": "name: x\ndependencis:\n  - python=3.10\n",
+    "notaconda.yml": "name: x\ndependencies: python\n",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadJob:
+    """One mistake. `changes` are (old, new) in the file `edits`; `text` replaces the file as a whole."""
+
+    id: str
+    says: tuple[str, ...]  # pieces of the message
+    changes: tuple[tuple[str, str], ...] = ()
+    at: str | None = None  # a piece of the line that the message names; None: only the file
+    edits: str = "job.yml"  # or pipeline.yml, component.yml
+    names: str | None = None  # the file that the message names, where it isn't the edited one
+    text: str | bytes | None = None
+    arguments: tuple[str, ...] = ()  # --set …
+    local: bool = False  # --local
+    mistakes: int = 1
+
+    @property
+    def job(self) -> str:
+        """The file that is given to the runner."""
+        return "job.yml" if self.edits == "job.yml" else "pipeline.yml"
+
+    def write(self, folder: Path) -> Path:
+        """Writes the files of this row and returns the job file's path."""
+        originals = {"job.yml": JOB, "pipeline.yml": PIPELINE, "component.yml": COMPONENT}
+        texts: dict[str, str | bytes] = {**FILES, **originals}
+        changed: str | bytes = originals[self.edits] if self.text is None else self.text
+        for old, new in self.changes:
+            assert isinstance(changed, str)
+            assert old in changed, f"{self.id}: {old!r} is not in {self.edits}"
+            changed = changed.replace(old, new, 1)
+        texts[self.edits] = changed
+        for name, text in texts.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return folder / self.job
+
+    def place(self, folder: Path) -> str:
+        """What the message must begin its place with: `file:line`, or the file's name."""
+        file = self.names or self.edits
+        if self.at is None:
+            return file
+        lines = (folder / file).read_text(encoding="utf-8", errors="replace").splitlines()
+        return f"{file}:{next(number for number, line in enumerate(lines, 1) if self.at in line)}"
+
+
+def set_row(id_: str, old: str, new: str, *says: str, at: str | None = None, local: bool = False, edits: str = "job.yml") -> BadJob:
+    """One replaced piece of text; the message points at the (first) new line unless told otherwise."""
+    return BadJob(id=id_, changes=((old, new),), says=says, at=at or new.split("\n")[0], local=local, edits=edits)
+
+
+def argument_row(id_: str, argument: str, *says: str) -> BadJob:
+    return set_row(f"argument-{id_}", "--limit ${{inputs.limit}}", argument, *says, at="program_arguments")
+
+
+def step_row(id_: str, old: str, new: str, *says: str, at: str | None = None) -> BadJob:
+    return set_row(id_, old, new, *says, at=at, edits="pipeline.yml")
+
+
+def component_row(id_: str, old: str, new: str, *says: str, at: str | None = None) -> BadJob:
+    return set_row(id_, old, new, *says, at=at, edits="component.yml")
