@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from importlib.util import find_spec
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, TextIO
 
 from . import entry_script
 from .batches import FileBatches, TableBatches
@@ -44,8 +44,8 @@ class Agent(object):
         os.environ.update(config["environment"])
         os.environ[ENTRY_SCRIPT_VARIABLE] = json.dumps(_entry_script_facts(config))
         _prepare_logging(config["logging_level"], log)
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        sys.stdout = sys.__stdout__ = _open_lines(1)
+        sys.stderr = sys.__stderr__ = _open_lines(2)
         self._channel = Channel(sockets)
         self._memory = _map_slots(os.path.join(sockets, SLOTS_NAME))
         self._failures = Failures(config["code"], config["root"], config["stderr"])
@@ -95,6 +95,11 @@ class Agent(object):
         last_resort = threading.Timer(EXIT_SECONDS, os._exit, (0,))
         last_resort.daemon = True
         last_resort.start()
+
+
+def _open_lines(descriptor: int) -> TextIO:
+    """A stream that hands on each line when it is complete, so that a kill loses none; and that can write any text."""
+    return open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _announce_crashes(stacks: str) -> None:

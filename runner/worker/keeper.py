@@ -18,6 +18,7 @@ from .channel import Channel, Disconnected
 from .protocol import DUMP_SIGNAL_OFFSET, NO_WORKER
 
 DUMP_SIGNAL = signal.SIGRTMAX - DUMP_SIGNAL_OFFSET
+CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DUMP_SECONDS = 0.5  # that a worker gets to write its stacks
 DUMP_LOOK = 0.02  # between two looks at whether it has
 DUMP_SIZE = 1 << 18  # bytes of stacks passed on
@@ -100,7 +101,7 @@ class Keeper(object):
         for end in (self._wake_read, self._wake_write):
             end.setblocking(False)
         signal.set_wakeup_fd(self._wake_write.fileno())
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in CAUGHT:
             signal.signal(number, lambda *_: None)  # the wake-up is what matters
 
     def _signalled(self) -> None:
@@ -127,8 +128,7 @@ class Keeper(object):
     def _start(self, number: int, config: Dict[str, Any]) -> None:
         pumps = [Pump(config[name], config["log_cap"]) for name in ("stdout", "stderr", "log")]
         charge = Charge(number, config["stacks"], pumps)
-        every = set(range(1, signal.NSIG))
-        signal.pthread_sigmask(signal.SIG_BLOCK, every)  # the worker must not answer a signal with the keeper's handlers
+        signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)  # the worker must not answer a signal with the keeper's handlers
         try:
             pid = os.fork()
             if not pid:
@@ -138,7 +138,7 @@ class Keeper(object):
         except OSError as error:
             os.write(pumps[1].write_end, ("cannot start a worker: %s\n" % error).encode("utf-8", "replace"))
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, every)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, CAUGHT)
         for pump in pumps:
             pump.close_write_end()
             self._selector.register(pump, selectors.EVENT_READ, lambda pump=pump: self._pump(pump))
