@@ -30,7 +30,9 @@ class Exchange(Protocol):
 
 
 class Courier:
-    """The loop thread calls all methods but `nudge`; `deliver` is called, in the courier's thread, with each answer that matters, and with None when rows have left the memory."""
+    """The loop thread calls all methods but `nudge`. `deliver` is called in the courier's thread, with each answer that matters, and with
+    None when rows have left the memory.
+    """
 
     def __init__(
         self,

@@ -126,7 +126,7 @@ class Instance:
             times.append(self._ended_at + SHUTDOWN_SECONDS)
         if self._feeder.may_recall():
             times.append(now + RECALL_AFTER)
-        return max(0.0, min(times, default=now + 60) - now)
+        return max(0.0, min(now + 60, *times) - now) if times else 60.0
 
     def _over(self) -> bool:
         if self._stop is None:

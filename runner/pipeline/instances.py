@@ -38,6 +38,8 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     written = {name: output for name, output in step.outputs.items() if name != step.append_row_to or output.type != "uri_file"}
     moved = {**plan.moved, **instance_paths(plan.paths.instance_outputs, node, written, instances=step.resources.instance_count)}
     output_dir = replace_path(_output_dir(plan), moved)
+    log = plan.paths.logs / "sys" / "node" / node / "_keeper.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
     variables = job_variables(step, bi_output=_output_dir(plan), tracking=plan.cache / "mlruns")
     arguments = step.arguments
     return InstanceSettings(
@@ -50,7 +52,7 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
             sockets="",
             environment=replace_paths(variables, moved),
             working_dir=str(plan.paths.root),
-            log=str(plan.paths.logs / "sys" / "node" / node / "_keeper.txt"),
+            log=str(log),
         ),
         parts=plan.paths.parts,
         epoch=plan.epoch,

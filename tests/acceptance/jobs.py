@@ -1,0 +1,119 @@
+"""Small jobs and the command line as a subprocess, for acceptance tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LEDGER = """
+import os
+
+def note(text):
+    # One short O_APPEND write: whole, whoever else writes.
+    file = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(file, (text + "\\n").encode("utf-8", "surrogateescape"))
+    os.close(file)
+"""
+
+NAMES = "import os\n\ndef run(mini_batch):\n    return [os.path.basename(path) for path in mini_batch]\n"
+
+
+@dataclass
+class Outcome:
+    """What a command did; `job` is the job it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def job(self) -> dict[str, Any]:
+        return json.loads(self.stdout)
+
+
+@dataclass
+class Lab:
+    """A workspace folder with the makings of a job."""
+
+    folder: Path
+
+    def files(self, count: int, *, name: str = "input", content: str = "") -> Path:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        for number in range(count):
+            (folder / f"f{number:05d}.txt").write_text(content or f"{number}\n")
+        return folder
+
+    def script(self, text: str = NAMES, *, name: str = "score.py") -> None:
+        code = self.folder / "code"
+        code.mkdir(exist_ok=True)
+        (code / name).write_text(text)
+        (code / "ledger.py").write_text(LEDGER)
+
+    def job(self, *, task: dict[str, Any] | None = None, file: str = "job.yml", **keys: Any) -> Path:
+        """A job file: by default one file per mini-batch, rows into `out/rows.txt`."""
+        data: dict[str, Any] = {
+            "type": "parallel",
+            "inputs": {"data": {"type": "uri_folder", "path": "input"}},
+            "outputs": {"rows": {"type": "uri_file", "path": "out/rows.txt"}},
+            "input_data": "${{inputs.data}}",
+            "mini_batch_size": "1",
+            "environment_variables": {"LEDGER": str(self.folder / "ledger.txt")},
+            "task": {
+                "type": "run_function",
+                "code": "code",
+                "entry_script": "score.py",
+                "append_row_to": "${{outputs.rows}}",
+                **(task or {}),
+            },
+        }
+        data.update(keys)
+        path = self.folder / file
+        path.write_text(yaml.safe_dump({key: value for key, value in data.items() if value is not None}, sort_keys=False))
+        return path
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / "out" / "rows.txt"
+
+    @property
+    def ledger(self) -> list[str]:
+        path = self.folder / "ledger.txt"
+        return path.read_text(errors="surrogateescape").split("\n")[:-1] if path.exists() else []
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "runner", *words]
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "RUNNER_WORKSPACE": str(self.folder), **extra}
+
+    def run(self, *words: str, timeout: float = 120, **extra: str) -> Outcome:
+        done = subprocess.run(
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment(**extra),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            errors="surrogateescape",
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: str, **extra: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*words), cwd=self.folder, env=self.environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def score(self, *words: str, name: str = "job", **extra: str) -> Outcome:
+        """Runs job.yml to its end on this machine and returns it as JSON."""
+        return self.run("job", "create", "-f", "job.yml", "-n", name, "--local", "--stream", "-o", "json", *words, **extra)
+
+    def logs(self, name: str = "job") -> Path:
+        return self.folder / ".runner" / "datastore" / "azureml" / name / "logs"

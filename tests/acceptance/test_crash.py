@@ -1,0 +1,147 @@
+"""SIGKILL of everything at every boundary, then `job resume`: the same bytes, and finished mini-batches do not run again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.jobs import Lab
+
+COUNT = 40
+SCRIPT = """
+import os, time
+from ledger import note
+
+def run(mini_batch):
+    names = [os.path.basename(path) for path in mini_batch]
+    time.sleep(0.01)
+    note(" ".join(names))
+    return [name + " " + "x" * 50 for name in names]
+"""
+EXPECTED = "".join(f"f{i:05d}.txt {'x' * 50}\n" for i in range(COUNT))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    lab = Lab(tmp_path)
+    lab.files(COUNT)
+    lab.script(SCRIPT)
+    lab.job(max_concurrency_per_instance=2)
+    return lab
+
+
+def boundaries(tmp: Path) -> list[tuple[str, int]]:
+    """How often each boundary is passed in a run without faults."""
+    lab = Lab(tmp)
+    tmp.mkdir(exist_ok=True)
+    lab.files(COUNT)
+    lab.script(SCRIPT)
+    lab.job(max_concurrency_per_instance=2)
+    log = tmp / "passages"
+    assert lab.score(RUNNER_FAILPOINT_LOG=str(log)).status == 0
+    counts = Counter(log.read_text().split())
+    return [(name, number) for name, count in counts.items() for number in range(1, min(count, 6) + 1)]
+
+
+def finished_in_journal(lab: Lab) -> set[int]:
+    from runner.engine.journal import read_segments
+
+    path = lab.folder / ".runner" / "jobs" / "job" / "journal.log"
+    return {i for s in read_segments(path) for i in range(s.first, s.last + 1)} if path.exists() else set()
+
+
+def test_every_boundary(tmp_path: Path) -> None:
+    places = boundaries(tmp_path / "plain")
+    names = {name for name, _ in places}
+    assert {
+        "manifest.written", "manifest.synced", "part.begun", "part.written", "part.synced",
+        "journal.before", "journal.written", "journal.synced", "output.written", "output.synced", "output.renamed",
+    } <= names  # fmt: skip
+    for name, number in places:
+        folder = tmp_path / f"{name}-{number}"
+        folder.mkdir()
+        check_boundary(Lab(folder), f"{name}:{number}")
+
+
+def check_boundary(lab: Lab, place: str) -> None:
+    lab.files(COUNT)
+    lab.script(SCRIPT)
+    lab.job(max_concurrency_per_instance=2)
+    killed = lab.score(RUNNER_FAILPOINT=place)
+    if killed.status == 0:  # this run had fewer passages: nothing was killed
+        return
+    assert killed.status == -9, (place, killed)
+    done_before, ledger_before = finished_in_journal(lab), len(lab.ledger)
+    shown = json.loads(lab.run("job", "show", "-n", "job", "-o", "json").stdout)
+    assert shown["status"] == "Failed", place
+    assert not lab.rows.exists() or lab.rows.read_text() == EXPECTED, place
+    done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert done.status == 0, (place, done.stderr)
+    assert lab.rows.read_text() == EXPECTED, place
+    again = {int(line[1:6]) for line in lab.ledger[ledger_before:]}
+    assert not again & done_before, place
+    assert done.job["progress"]["mini_batches"] == {"total": COUNT, "succeeded": COUNT, "failed": 0}, place
+    assert [path.name for path in lab.rows.parent.iterdir()] == ["rows.txt"], place
+
+
+def test_killed_twice_then_resumed(lab: Lab) -> None:
+    assert lab.score(RUNNER_FAILPOINT="journal.synced:2").status == -9
+    assert lab.run("job", "resume", "-n", "job", "--stream", RUNNER_FAILPOINT="part.written:1").status == -9
+    assert lab.run("job", "resume", "-n", "job", "--stream").status == 0
+    assert lab.rows.read_text() == EXPECTED
+
+
+def test_changed_and_missing_files_are_named_on_resume(lab: Lab) -> None:
+    assert lab.score(RUNNER_FAILPOINT="journal.synced:2").status == -9
+    (lab.folder / "input" / "f00007.txt").write_text("changed since")
+    (lab.folder / "input" / "f00011.txt").unlink()
+    done = lab.run("job", "resume", "-n", "job", "--stream")
+    assert done.status == 2
+    assert "f00007.txt" in done.stderr
+    assert "f00011.txt" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_new_files_are_ignored_on_resume_with_a_warning(lab: Lab) -> None:
+    assert lab.score(RUNNER_FAILPOINT="journal.synced:2").status == -9
+    (lab.folder / "input" / "a-new-one.txt").write_text("new")
+    (lab.folder / "input" / "z-new-one.txt").write_text("new")
+    done = lab.run("job", "resume", "-n", "job", "--stream")
+    assert done.status == 0, done.stderr
+    assert "not part of this job" in done.stderr or "ignored" in done.stderr
+    assert lab.rows.read_text() == EXPECTED
+
+
+def test_two_processes_cannot_resume_one_job(lab: Lab) -> None:
+    lab.script("import time\n\ndef run(b):\n    time.sleep(0.5)\n    return [1]\n")
+    assert lab.score(RUNNER_FAILPOINT="journal.synced:2").status == -9
+    first = lab.start("job", "resume", "-n", "job", "--stream")
+    try:
+        import time
+
+        time.sleep(1.5)
+        second = lab.run("job", "resume", "-n", "job", "--stream")
+        assert second.status == 2, second
+        assert "is running" in second.stderr or "in use" in second.stderr or "owner" in second.stderr
+    finally:
+        first.communicate()
+    assert first.returncode == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_the_same_bytes_with_any_number_of_workers(lab: Lab, workers: int) -> None:
+    lab.job(max_concurrency_per_instance=workers, resources={"instance_count": 2 if workers == 8 else 1})
+    assert lab.score().status == 0
+    assert lab.rows.read_text() == EXPECTED
+
+
+def test_the_same_bytes_with_killed_workers_and_retries(lab: Lab) -> None:
+    lab.script(SCRIPT + "    \n".rstrip() + "\n_run = run\n\ndef run(b):\n    import random\n    chance = random.random()\n"
+               "    if chance < 0.1: os.kill(os.getpid(), 9)\n    if chance < 0.2: raise ValueError('by chance')\n    return _run(b)\n")  # fmt: skip
+    lab.job(max_concurrency_per_instance=2, retry_settings={"max_retries": 20})
+    done = lab.score()
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == EXPECTED
