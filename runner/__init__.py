@@ -1,1 +1,46 @@
-"""A runner of Azure ML parallel jobs on machines of one's own."""
+"""A runner of Azure ML parallel jobs on machines of one's own.
+
+The names are those of `azure.ai.ml`: a script for parallel jobs runs here when that name is replaced by `runner`. Everything is
+loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runner.sdk.lazy import attributes
+
+if TYPE_CHECKING:
+    from runner import constants, dsl, entities, parallel
+    from runner.ml_client import MLClient
+    from runner.sdk.io import Input, Output
+    from runner.sdk.loading import load_component, load_environment, load_job
+
+__all__ = ["Input", "MLClient", "Output", "constants", "dsl", "entities", "load_component", "load_environment", "load_job", "parallel"]
+
+_PLACES = {
+    "MLClient": "runner.ml_client",
+    "Input": "runner.sdk.io",
+    "Output": "runner.sdk.io",
+    "load_job": "runner.sdk.loading",
+    "load_component": "runner.sdk.loading",
+    "load_environment": "runner.sdk.loading",
+    # Azure still has these here, for old scripts.
+    "AmlTokenConfiguration": "runner.sdk.settings",
+    "ManagedIdentityConfiguration": "runner.sdk.settings",
+    "UserIdentityConfiguration": "runner.sdk.settings",
+    # submodules
+    "constants": "",
+    "dsl": "",
+    "entities": "",
+    "parallel": "",
+}
+_ABSENT = """
+    MpiDistribution PyTorchDistribution RayDistribution TensorFlowDistribution command load_batch_deployment load_batch_endpoint
+    load_capability_host load_compute load_connection load_data load_datastore load_deployment_template load_feature_set
+    load_feature_store load_feature_store_entity load_index load_marketplace_subscription load_model load_model_package
+    load_online_deployment load_online_endpoint load_registry load_serverless_endpoint load_workspace load_workspace_connection
+    spark
+"""
+
+__getattr__, __dir__ = attributes(__name__, _PLACES, _ABSENT)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from runner.sdk.record import Record, coerced, refuse_unknown
 
@@ -38,7 +38,7 @@ class Environment(Asset):
     """`task.environment`: an image, a conda file (a path or its content), or a folder to build the image from."""
 
     _FIELDS = ("name", "version", "description", "image", "conda_file", "build", "tags", "properties", "datastore", "os_type")
-    _COERCE = {"build": coerced(BuildContext)}
+    _COERCE: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"build": coerced(BuildContext)}
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ def call_with_locals(function: Callable[..., Any], arguments: Mapping[str, Any])
     found: dict[str, Any] = {}
     before = sys.getprofile()
 
-    def watch(frame: FrameType, event: str, argument: Any) -> None:
+    def watch(frame: FrameType, event: Any, argument: Any) -> None:
         if event == "return" and frame.f_code is code:
             found.clear()
             found.update(frame.f_locals)
@@ -123,5 +123,5 @@ def _twice(name: str, pipeline: str) -> UserError:
     return UserError(
         f"two steps of the pipeline `{pipeline}` are called `{name}`",
         place=Place(field=f"jobs.{name}"),
-        todo="give one of them another name: step.name = '…', or leave `name` out of parallel_run_function to have steps named by their variables",
+        todo="set step.name = '…' on one of them, or leave `name` out of parallel_run_function: steps are then named by their variables",
     )

@@ -100,4 +100,6 @@ def as_output(value: Any, field: str) -> Output | str | None:
         return str(value)
     if isinstance(value, os.PathLike):
         return Output(path=value)
-    raise UserError(f"an object of type {type(value).__qualname__} cannot be an output", place=Place(field=field), allowed="Output, a mapping, a path")
+    raise UserError(
+        f"an object of type {type(value).__qualname__} cannot be an output", place=Place(field=field), allowed="Output, a mapping, a path"
+    )

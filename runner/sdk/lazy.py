@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from runner.errors import did_you_mean
 
-
-def attributes(module: str, places: Mapping[str, str], absent: Collection[str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package: `places` says in which module each name lives ("" is a submodule of its own).
+def attributes(module: str, places: Mapping[str, str], absent: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package: `places` says in which module each name lives ("" is a submodule of its own);
+    `absent` are names between blanks.
 
     An absent name gives one sentence, as an `AttributeError` (so `hasattr` is False), and in `from … import name` as an `ImportError`.
     """
 
     def get(name: str) -> Any:
         if name in places:
-            found = importlib.import_module(f"{module}.{name}") if not places[name] else getattr(importlib.import_module(places[name]), name)
+            place = importlib.import_module(places[name] or f"{module}.{name}")
+            found = getattr(place, name) if places[name] else place
             sys.modules[module].__dict__[name] = found  # the next access does without this function
             return found
-        if name not in absent:
-            near = did_you_mean(name, [*places, *absent])
+        if name not in absent.split():
+            from runner.errors import did_you_mean
+
+            near = did_you_mean(name, [*places, *absent.split()])
             raise AttributeError(f"module '{module}' has no attribute '{name}'" + (f": {near}" if near else ""))
         azure = f"azure.ai.ml{module.removeprefix('runner')}"
-        sentence = f"`{name}` of {azure} is not available in this release of runner, which runs parallel jobs and pipelines of them."
+        sentence = f"`{name}` of {azure} is not available in this release of runner: it runs parallel jobs and their pipelines."
         if _in_from_import():
             raise ImportError(sentence, name=module)
         raise AttributeError(sentence, name=name)

@@ -6,7 +6,7 @@ import copy
 import itertools
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from runner.errors import UserError
 from runner.sdk.building import current
@@ -36,9 +36,15 @@ class ParallelComponent(Component, WithResources):
     """Azure's names; `inputs` and `outputs` are declarations (`Input(type=…)`, `Output(type=…)`)."""
 
     _ABOUT = ("name", "version", "display_name", "description", "tags", "properties")
-    _FIELDS = (*_ABOUT, "inputs", "outputs", *SHARED)
+    _FIELDS: ClassVar[tuple[str, ...]] = (*_ABOUT, "inputs", "outputs", *SHARED)
     _EMPTY = frozenset(("tags", "properties", "inputs", "outputs", "environment_variables"))
-    _COERCE = {**COERCE, "tags": as_dict, "properties": as_dict, "inputs": _declarations(Input), "outputs": _declarations(Output)}
+    _COERCE: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        **COERCE,
+        "tags": as_dict,
+        "properties": as_dict,
+        "inputs": _declarations(Input),
+        "outputs": _declarations(Output),
+    }
 
     type = "parallel"
     name: str | None
@@ -92,7 +98,7 @@ class ParallelComponent(Component, WithResources):
 class Parallel(ParallelSettings):
     """A parallel step. `component` is a `ParallelComponent`, whose settings it takes where it has none of its own, or a name or path."""
 
-    _FIELDS = (*Job._COMMON, "version", *SETTINGS)
+    _FIELDS: ClassVar[tuple[str, ...]] = (*Job._COMMON, "version", *SETTINGS)
     version: str | None
 
     def __init__(
@@ -149,7 +155,7 @@ class Parallel(ParallelSettings):
         of_component = component.inputs if isinstance(component, ParallelComponent) else {}
         declared = {name: item for name, item in of_component.items() if isinstance(item, Input)}
         values = {**{name: item for name, item in of_component.items() if name not in declared}, **inputs}
-        known_inputs = {name: None for name in of_component}
+        known_inputs = dict.fromkeys(of_component)
         self._inputs = input_ports(known_inputs if known else values, declared, closed=known, owner=self._called)
         for name, value in values.items():
             self._inputs._put(name, value)
@@ -185,8 +191,9 @@ class Parallel(ParallelSettings):
         for key, value in self.__dict__.items():
             object.__setattr__(node, key, value if key in ("_component", "_base") or key.startswith("_") else copy.deepcopy(value))
         node._token = f"__step_{next(_numbers)}__"
+        node._origin = None
         declared = {name: port._declared for name, port in self._inputs.items() if port._declared}
-        node._inputs = input_ports({name: None for name in self._inputs}, declared, closed=self._inputs._closed, owner=self._called)
+        node._inputs = input_ports(dict.fromkeys(self._inputs), declared, closed=self._inputs._closed, owner=self._called)
         for name, port in self._inputs.items():
             node._inputs._put(name, port)
         outputs = {name: copy.deepcopy(as_output(port._settings() or None, name)) for name, port in self._outputs.items()}
@@ -196,7 +203,11 @@ class Parallel(ParallelSettings):
     def _as_input_value(self) -> NodeOutput:
         """A step given as an input stands for its only output."""
         if len(self._outputs) != 1:
-            raise UserError(f"{self._called} has {len(self._outputs)} outputs", allowed=", ".join(self._outputs), todo="name the one that is meant: step.outputs.<name>")
+            raise UserError(
+                f"{self._called} has {len(self._outputs)} outputs",
+                allowed=", ".join(self._outputs),
+                todo="name the one that is meant: step.outputs.<name>",
+            )
         only: NodeOutput = next(iter(self._outputs.values()))
         return only
 

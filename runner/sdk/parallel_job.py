@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from runner.sdk.job import Job, as_dict, input_ports, output_ports
 from runner.sdk.ports import NodeInput, NodeOutput, Ports
@@ -44,9 +44,8 @@ class WithResources(Record):
         """Sets those that are given; the others stay. `instance_type` may be a list in order of preference."""
         refuse_unknown("set_resources", kwargs, JobResourceConfiguration._FIELDS)
         resources = self.resources or JobResourceConfiguration()
-        given = {
-            "instance_type": instance_type, "instance_count": instance_count, "properties": properties, "docker_args": docker_args, "shm_size": shm_size,
-        }  # fmt: skip
+        given: dict[str, Any] = {"instance_type": instance_type, "instance_count": instance_count, "properties": properties}
+        given |= {"docker_args": docker_args, "shm_size": shm_size}
         resources.update({key: value for key, value in given.items() if value is not None})
         self.resources = resources
 
@@ -54,7 +53,7 @@ class WithResources(Record):
 class ParallelSettings(Job, WithResources):
     """All that a parallel job or step can be told."""
 
-    _COERCE = {**Job._COERCE, **COERCE}
+    _COERCE: ClassVar[Mapping[str, Callable[[Any], Any]]] = {**Job._COERCE, **COERCE}
 
     type = "parallel"
     input_data: str | None
@@ -97,7 +96,7 @@ class ParallelSettings(Job, WithResources):
 class ParallelJob(ParallelSettings):
     """A parallel job on its own. Keywords as in the YAML of `type: parallel`; `inputs` and `outputs` by name."""
 
-    _FIELDS = (*Job._COMMON, *SETTINGS)
+    _FIELDS: ClassVar[tuple[str, ...]] = (*Job._COMMON, *SETTINGS)
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ def pipeline(
     func: Callable[..., Any] | None = None,
     *,
     name: str | None = None,
-    version: str | None = None,
+    version: str | None = None,  # noqa: ARG001 — of a registered component; a job has none
     display_name: str | None = None,
     description: str | None = None,
     experiment_name: str | None = None,
@@ -78,7 +78,12 @@ def pipeline(
 
     def decorate(function: Callable[..., Any]) -> Callable[..., PipelineJob]:
         title = display_name or name or function.__name__
-        about = {"display_name": title, "description": description or _summary(function), "experiment_name": experiment_name, "tags": tags}
+        about: dict[str, Any] = {
+            "display_name": title,
+            "description": description or _summary(function),
+            "experiment_name": experiment_name,
+            "tags": tags,
+        }
 
         @functools.wraps(function)
         def build(*args: Any, **given: Any) -> PipelineJob:
@@ -113,7 +118,11 @@ def _arguments(function: Callable[..., Any], args: tuple[Any, ...], given: Mappi
     found = dict(zip(positional, args, strict=False))
     for key, value in given.items():
         if key not in parameters:
-            raise UserError(f"the pipeline `{function.__name__}` has no input `{key}`", allowed=", ".join(parameters), todo=did_you_mean(key, parameters))
+            raise UserError(
+                f"the pipeline `{function.__name__}` has no input `{key}`",
+                allowed=", ".join(parameters),
+                todo=did_you_mean(key, parameters),
+            )
         if key in found:
             raise UserError(f"`{function.__name__}` got two values for `{key}`")
         found[key] = value
@@ -173,7 +182,10 @@ def _outputs(returned: Any, pipeline: str) -> Ports[NodeOutput]:
     values: dict[str, Any] = {}
     for name, output in returned.items():
         if output._bound:
-            raise UserError(f"the output `{output.port_name}` of a step is returned twice, as `{output._bound}` and `{name}`", todo="return it under one name")
+            raise UserError(
+                f"the output `{output.port_name}` of a step is returned twice, as `{output._bound}` and `{name}`",
+                todo="return it under one name",
+            )
         values[name] = output._settings()
         output._bound = name
     return output_ports(values, None, closed=True, owner="the pipeline")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
 from runner.errors import Place, UserError
 from runner.sdk.job import Job, input_ports, output_ports
 from runner.sdk.node import Parallel
 from runner.sdk.parallel_job import ParallelSettings
+from runner.sdk.paths import rebased
 from runner.sdk.ports import NodeInput, NodeOutput, Ports
 from runner.sdk.record import Record, coerced, plain, refuse_unknown
 from runner.sdk.settings import Identity, as_identity
@@ -21,7 +23,14 @@ _OF_JOBS_ONLY = ("name", "experiment_name")  # a step's name is its key; its exp
 class PipelineJobSettings(Record):
     """`settings` of a pipeline: what holds for its steps where they say nothing themselves."""
 
-    _FIELDS = ("default_compute", "default_datastore", "continue_on_step_failure", "force_rerun", "on_init", "on_finalize")
+    _FIELDS: ClassVar[tuple[str, ...]] = (
+        "default_compute",
+        "default_datastore",
+        "continue_on_step_failure",
+        "force_rerun",
+        "on_init",
+        "on_finalize",
+    )
 
     def __init__(
         self,
@@ -41,8 +50,12 @@ class PipelineJobSettings(Record):
 class PipelineJob(Job):
     """A pipeline of parallel steps. Made by functions with `@dsl.pipeline`, by `load_job`, or of its parts."""
 
-    _FIELDS = (*Job._COMMON, "identity", "settings", "jobs", "component")
-    _COERCE = {**Job._COERCE, "identity": as_identity, "settings": coerced(PipelineJobSettings)}
+    _FIELDS: ClassVar[tuple[str, ...]] = (*Job._COMMON, "identity", "settings", "jobs", "component")
+    _COERCE: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        **Job._COERCE,
+        "identity": as_identity,
+        "settings": coerced(PipelineJobSettings),
+    }
 
     type = "pipeline"
     jobs: dict[str, Any]
@@ -70,8 +83,8 @@ class PipelineJob(Job):
         refuse_unknown("PipelineJob", kwargs, ("inputs", "outputs", *self._FIELDS))
         common = {key: value for key, value in locals().items() if key in Job._COMMON}
         super().__init__({**common, "properties": kwargs.get("properties")})
-        self.component, self.identity = component, identity
-        self.settings = settings or PipelineJobSettings()
+        self.component, self.identity = component, as_identity(identity)
+        self.settings = PipelineJobSettings(**settings) if isinstance(settings, Mapping) else settings or PipelineJobSettings()
         self.jobs = dict(jobs or {})
         self._inputs = input_ports(inputs or {}, {})
         self._outputs = output_ports(outputs or {}, None)
@@ -93,21 +106,25 @@ class PipelineJob(Job):
             # An input without a value is written down as such, so that the check names it.
             "inputs": {name: port._to_mapping() for name, port in self._inputs.items()} or None,
             "outputs": self._outputs._to_mapping() or None,
-            "jobs": {name: _step(job, f"jobs.{name}") for name, job in self.jobs.items()} or None,
+            "jobs": {name: _step(job, f"jobs.{name}", self._base) for name, job in self.jobs.items()} or None,
         }
         whole = {"type": self.type, **mapping, **{key: value for key, value in parts.items() if value is not None}}
         names = {job._token: name for name, job in self.jobs.items() if isinstance(job, Parallel)}
         return _with_names(whole, names)  # type: ignore[no-any-return]
 
 
-def _step(job: Any, field: str) -> Any:
-    """The mapping of a step."""
+def _step(job: Any, field: str, base: Path) -> Any:
+    """The mapping of a step; relative paths of its code and environment start where the step was made."""
     if not isinstance(job, (ParallelSettings, Mapping)):
         raise UserError(
-            f"an object of type {type(job).__qualname__} cannot be a step", place=Place(field=field), allowed="what parallel_run_function gives, ParallelJob, a mapping"
-        )
+            f"an object of type {type(job).__qualname__} cannot be a step",
+            place=Place(field=field), allowed="what parallel_run_function gives, ParallelJob, a mapping",
+        )  # fmt: skip
     mapping = plain(job, field)
-    return {key: value for key, value in mapping.items() if key not in _OF_JOBS_ONLY} if isinstance(job, ParallelSettings) else mapping
+    if not isinstance(job, ParallelSettings):
+        return mapping
+    step = {key: value for key, value in mapping.items() if key not in _OF_JOBS_ONLY}
+    return step if job._base == base else rebased(step, job._base)
 
 
 def _with_names(value: Any, names: Mapping[str, str]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from runner.errors import Place, UserError, did_you_mean
 from runner.sdk.io import Input, Output, as_input, as_output
-from runner.sdk.record import Reference, UnknownName, plain, refuse_unknown
+from runner.sdk.record import Reference, UnknownNameError, plain, refuse_unknown
 
 
 class Owner(Protocol):
@@ -41,15 +41,6 @@ class NodeInput:
         return None
 
     @property
-    def type(self) -> str | None:
-        found: str | None = self._get("type")
-        return found
-
-    @type.setter
-    def type(self, value: str) -> None:
-        self._changes["type"] = value
-
-    @property
     def mode(self) -> str | None:
         found: str | None = self._get("mode")
         return found
@@ -68,6 +59,11 @@ class NodeInput:
             self._changes["path"] = value
         else:
             self._value = Input(type=str(self.type or "uri_folder"), path=value)
+
+    def _set_type(self, value: str) -> None:
+        self._changes["type"] = value
+
+    type = property(lambda self: self._get("type"), _set_type)
 
     @property
     def _is_set(self) -> bool:
@@ -138,7 +134,7 @@ class PipelineInput(Reference):
 
 
 class NodeOutput(Reference):
-    """One output of a job; given to the input of a later step, or in an f-string, it stands for `${{parent.jobs.<step>.outputs.<name>}}`."""
+    """One output of a job; given to an input of a later step, or in an f-string, it is `${{parent.jobs.<step>.outputs.<name>}}`."""
 
     _KEYS = ("type", "path", "mode", "name", "version", "description")
 
@@ -157,7 +153,7 @@ class NodeOutput(Reference):
 
     def __getattr__(self, key: str) -> Any:
         if key.startswith("_") or key not in self._KEYS:
-            raise UnknownName(f"an output has no attribute `{key}`", todo=did_you_mean(key, self._KEYS))
+            raise UnknownNameError(f"an output has no attribute `{key}`", todo=did_you_mean(key, self._KEYS))
         stored = getattr(self._value, key) if isinstance(self._value, Output) else self._value if key == "path" else None
         return self._changes.get(key, stored)
 
@@ -203,13 +199,15 @@ class Ports(MutableMapping[str, Any], Generic[Port]):
     _owner: str  # for messages
     _ports: dict[str, Port]
 
-    def __init__(self, side: str, make: Callable[[str, Any], Port], values: Mapping[str, Any], *, closed: bool = False, owner: str = "the job") -> None:
+    def __init__(
+        self, side: str, make: Callable[[str, Any], Port], values: Mapping[str, Any], *, closed: bool = False, owner: str = "the job"
+    ) -> None:
         ports = {name: make(name, value) for name, value in values.items()}
         self.__dict__.update(_side=side, _make=make, _closed=closed, _owner=owner, _ports=ports)
 
     def _find(self, name: str) -> Port:
         if name not in self._ports:
-            raise UnknownName(
+            raise UnknownNameError(
                 f"{self._owner} has no {self._side.removesuffix('s')} `{name}`",
                 place=Place(field=self._side), allowed=", ".join(self._ports) or f"(no {self._side})", todo=did_you_mean(name, self._ports),
             )  # fmt: skip

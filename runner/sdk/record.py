@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from runner.errors import Place, UserError, did_you_mean
 
 
-class UnknownName(UserError, AttributeError):
+class UnknownNameError(UserError, AttributeError):
     """An attribute or port that isn't there; an AttributeError too, so that `hasattr` and `copy` work as they should."""
 
 
@@ -77,7 +77,7 @@ class Record:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in self._FIELDS and not _is_settable(type(self), name):
-            raise UnknownName(f"{type(self).__name__} has no attribute `{name}`", todo=did_you_mean(name, self._FIELDS))
+            raise UnknownNameError(f"{type(self).__name__} has no attribute `{name}`", todo=did_you_mean(name, self._FIELDS))
         coerce = self._COERCE.get(name)
         object.__setattr__(self, name, coerce(value) if coerce else value)
 
@@ -96,7 +96,7 @@ class Record:
         return [(key, getattr(self, key)) for key in self.keys()]
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        return getattr(self, key) if key in self else default
 
     def has_key(self, key: str) -> bool:
         return key in self

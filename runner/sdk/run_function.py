@@ -74,5 +74,8 @@ def _component(given: Mapping[str, Any], further: Mapping[str, Any]) -> Parallel
     """What was given as declarations and settings; the node takes them from there."""
     settings = {key: given[key] for key in (*_ABOUT, *SHARED) if key in given}
     settings |= {key: further[key] for key in ("resources", "version") if key in further}
-    inputs = {key: Input(**value) if isinstance(value, Mapping) and "value" not in value else value for key, value in (given["inputs"] or {}).items()}
+    inputs = {
+        key: Input(**value) if isinstance(value, Mapping) and "value" not in value else value
+        for key, value in (given["inputs"] or {}).items()
+    }
     return ParallelComponent(**settings, inputs=inputs, outputs=given["outputs"] or {})

@@ -62,7 +62,12 @@ class ResourceConfiguration(JobResourceConfiguration):
     """Azure's older and smaller form of the same."""
 
     def __init__(
-        self, *, instance_count: int | None = None, instance_type: str | None = None, properties: Mapping[str, Any] | None = None, **kwargs: Any
+        self,
+        *,
+        instance_count: int | None = None,
+        instance_type: str | None = None,
+        properties: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(instance_count=instance_count, instance_type=instance_type, properties=properties, **kwargs)
 

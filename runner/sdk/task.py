@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from runner.sdk.assets import Environment, Model, location
 from runner.sdk.record import Record, coerced, plain, refuse_unknown
@@ -13,7 +14,7 @@ class ParallelTask(Record):
     """Azure's names; every text takes bindings as the YAML does."""
 
     _FIELDS = ("type", "code", "entry_script", "program_arguments", "model", "append_row_to", "environment")
-    _COERCE = {"environment": coerced(Environment)}
+    _COERCE: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"environment": coerced(Environment)}
 
     def __init__(
         self,

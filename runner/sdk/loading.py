@@ -1,0 +1,166 @@
+"""`load_job`, `load_component`, `load_environment`: YAML files as Python objects."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
+from runner.sdk.assets import Environment
+from runner.sdk.job import Job
+from runner.sdk.node import Parallel, ParallelComponent
+from runner.sdk.parallel_job import ParallelJob
+from runner.sdk.paths import rebased
+from runner.sdk.pipeline_job import PipelineJob
+from runner.sdk.record import refuse_unknown
+from runner.sdk.settings import JobResourceConfiguration
+
+if TYPE_CHECKING:
+    from runner.spec.load import LoadedJob
+
+Source = str | os.PathLike[str] | IO[str] | IO[bytes]
+
+_NOT_KEPT = ("$schema", "type", "comment", "services", "id", "creation_context", "status", "log_files", "resource_group", "resourceGroup")
+_ON_TOP = ("instance_count", "instance_type", "docker_args", "shm_size")
+
+
+def load_job(
+    source: Source, *, relative_origin: str | None = None, params_override: list[dict[str, Any]] | None = None, **kwargs: Any
+) -> ParallelJob | Parallel | PipelineJob:
+    """A job file as an object. `params_override`: `[{"jobs.score.mini_batch_size": 5}, …]`; `relative_origin`: the file that relative
+    paths start from, if it isn't `source`. Raises a `UserError` with file:line for what is not YAML or not a job.
+
+    Submitted unchanged, later mistakes are told with file:line too.
+    """
+    loaded = _read(source, relative_origin, params_override, kwargs)
+    place = loaded.root.place
+    kinds: dict[str, Callable[[dict[str, Any]], Any]] = {"parallel": _parallel, "pipeline": _pipeline}
+    if loaded.type not in kinds:
+        guess = did_you_mean(loaded.type, kinds) or "write type: parallel or type: pipeline"
+        raise NotSupportedHere(f"jobs of type '{loaded.type}' cannot run here", place=place, allowed="parallel, pipeline", todo=guess)
+    with _placed(place):
+        job: ParallelJob | Parallel | PipelineJob = kinds[loaded.type](loaded.mapping())
+    _set_origin(job, loaded)
+    return job
+
+
+def load_component(
+    source: Source | None = None, *, relative_origin: str | None = None, params_override: list[dict[str, Any]] | None = None, **kwargs: Any
+) -> ParallelComponent:
+    """A parallel component, to be called in a pipeline function like what `parallel_run_function` gives.
+
+    Raises a `UserError` for unknown keys, NotSupportedHere for components of other types, and for names in a registry.
+    """
+    if source is None:
+        raise NotSupportedHere("components can be loaded from files only", todo='write load_component("component.yml")')
+    loaded = _read(source, relative_origin, params_override, kwargs)
+    if loaded.type not in ("parallel", ""):
+        raise NotSupportedHere(f"components of type '{loaded.type}' cannot run here", place=loaded.root.place, allowed="parallel")
+    with _placed(loaded.root.place):
+        return _component(rebased(loaded.mapping(), loaded.base))
+
+
+def load_environment(
+    source: Source, *, relative_origin: str | None = None, params_override: list[dict[str, Any]] | None = None, **kwargs: Any
+) -> Environment:
+    """An environment file as an object; its paths become absolute."""
+    loaded = _read(source, relative_origin, params_override, kwargs)
+    data = {key: value for key, value in loaded.mapping().items() if key != "$schema"}
+    with _placed(loaded.root.place):
+        environment: dict[str, Any] = rebased({"task": {"environment": data}}, loaded.base)["task"]["environment"]
+        return Environment(**environment)
+
+
+class _placed:  # noqa: N801 — reads as a verb in `with`
+    """Adds the file to errors that have no place."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, UserError) and error.place is None:
+            raise UserError(error.problem, place=Place(file=self.place.file), allowed=error.allowed, todo=error.todo) from None
+
+
+def _read(source: Source, origin: str | None, overrides: list[dict[str, Any]] | None, kwargs: Mapping[str, Any]) -> LoadedJob:
+    from runner.spec.load import LoadedJob
+    from runner.spec.overrides import override
+    from runner.spec.yaml_source import parse_yaml, read_yaml
+
+    refuse_unknown("a load function", kwargs, ("source", "relative_origin", "params_override"))
+    if isinstance(source, (str, os.PathLike)) and origin is None:
+        root = read_yaml(Path(source))
+        file: Path | None = Path(source)
+    else:
+        text, name = _text(source)
+        base = Path(origin or name or ".").absolute()
+        root = parse_yaml(text, file=name or "<stream>", base=base if base.is_dir() else base.parent)
+        file = None
+    root = override(root, list(_assignments(overrides or [])))
+    return LoadedJob(root=root, base=root.base, file=file)
+
+
+def _text(source: Source) -> tuple[str, str | None]:
+    if isinstance(source, (str, os.PathLike)):
+        return Path(source).read_text(encoding="utf-8"), os.fspath(source)
+    content = source.read()
+    name = getattr(source, "name", None)
+    return content.decode() if isinstance(content, bytes) else content, name if isinstance(name, str) else None
+
+
+def _assignments(overrides: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    """`path=value`, one for each scalar; JSON scalars are YAML scalars."""
+    for entry in overrides:
+        for path, value in entry.items():
+            if isinstance(value, Mapping):
+                yield from _assignments({f"{path}.{key}": item} for key, item in value.items())
+            elif isinstance(value, (list, tuple)):
+                yield from _assignments({f"{path}.{index}": item} for index, item in enumerate(value))
+            else:
+                yield f"{path}={json.dumps(str(value) if isinstance(value, os.PathLike) else value)}"
+
+
+def _set_origin(job: Job, loaded: LoadedJob) -> None:
+    job._base = loaded.base
+    job._origin = (loaded, job._to_mapping())
+    if isinstance(job, PipelineJob):
+        for step in job.jobs.values():
+            if isinstance(step, Job):
+                step._base = loaded.base
+
+
+def _lifted(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what means nothing in Python; `instance_count` and the like move below `resources`."""
+    kept = {key: value for key, value in data.items() if key not in _NOT_KEPT and value is not None}
+    on_top = {key: kept.pop(key) for key in _ON_TOP if key in kept}
+    if on_top:
+        kept["resources"] = JobResourceConfiguration(**{**on_top, **kept.get("resources", {})})
+    return kept
+
+
+def _parallel(data: Mapping[str, Any]) -> ParallelJob | Parallel:
+    kept = _lifted(data)
+    if "component" not in kept:
+        kept.pop("version", None)
+        return ParallelJob(**kept)
+    component = kept.pop("component")
+    return Parallel(component=_component(component) if isinstance(component, Mapping) else component, **kept)
+
+
+def _component(data: Mapping[str, Any]) -> ParallelComponent:
+    return ParallelComponent(**_lifted(data))
+
+
+def _pipeline(data: Mapping[str, Any]) -> PipelineJob:
+    kept = {key: value for key, value in data.items() if key not in _NOT_KEPT and value is not None}
+    jobs = kept.pop("jobs", None) or {}
+    if not isinstance(jobs, Mapping):
+        raise UserError("`jobs` must be a mapping of names to steps")
+    steps = {name: _parallel(step) if isinstance(step, Mapping) and step.get("type") == "parallel" else step for name, step in jobs.items()}
+    return PipelineJob(jobs=steps, **kept)

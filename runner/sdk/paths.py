@@ -1,0 +1,39 @@
+"""Relative paths of steps that were made in another folder than their pipeline."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def rebased(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings of a step or component with the relative paths of its code and environment made absolute."""
+    whole = dict(mapping)
+    if isinstance(whole.get("component"), str):
+        whole["component"] = _absolute(whole["component"], folder)
+    if not isinstance(whole.get("task"), Mapping):
+        return whole
+    task = whole["task"] = dict(whole["task"])
+    for key in ("code", "model"):
+        if isinstance(task.get(key), str):
+            task[key] = _absolute(task[key], folder)
+    environment = task.get("environment")
+    if isinstance(environment, str) and environment.endswith((".yml", ".yaml")):
+        task["environment"] = _absolute(environment, folder)
+    if isinstance(environment, Mapping):
+        environment = task["environment"] = dict(environment)
+        if isinstance(environment.get("conda_file"), str):
+            environment["conda_file"] = _absolute(environment["conda_file"], folder)
+        if isinstance(environment.get("build"), Mapping) and "path" in environment["build"]:
+            environment["build"] = {**environment["build"], "path": _absolute(str(environment["build"]["path"]), folder)}
+    return whole
+
+
+def _absolute(path: str, folder: Path) -> str:
+    path = path if path.startswith("file://") else path.removeprefix("file:")
+    return path if _URI.match(path) or "${{" in path else os.path.normpath(folder / path)
