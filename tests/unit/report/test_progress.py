@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+from runner.model.batch import ErrorRecord, Progress
+from runner.model.events import AttemptFailed, Message, Progressed, StatusChanged
+from runner.report.page import duration
+from runner.report.progress import PlainProgress, Speed, TerminalProgress, counts, progress_view
+
+
+def _attempt(number):
+    error = ErrorRecord(kind="exception", type="KeyError", message="'a'", file="score.py", line=3, log="/l")
+    return AttemptFailed(at=1, node="n", process="p", index=number, attempt=1, attempts=3, final=False, seconds=0, error=error)
+
+
+def test_counts_tell_whether_the_total_is_known():
+    speed = Speed()
+    speed.started(0.0)
+    speed.update(10.0, Progress(total=50, succeeded=10, items=100))
+    assert counts(Progress(total=50, succeeded=10, items=100), speed) == "10 of 50 so far (listing…) mini-batches, 10 items/s"
+    done = Progress(total=50, listed=True, succeeded=9, failed=1, retries=2, items=100)
+    speed.update(10.0, done)
+    assert counts(done, speed) == "10 of 50 mini-batches (20 %), 1 failed, 2 retries, 10 items/s, 40.0 s left"
+
+
+def test_what_an_earlier_run_did_does_not_count_as_speed():
+    speed = Speed()
+    speed.update(0.0, Progress(total=100, listed=True, succeeded=90, items=900))
+    speed.update(10.0, Progress(total=100, listed=True, succeeded=95, items=950))
+    assert speed.items == 5
+    assert speed.remaining == 10
+
+
+def test_plain_lines_where_there_is_no_terminal(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("runner.report.progress.time.monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    view = progress_view(stream)
+    assert isinstance(view, PlainProgress)
+    view(StatusChanged(at=0, status="Running"))
+    for second in range(300):
+        clock[0] += 1
+        view(Progressed(at=second, progress=Progress(total=1000, listed=True, succeeded=second)))
+    view(Message(at=1, level="WARNING", text="look"))
+    view(Message(at=1, level="INFO", text="hush"))
+    view(Progressed(at=301, progress=Progress(total=1000, listed=True, succeeded=299)))
+    text = stream.getvalue()
+    assert "Running" in text
+    assert "Warning: look" in text
+    assert "hush" not in text
+    assert 5 < text.count("mini-batches") < 25
+
+
+def test_failed_attempts_are_shown_a_few_times():
+    stream = io.StringIO()
+    view = PlainProgress(stream)
+    for number in range(20):
+        view(_attempt(number))
+    assert stream.getvalue().count("KeyError: 'a' (score.py:3); log: /l") == 5
+    assert stream.getvalue().count("only counted here") == 1
+
+
+def test_a_reader_that_has_gone_does_not_matter():
+    stream = io.StringIO()
+    view = PlainProgress(stream)
+    stream.close()
+    view(StatusChanged(at=0, status="Running"))
+
+
+def test_bar_on_a_terminal():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    view = progress_view(stream)
+    assert isinstance(view, TerminalProgress)
+    view(StatusChanged(at=0, status="Running"))
+    view(Progressed(at=1, progress=Progress(total=10, listed=True, succeeded=4, items=40)))
+    view(Message(at=1, level="WARNING", text="[bold]look"))
+    view(StatusChanged(at=1, status="Finalizing"))
+    view.close()
+    assert "Warning: [bold]look" in stream.getvalue()
+    assert "4 of 10 mini-batches (40 %)" in stream.getvalue()
+
+
+def test_rich_is_loaded_for_terminals_only():
+    code = (
+        "import sys, io; from runner.report.progress import progress_view; progress_view(io.StringIO());"
+        "sys.exit(any(m == 'rich' or m.startswith('rich.') for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_durations():
+    assert [duration(s) for s in (0.44, 59.94, 60, 3725)] == ["0.4 s", "59.9 s", "1 min 0 s", "1 h 2 min"]
