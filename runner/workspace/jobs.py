@@ -19,6 +19,7 @@ from runner.model.paths import JobPaths
 from runner.workspace.config import Workspace
 from runner.workspace.control import ask_to_cancel
 from runner.workspace.locks import FileLock, is_held, take_lock
+from runner.workspace.names import check_name
 from runner.workspace.records import NOT_RUN, STATUSES, JobRecord, interrupted, progress_from_json, read_json
 
 
@@ -62,7 +63,7 @@ class JobStore:
 
     def paths(self, name: str) -> JobPaths:
         """The folders of a job that exists; raises `UserError` for others."""
-        paths = self.workspace.job_paths(name)
+        paths = self.workspace.job_paths(check_name(name))
         if not paths.record.is_file():
             raise self._unknown(name)
         return paths
@@ -105,7 +106,7 @@ class JobStore:
 
     def get(self, name: str) -> JobRecord:
         """The job as it is now. `<pipeline>.<step>` names a step. One whose owner is gone shows as Failed, interrupted."""
-        record = self._read(self.workspace.job_paths(name))
+        record = self._read(self.workspace.job_paths(check_name(name)))
         if record is not None:
             return record
         step = self._step(name)

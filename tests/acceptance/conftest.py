@@ -1,0 +1,151 @@
+"""The command line as a subprocess, in a workspace of its own for each test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUNNER = (sys.executable, "-m", "runner.cli")
+SCRIPT = """
+    def run(mini_batch):
+        return [path.rsplit("/", 1)[-1] for path in mini_batch]
+"""
+JOB = {
+    "type": "parallel",
+    "inputs": {"data": {"type": "uri_folder", "path": "in"}},
+    "outputs": {"rows": {"type": "uri_file"}},
+    "input_data": "${{inputs.data}}",
+    "mini_batch_size": "1",
+    "max_concurrency_per_instance": 2,
+    "task": {"type": "run_function", "code": "src", "entry_script": "score.py", "append_row_to": "${{outputs.rows}}"},
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command said and how it ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """stdout of `-o json`."""
+        return json.loads(self.stdout)
+
+
+@dataclass
+class Project:
+    """A folder with a job file, a script and inputs, which is a workspace as well."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def script(self, text: str, name: str = "score.py") -> Path:
+        """Writes the entry script (dedented)."""
+        path = self.folder / "src" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    def files(self, names: Sequence[str] | int, folder: str = "in") -> Path:
+        """Input files of these names, or so many of them."""
+        root = self.folder / folder
+        root.mkdir(parents=True, exist_ok=True)
+        for name in [f"{number:05d}.txt" for number in range(names)] if isinstance(names, int) else names:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(name)
+        return root
+
+    def job(self, *, name: str = "job.yml", task: dict[str, Any] | None = None, **changes: Any) -> Path:
+        """Writes a job file: the usual one with these top keys (None removes one) and these keys of `task` changed. JSON is YAML."""
+        data = {key: value for key, value in {**JOB, **changes}.items() if value is not None}
+        if task is not None:
+            data["task"] = {key: value for key, value in {**JOB["task"], **task}.items() if value is not None}
+        path = self.folder / name
+        path.write_text(json.dumps(data, indent=1))
+        return path
+
+    def run(self, *words: str, cwd: Path | None = None, timeout: float = 60, **environment: str) -> Result:
+        """Runs `runner WORDS…` to its end."""
+        done = subprocess.run(
+            [*RUNNER, *words],
+            cwd=cwd or self.folder,
+            env=self._environment(environment),
+            capture_output=True,
+            timeout=timeout,
+            text=True,
+            errors="backslashreplace",
+            stdin=subprocess.DEVNULL,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
+        """Starts `runner WORDS…` in a session of its own, to be signalled by the test."""
+        return subprocess.Popen(
+            [*RUNNER, *words],
+            cwd=self.folder,
+            env=self._environment(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
+    def stream(self, *words: str, file: str = "job.yml", status: int | None = 0, **environment: str) -> Result:
+        """`job create --local --stream -o json`; the exit status must be `status` (None: any)."""
+        result = self.run("job", "create", "-f", file, "--local", "--stream", "-o", "json", *words, **environment)
+        if status is not None:
+            assert result.status == status, result.stderr
+        return result
+
+    def rows(self, job: dict[str, Any], output: str = "rows") -> list[str]:
+        """The lines of a row output."""
+        return Path(job["outputs"][output]["path"]).read_text().splitlines()
+
+    def show(self, name: str) -> dict[str, Any]:
+        """`job show -o json`."""
+        result = self.run("job", "show", "-n", name, "-o", "json")
+        assert result.status == 0, result.stderr
+        return result.job
+
+    def _environment(self, further: dict[str, str]) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("RUNNER_")}
+        return {**kept, **self.environment, **further}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Three files, and a script that returns their names."""
+    project = Project(tmp_path / "project")
+    project.folder.mkdir()
+    project.script(SCRIPT)
+    project.files(3)
+    project.job()
+    return project
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    """Waits until a condition holds, and returns its value."""
+
+    def wait(condition: Callable[[], Any], *, timeout: float = 30, what: str = "the condition") -> Any:
+        deadline = time.monotonic() + timeout
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"{what} did not come true in {timeout} s"
+            time.sleep(0.05)
+        return value
+
+    return wait
