@@ -11,8 +11,7 @@ import os
 import stat
 import time
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -59,21 +58,18 @@ class Pace:
 
 
 class Strays:
-    """What a listing leaves out, by reason; told once at its end."""
+    """What a listing leaves out, by reason; told once at its end. `state` is plain data, which another process can go on from."""
 
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-        self._examples: dict[str, list[str]] = {}
+    def __init__(self, state: Mapping[str, tuple[int, list[str]]] | None = None) -> None:
+        self.state: dict[str, tuple[int, list[str]]] = dict(state or {})  # reason → count, examples
 
     def add(self, path: bytes, reason: str) -> None:
-        self._counts[reason] += 1
-        if self._counts[reason] <= EXAMPLES:
-            self._examples.setdefault(reason, []).append(os.fsdecode(path))
+        count, examples = self.state.get(reason, (0, []))
+        self.state[reason] = count + 1, [*examples, os.fsdecode(path)] if count < EXAMPLES else examples
 
     def tell(self, warn: Callable[[str], None]) -> None:
-        for reason, count in self._counts.items():
-            named = self._examples[reason]
-            names = ", ".join(repr(name) for name in named) + (f" and {count - len(named)} more" if count > len(named) else "")
+        for reason, (count, examples) in self.state.items():
+            names = ", ".join(repr(name) for name in examples) + (f" and {count - len(examples)} more" if count > len(examples) else "")
             warn(f"left out of the input, since {'they are' if count > 1 else 'it is'} {reason}: {names}")
 
 
@@ -161,7 +157,7 @@ class Tree:
 
     def _open(self, path: bytes, *, state: State, after: bytes, through_link: bool) -> _Folder:
         try:
-            names, linked = self._scan(path)
+            names, linked = self._scan(path, told=bool(after))
         except OSError as error:
             raise self._refused(path, error) from None
         if self._pattern:
@@ -197,7 +193,8 @@ class Tree:
             return self._pattern.enter(state, os.fsdecode(name[:-1])) is not None
         return self._pattern.accepts(state, os.fsdecode(name))
 
-    def _scan(self, path: bytes) -> tuple[list[bytes], set[bytes]]:
+    def _scan(self, path: bytes, *, told: bool) -> tuple[list[bytes], set[bytes]]:
+        """Names in it, and those that are links to folders. `told`: whoever was here before has noted the strays."""
         names: list[bytes] = []
         linked: set[bytes] = set()
         add, hidden, dot = names.append, self._hidden, ord(".")
@@ -212,7 +209,7 @@ class Tree:
                     add(name + b"/")
                     if entry.is_symlink():
                         linked.add(name + b"/")
-                else:
+                elif not told:
                     self._strays.add(path + name, kind)
         return names, linked
 

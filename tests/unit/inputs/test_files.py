@@ -145,9 +145,9 @@ def test_patterns_enter_no_folder_in_vain(tmp_path: Path) -> None:
     opened: list[bytes] = []
 
     class Watched(Tree):
-        def _scan(self, path: bytes) -> tuple[list[bytes], set[bytes]]:
+        def _scan(self, path: bytes, *, told: bool) -> tuple[list[bytes], set[bytes]]:
             opened.append(path)
-            return super()._scan(path)
+            return super()._scan(path, told=told)
 
     assert len(list(Watched(str(tmp_path), hidden=True, pattern=Pattern("a/*.csv")).blocks())) == 1
     assert opened == [b"", b"a/"]

@@ -1,0 +1,85 @@
+"""What an input of files consists of: one folder or file, or the `paths` of an MLTable file one after the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from runner.inputs.files import Block, FileEntry, Strays, Tree, entries_of, status_of
+from runner.inputs.patterns import compiled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """One place where files come from; plain data, so that it can be told to another process."""
+
+    kind: Literal["file", "folder", "pattern"]
+    path: str  # absolute: of the file, or of the folder that is listed
+    pattern: str = ""  # below `path`
+    hidden: bool = True  # whether names that begin with "." count
+    absolute: bool = True  # whether the manifest has absolute paths; otherwise relative to `path`, or the file's name
+    leave_out: str = ""  # absolute path of a file that is no item: the MLTable file itself
+
+    @property
+    def shown(self) -> str:
+        return os.path.join(self.path, self.pattern) if self.pattern else self.path
+
+    @cached_property
+    def _prefix(self) -> str:
+        """What stands before a listed path in the manifest."""
+        return (self.path if self.path.endswith("/") else f"{self.path}/") if self.absolute else ""
+
+    def blocks(self, after: str, strays: Strays) -> Iterator[Block]:
+        """The files after the manifest path `after` ("": all), with manifest paths."""
+        if self.kind == "file":
+            if not after and self.path != self.leave_out:
+                entry = status_of(self.path)
+                folder, name = os.path.split(os.fsencode(self.path))
+                yield Block(os.path.join(folder, b"") if self.absolute else b"", [name], [entry.size], [entry.mtime_ns])
+            return
+        prefix = os.fsencode(self._prefix)
+        leave_out = self.leave_out.removeprefix(self._folder) if self.leave_out.startswith(self._folder) else ""
+        pattern = compiled(self.pattern) if self.kind == "pattern" else None
+        tree = Tree(self.path, hidden=self.hidden, pattern=pattern, leave_out=leave_out, strays=strays)
+        for block in tree.blocks(os.fsencode(after)[len(prefix) :]):
+            yield block._replace(folder=prefix + block.folder) if prefix else block
+
+    @property
+    def _folder(self) -> str:
+        return self.path if self.path.endswith("/") else f"{self.path}/"
+
+    def holds(self, path: str) -> bool:
+        """Whether a file of that manifest path would be listed here, were it there."""
+        if self.kind == "file":
+            return path == (self.path if self.absolute else os.path.basename(self.path))
+        if not path.startswith(self._prefix):
+            return False
+        return self.kind == "folder" or compiled(self.pattern).matches(path[len(self._prefix) :])
+
+
+class Position(NamedTuple):
+    """A place in a list of roots: behind the manifest path `after` of one of them."""
+
+    root: int = 0
+    after: str = ""
+
+
+START = Position()
+
+
+def blocks_of(roots: Sequence[Root], strays: Strays, start: Position = START) -> Iterator[tuple[int, Block]]:
+    """All files behind `start`, in order, with the number of the root they come from."""
+    for number in range(start.root, len(roots)):
+        for block in roots[number].blocks(start.after if number == start.root else "", strays):
+            yield number, block
+
+
+def entries_with_root(roots: Sequence[Root]) -> Iterator[tuple[int, FileEntry]]:
+    """All files one by one; a root that is gone is passed over."""
+    for number, root in enumerate(roots):
+        if os.path.lexists(root.path):
+            for entry in entries_of(root.blocks("", Strays())):
+                yield number, entry

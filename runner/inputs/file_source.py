@@ -1,0 +1,113 @@
+"""The input that is split, when it consists of files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+
+from runner.errors import Place, UserError, did_you_mean
+from runner.inputs.file_list import START, Root, blocks_of
+from runner.inputs.files import Strays, entries_of
+from runner.inputs.keys import EXAMPLE, PartitionFormat, pick
+from runner.inputs.known import verify, verify_groups
+from runner.inputs.lister import count_chunks
+from runner.inputs.split import FILES_EACH, Group, by_keys, group_chunks
+from runner.model.batch import Chunk
+from runner.model.job import ParallelStep
+from runner.model.ports import Loader, SourceSummary
+
+
+class FileSource:
+    """Mini-batches of files, by count or by keys (a `runner.model.ports.Source`)."""
+
+    def __init__(
+        self,
+        step: ParallelStep,
+        roots: Sequence[Root],
+        *,
+        root: str,
+        what: str,
+        partition_format: PartitionFormat | None = None,
+        warn: Callable[[str], None],
+    ) -> None:
+        """`root`: what relative manifest paths are below; `what`: the kind of input, for messages. Checks the step's settings."""
+        self._roots, self._warn, self._what = roots, warn, what
+        self._input = step.input_data
+        self._keys = step.partition_keys
+        self._format = partition_format
+        if self._keys:
+            _check_keys(step, partition_format, what)
+        elif step.mini_batch_size_has_unit:
+            raise UserError(
+                f"mini_batch_size has a unit of bytes, but '{step.input_data}' is {what}, which is split by number of files",
+                place=Place(field="mini_batch_size"),
+                allowed="a whole number of files, such as 10",
+            )
+        self._files_each = FILES_EACH if step.mini_batch_size is None else step.mini_batch_size
+        how = f"by {', '.join(self._keys)}" if self._keys else f"{self._files_each} per mini-batch"
+        self.summary = SourceSummary(kind="files", root=root, description=f"{what}, {how}")
+        self.loader: Loader | None = None
+
+    def chunks(self, known: Iterator[bytes]) -> Iterator[Chunk]:
+        """See `Source.chunks`. Split by keys, all files are listed before the first mini-batch, and kept in memory."""
+        earlier = next(known, None)
+        lines = None if earlier is None else chain([earlier], known)
+        empty = lines is None
+        for chunk in self._by_keys(lines) if self._keys else self._by_count(lines):
+            empty = False
+            yield chunk
+        if empty:
+            raise self._nothing()
+
+    def _by_count(self, known: Iterator[bytes] | None) -> Iterator[Chunk]:
+        start = START if known is None else verify(known, self._roots, self._warn)
+        return count_chunks(self._roots, self._files_each, self._warn, start)
+
+    def _by_keys(self, known: Iterator[bytes] | None) -> Iterator[Chunk]:
+        groups = self._groups()
+        if known is not None:
+            groups = verify_groups(known, groups, self._keys, self._warn)
+        return group_chunks(groups, self._keys)
+
+    def _groups(self) -> list[Group]:
+        assert self._format is not None
+        match, root, strays = self._format.match, self.summary.root, Strays()
+        files = entries_of(block for _, block in blocks_of(self._roots, strays))
+        groups = by_keys(files, lambda path: pick(match(os.path.join(root, path)), self._keys))
+        strays.tell(self._warn)
+        return groups
+
+    def _nothing(self) -> UserError:
+        shown = ", ".join(f"'{root.shown}'" for root in self._roots[:3]) + (", …" if len(self._roots) > 3 else "")
+        hints = []
+        if any(not root.hidden for root in self._roots):
+            hints.append("names that begin with '.' are left out")
+        if any(root.pattern.split("/")[-1] == "**" for root in self._roots):
+            hints.append("a pattern that ends in '**' matches nothing: write '**/*'")
+        if any("{" in root.pattern for root in self._roots):
+            hints.append("'{a,b}' is not understood in patterns: write one entry for each")
+        return UserError(
+            f"the input '{self._input}' has no files: nothing was found in {shown}" + (f" ({'; '.join(hints)})" if hints else ""),
+            place=Place(field=f"inputs.{self._input}"),
+            todo="check the path",
+        )
+
+
+def _check_keys(step: ParallelStep, partition_format: PartitionFormat | None, what: str) -> None:
+    place = Place(field="partition_keys")
+    if partition_format is None:
+        raise UserError(
+            f"'{step.input_data}' is {what}, whose files have no keys to split by",
+            place=place,
+            todo="make it an mltable whose MLTable file says where the keys stand in the paths: "
+            f'`transformations: [extract_columns_from_partition_format: {{partition_format: "{EXAMPLE}"}}]`',
+        )
+    for key in step.partition_keys:
+        if key not in partition_format.names:
+            raise UserError(
+                f"'{step.input_data}' has no key '{key}'",
+                place=place,
+                allowed=", ".join(partition_format.names),
+                todo=did_you_mean(key, partition_format.names),
+            )
