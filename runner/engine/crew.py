@@ -65,7 +65,8 @@ class Crew:
         worker.killed = why
         worker.doomed = worker.running()
         worker.slot.limit = 0
-        self._tell(message({"t": "kill", "worker": worker.number, "grace": KILL_GRACE, "dump": dump}))
+        grace = 0 if why == "stop" else KILL_GRACE  # at the end of a job one that is just starting has nothing to lose
+        self._tell(message({"t": "kill", "worker": worker.number, "grace": grace, "dump": dump}))
 
     def ended(self, worker: Worker) -> None:
         """Its process is gone: tidies up behind it."""
