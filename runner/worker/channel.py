@@ -8,6 +8,7 @@ from .protocol import SOCKET_NAME, Reader, message
 
 LONGEST_PATH = 107  # bytes, of sockaddr_un
 RECEIVE_SIZE = 1 << 18
+SEND_BUFFER = 1 << 20  # asked for; the kernel charges some 700 bytes for each small result, and a full buffer stops the worker
 
 
 class Disconnected(BaseException):
@@ -66,6 +67,7 @@ class Channel(object):
 
 def _connect(sockets: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     path = os.path.join(sockets, SOCKET_NAME)
     if len(os.fsencode(path)) <= LONGEST_PATH:
         connection.connect(path)
