@@ -9,11 +9,11 @@ from pathlib import Path
 from runner.errors import NotSupportedHere, UserError
 from runner.spec import schema
 from runner.spec.context import parse_at
-from runner.spec.expressions import Scope
+from runner.spec.expressions import Scope, names_parent
 from runner.spec.literals import Declaration, read_declaration, read_type
 from runner.spec.problems import Problems
 from runner.spec.values import Reader, check_keys, near_case
-from runner.spec.yaml_source import Node, read_yaml
+from runner.spec.yaml_source import Node, read_yaml, shown
 from runner.storage.uri import local_path
 
 _MERGED = ("resources", "retry_settings", "task", "environment_variables", "tags", "properties")  # key by key; others are replaced whole
@@ -37,6 +37,9 @@ def read_component(step: Node, problems: Problems) -> Component | None:
     tree = node if node.is_mapping else _load(node)
     _check_type(tree)
     check_keys(tree, schema.COMPONENT, "of a parallel component", problems, {"compute": "it stands in the step", **schema.HINTS})
+    for one in tree.walk():
+        if isinstance(one.value, str) and names_parent(one.value):
+            problems.add(f"a component knows no parent: {shown(one.value)}", one.place, todo="declare an input and bind it in the step")
     reader = Reader(tree, Scope(), problems)
     inputs, outputs = reader.mapping("inputs"), reader.mapping("outputs")
     name = tree.get("name")

@@ -60,6 +60,11 @@ def only_expression(text: str) -> str | None:
     return match[1].strip() if match and "${{" not in match[1] else None
 
 
+def names_parent(text: str) -> bool:
+    """Whether a text refers to something of the parent."""
+    return any(inner.strip().split(".")[0] in ("parent", "parents") for inner in _EXPRESSION.findall(text))
+
+
 def steps_named(text: str) -> Iterator[str]:
     """The steps whose inputs or outputs a text refers to."""
     for match in _EXPRESSION.finditer(text):

@@ -155,7 +155,7 @@ class InputReader:
             raise UserError(
                 f"'{text}' does not exist",
                 place=at.place,
-                todo=f"looked for {path}" + ("" if text.startswith("/") else "; paths are relative to the job file"),
+                todo=_where(text, path),
             )
         is_file = not Path(path).is_dir()
         if is_file and kind in ("uri_folder", "mltable"):
@@ -178,6 +178,12 @@ class InputReader:
                 f"{at.place.field}: read as a uri_folder, though there is an MLTable file in it: write type: mltable to read the table"
             )
         return JobInput(type=kind or ("uri_file" if is_file else "uri_folder"), path=path, uri=text, mode=mode)
+
+
+def _where(text: str, path: str) -> str:
+    if text.startswith("~"):
+        return "~ is not expanded: write the whole path"
+    return f"looked for {path}" + ("" if text.startswith("/") else "; paths are relative to the job file")
 
 
 def read_inputs(
