@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import shutil
@@ -19,7 +20,6 @@ import runner.worker
 from runner.launch.process import ProcessInstance, ProcessLauncher
 from runner.model.ports import InstanceRequest
 from runner.worker.protocol import RESULT, SOCKET_NAME, Reader, Slot, message
-import json
 
 AGENT = str(Path(runner.worker.__file__).parent)
 PATIENCE = 30.0  # seconds a test waits for any message
@@ -62,9 +62,9 @@ class Connection:
 class Driver:
     """One instance: a folder of its own, the keeper, and workers that a test starts and talks to."""
 
-    def __init__(self, folder: Path, python: str = sys.executable, *, processes: int = 4, script: str = "") -> None:
+    def __init__(self, folder: Path, python: str = sys.executable, *, processes: int = 4, script: str = "", sockets: Path | None = None) -> None:
         self.folder = folder
-        self.sockets = Path(tempfile.mkdtemp(prefix="agent-test-"))
+        self.sockets = sockets or Path(tempfile.mkdtemp(prefix="agent-test-"))
         self.code = folder / "code"
         self.code.mkdir(parents=True, exist_ok=True)
         self.write("score.py", script)
@@ -72,10 +72,12 @@ class Driver:
         with open(self.sockets / "slots", "r+b") as file:
             self.memory = mmap.mmap(file.fileno(), Slot.SIZE * processes)
         self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(self.sockets / SOCKET_NAME))
+        here = os.open(self.sockets, os.O_RDONLY)  # by way of /proc, for the test of a path that is too long for a socket
+        self.listener.bind(f"/proc/self/fd/{here}/{SOCKET_NAME}")
+        os.close(here)
         self.listener.listen(processes + 1)
         self.listener.settimeout(PATIENCE)
-        self.waiting: list[Connection] = []
+        self.connections: list[Connection] = []
         self.instance: ProcessInstance = ProcessLauncher().start(
             InstanceRequest(job="job", node="node_0", python=python, agent=AGENT, sockets=str(self.sockets), log=str(folder / "keeper.txt"))
         )
@@ -88,7 +90,8 @@ class Driver:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
             print((self.folder / "keeper.txt").read_text(errors="replace"), self.stderr(), sep="\n")
-        self.keeper.socket.close()
+        for connection in self.connections:
+            connection.socket.close()
         self.listener.close()
         self.instance.wait(10)
         self.instance.kill()
@@ -102,7 +105,9 @@ class Driver:
         return path
 
     def accept(self) -> Connection:
-        return Connection(self.listener.accept()[0])
+        connection = Connection(self.listener.accept()[0])
+        self.connections.append(connection)
+        return connection
 
     def config(self, number: int, **changes: Any) -> dict[str, Any]:
         process = f"process{number:03d}"
