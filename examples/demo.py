@@ -21,7 +21,17 @@ LINES_SHOWN = 5
 
 def run_job(job: Path) -> Path:
     """Runs the job to its end and returns the file with its rows. Its progress goes to stderr."""
-    command = [str(RUNNER), "job", "create", "-f", os.path.relpath(job), "--local", "--stream", "-o", "json"]
+    command = [
+        os.path.relpath(RUNNER) if RUNNER.is_relative_to(Path.cwd()) else str(RUNNER),
+        "job",
+        "create",
+        "-f",
+        os.path.relpath(job),
+        "--local",
+        "--stream",
+        "-o",
+        "json",
+    ]
     print(f"\n$ {' '.join(command[:-2])}", flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

@@ -16,7 +16,6 @@ from runner.parallel import RunFunction, parallel_run_function
 EXAMPLES = Path(__file__).resolve().parent
 
 score_digits = parallel_run_function(
-    name="score_digits",
     display_name="Handwritten digits",
     experiment_name="examples",
     inputs={
