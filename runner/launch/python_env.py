@@ -7,7 +7,7 @@ the interpreter it asks for and kept below the workspace's cache under a hash of
     environments/<hash>/complete   written last; what lacks it is an aborted build
     environments/<hash>.lock       held while it is built, by pip as well, so that two jobs at once build one
 
-`complete` is touched at each use, so that those least recently used can be told.
+The folder is touched at each use, so that those least recently used can be told.
 """
 
 from __future__ import annotations
@@ -55,12 +55,14 @@ def find_python(
     cache: Path,
     override: str | None,
     say: Say,
+    warn: Say | None = None,
     on_cancel: OnCancel = lambda _stop: None,
 ) -> str:
     """The path of the interpreter for a job with this environment; builds its virtual environment where there is none yet.
 
-    `override` is `--python`: a path, a command or a version; it wins, and nothing is built. `say` gets notices and pip's output,
-    line by line. `on_cancel` is handed a function that stops a running build (it then ends with a `UserError`).
+    `override` is `--python`: a path, a command or a version; it wins, and nothing is built. `say` gets pip's output, line by line;
+    `warn` what the file says and is not followed (None: `say` gets it). `on_cancel` is handed a function that stops a running build,
+    which then ends with a `UserError`.
     Raises `UserError` when the machine lacks the Python, for packages that PyPI does not have, and with pip's last lines when it fails.
     """
     if override:
@@ -70,7 +72,7 @@ def find_python(
     needs = read_conda(environment.conda, environment.conda_path)
     base = choose(needs.python)
     for notice in needs.notices + version_notice(needs, base):
-        say(notice)
+        (warn or say)(notice)
     return environment_python(needs, base, cache, environment.conda_path, say, on_cancel)
 
 
@@ -162,7 +164,7 @@ def reuse(folder: Path) -> str | None:
     if not complete.exists() or not os.access(python, os.X_OK):
         return None
     with suppress(OSError):
-        os.utime(complete)
+        os.utime(folder)
     return str(python)
 
 
