@@ -10,6 +10,7 @@ from runner.errors import NotSupportedHere, UserError, did_you_mean
 from runner.model.job import Environment
 from runner.spec import schema
 from runner.spec.context import ResolveContext, find_version, listed, locate, parse_at
+from runner.spec.disk import is_file, is_folder
 from runner.spec.expressions import Scope
 from runner.spec.problems import Problems
 from runner.spec.values import Reader, as_text, check_keys
@@ -93,7 +94,7 @@ def _build_context(build: Node, scope: Scope, context: ResolveContext) -> str:
     if node is None:
         raise UserError("build needs a `path`", place=build.place, todo="name the folder that is the Docker build context")
     path = locate(as_text(node, scope), node.base, context, node.place)
-    if not Path(path).is_dir():
+    if not is_folder(path):
         raise UserError(
             f"the folder '{node.text}' does not exist", place=node.place, todo=f"looked for {path}; paths are relative to the job file"
         )
@@ -104,7 +105,7 @@ def _conda(node: Node, scope: Scope, context: ResolveContext) -> tuple[Mapping[s
     if node.is_mapping:
         return _checked_conda(node), None
     path = locate(as_text(node, scope), node.base, context, node.place)
-    if not Path(path).is_file():
+    if not is_file(path):
         raise UserError(
             f"the conda file '{node.text}' does not exist", place=node.place, todo=f"looked for {path}; paths are relative to the job file"
         )

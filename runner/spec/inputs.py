@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from runner.errors import UserError
 from runner.model.job import DATA_TYPES, LITERAL_TYPES, JobInput, JobOutput
 from runner.spec.context import ResolveContext, locate
+from runner.spec.disk import is_file, is_folder, trouble
 from runner.spec.expressions import Scope, as_text, has_expression, meaning, only_expression
 from runner.spec.literals import Declaration, check_declared, convert, infer_literal, long_literal, read_type
 from runner.spec.problems import Problems
@@ -151,14 +151,14 @@ class InputReader:
 
     def _data(self, node: Node, text: str, kind: str, mode: str, at: Node) -> JobInput:
         path = locate(text, node.base, self.context, at.place)
-        if not Path(path).exists():
+        if reason := trouble(path):
             raise UserError(
-                f"'{text}' does not exist",
+                f"'{text}' {reason}",
                 place=at.place,
                 todo=_where(text, path),
             )
-        is_file = not Path(path).is_dir()
-        if is_file and kind in ("uri_folder", "mltable"):
+        single = not is_folder(path)
+        if single and kind in ("uri_folder", "mltable"):
             table = kind == "mltable" and os.path.basename(path) == "MLTable"
             raise UserError(
                 f"'{text}' is a file, but the input is of type {kind}",
@@ -166,18 +166,18 @@ class InputReader:
                 allowed="a folder",
                 todo="name the folder that the MLTable file lies in" if table else "write type: uri_file, or name a folder",
             )
-        if not is_file and kind == "uri_file":
+        if not single and kind == "uri_file":
             raise UserError(
                 f"'{text}' is a folder, but the input is of type uri_file",
                 place=at.place,
                 allowed="a file",
                 todo="write type: uri_folder, or name a file",
             )
-        if not kind and not is_file and Path(path, "MLTable").is_file():
+        if not kind and not single and is_file(f"{path}/MLTable"):
             self.problems.notice(
                 f"{at.place.field}: read as a uri_folder, though there is an MLTable file in it: write type: mltable to read the table"
             )
-        return JobInput(type=kind or ("uri_file" if is_file else "uri_folder"), path=path, uri=text, mode=mode)
+        return JobInput(type=kind or ("uri_file" if single else "uri_folder"), path=path, uri=text, mode=mode)
 
 
 def _where(text: str, path: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from runner.errors import UserError
 from runner.model.job import JobInput, JobOutput
 from runner.spec.context import ResolveContext, datastore_root, locate
+from runner.spec.disk import is_file, is_folder, trouble
 from runner.spec.expressions import Scope, meaning, only_expression
 from runner.spec.inputs import check_port_name
 from runner.spec.literals import read_type
@@ -133,17 +133,22 @@ def _check_unique(name: str, output: JobOutput, others: Mapping[str, JobOutput],
 
 
 def _check_target(path: str, text: str, kind: str, at: Node) -> None:
-    """What stands at the path already must be of the same kind."""
-    if kind == "uri_file" and (text.endswith("/") or Path(path).is_dir()):
+    """What stands at the path already must be of the same kind, and it must be possible to write there."""
+    if kind == "uri_file" and (text.endswith("/") or is_folder(path)):
         raise UserError(
             f"'{text}' is a folder, but the output is of type uri_file", place=at.place, todo="name a file, or write type: uri_folder"
         )
-    if kind != "uri_file" and Path(path).is_file():
+    if kind != "uri_file" and is_file(path):
         raise UserError(
             f"'{text}' is a file, but the output is of type {kind}", place=at.place, todo="name a folder, or write type: uri_file"
         )
-    parent = path
-    while not os.path.lexists(parent):
+    reason = trouble(path)
+    if reason.startswith("cannot"):
+        raise UserError(f"'{text}' {reason}", place=at.place, todo="name another path")
+    parent = os.path.dirname(path) if kind == "uri_file" else path
+    while trouble(parent):
         parent = os.path.dirname(parent)
-    if parent != path and not Path(parent).is_dir():
+    if not is_folder(parent):
         raise UserError(f"'{text}' cannot be made: {parent} is a file", place=at.place, todo="name another path")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UserError(f"'{text}' cannot be made: no permission to write in {parent}", place=at.place, todo="name another path")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
 from runner.spec.context import parse_at
+from runner.spec.disk import is_file, is_folder
 from runner.spec.problems import Problems
 from runner.spec.values import Reader
 from runner.spec.yaml_source import Node, child_field
@@ -48,14 +49,14 @@ def _code_folder(task: Reader) -> str:
             f"'{text}' is not a local folder", place=node.place, allowed="a folder of this machine", todo="copy the code to this machine"
         )
     path = local_path(uri, node.base)
-    if Path(path).is_file():
+    if is_file(path):
         raise UserError(
             f"'{text}' is a file",
             place=node.place,
             allowed="the folder that holds the entry script",
             todo=f"write code: {os.path.dirname(text) or '.'}",
         )
-    if not Path(path).is_dir():
+    if not is_folder(path):
         raise UserError(
             f"the folder '{text}' does not exist", place=node.place, todo=f"looked for {path}; paths are relative to the job file"
         )
@@ -71,7 +72,7 @@ def _entry_script(task: Reader, code: str) -> str:
     clean = os.path.normpath(text)
     if clean.startswith("/") or Path(clean).parts[0] == "..":
         raise UserError(f"'{text}' lies outside `code`", place=node.place, allowed="a path relative to `code`, without '..'")
-    if code and not Path(code, clean).is_file():
+    if code and not is_file(f"{code}/{clean}"):
         found = sorted(one.name for one in Path(code).glob("*.py"))
         raise UserError(
             f"the script '{text}' is not in {code}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from runner.errors import NotSupportedHere, UserError
 from runner.model.job import JobInput, JobOutput, ParallelStep, SystemArguments
@@ -12,6 +11,7 @@ from runner.spec.arguments import Value, read_predefined, split_arguments
 from runner.spec.component import Component, merge, read_component
 from runner.spec.compute import check_compute, compute_name
 from runner.spec.context import locate
+from runner.spec.disk import trouble
 from runner.spec.environment import read_environment
 from runner.spec.expressions import Ports, Scope, meaning, only_expression
 from runner.spec.ports import Frame, Resolved, named_port, read_ports, words
@@ -191,7 +191,7 @@ class _Assembly:
             return None
         with self.problems.catching():
             path = locate(task.text("model"), node.base, self.frame.context, node.place)
-            if Path(path).exists() or (only_expression(node.text) or "").startswith("parent.jobs."):
+            if not trouble(path) or (only_expression(node.text) or "").startswith("parent.jobs."):
                 return path
             bound = named_port(node, "inputs")
             if bound is None or self.scope.own.inputs[bound].path != path:

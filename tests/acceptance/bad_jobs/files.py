@@ -87,7 +87,11 @@ KEYS = (
     ),
 )
 
+LONG = "./" + "x" * 300
 PORTS = (
+    set_row("input-name-too-long", "    path: ./images", f"    path: {LONG}", "cannot be reached", "too long"),
+    set_row("output-name-too-long", "    path: ./out/rows.txt", f"    path: {LONG}", "cannot be reached", "too long"),
+    set_row("input-home", "    path: ./images", "    path: ~/images", "~ is not expanded"),
     set_row("input-missing-path", "    path: ./images", "    path: ./imagse", "'./imagse' does not exist", "looked for"),
     set_row("input-absolute-missing", "    path: ./images", "    path: /no/such/folder", "'/no/such/folder' does not exist"),
     set_row("input-folder-is-file", "    path: ./images", "    path: ./images/a.png", "is a file", "uri_file"),

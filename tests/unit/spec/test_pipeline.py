@@ -53,7 +53,10 @@ def test_steps_are_put_in_order(pipeline: Make) -> None:
         pipeline(
             (
                 "  first:\n",
-                "  zero:\n    component: ./component.yml\n    inputs: {files: '${{parent.jobs.first.outputs.scored}}', ratio: 0}\n  first:\n",
+                (
+                    "  zero:\n    component: ./component.yml\n"
+                    "    inputs: {files: '${{parent.jobs.first.outputs.scored}}', ratio: 0}\n  first:\n"
+                ),
             )
         ).steps
     ) == ["first", "zero", "second"]

@@ -264,7 +264,10 @@ class TestSettings:
         job = step(
             (
                 "  instance_count: 1",
-                "  instance_count: 1\n  max_instance_count: 2\n  properties: {a: 1}\n  locations: [x]\n  shm_size: 1G\n  docker_args: -e 'A=b c'",
+                (
+                    "  instance_count: 1\n  max_instance_count: 2\n  properties: {a: 1}\n  locations: [x]\n"
+                    "  shm_size: 1G\n  docker_args: -e 'A=b c'"
+                ),
             ),
             (
                 "logging_level: INFO",
