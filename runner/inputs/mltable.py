@@ -63,7 +63,7 @@ def read(path: Path) -> MLTable:
         raise UserError("an mltable input names the folder, not the file in it", place=Place(file=str(path)), todo=f"write {path.parent}")
     file = path / FILE_NAME
     if not file.is_file():
-        near = next((name for name in os.listdir(path) if name.lower() == FILE_NAME.lower()), "") if path.is_dir() else ""
+        near = next((each.name for each in path.iterdir() if each.name.lower() == FILE_NAME.lower()), "") if path.is_dir() else ""
         todo = f"rename '{near}' to '{FILE_NAME}'" if near else f"an mltable input is a folder with a file named '{FILE_NAME}' in it"
         raise UserError(f"there is no file '{FILE_NAME}' in '{path}'", todo=todo)
     root = read_yaml(file)
@@ -102,9 +102,8 @@ def _read_entry(node: Node) -> PathEntry:
         raise UserError("an entry of `paths` has exactly one key", place=node.place, allowed="file, folder or pattern")
     kind, value = next(iter(node.entries.items()))
     text = require_text(value)
-    if kind != "pattern" and _GLOB & set(text):
-        if not os.path.exists(os.path.join(node.base, text)):
-            raise UserError(f"`{kind}` takes no wildcards, but has {text!r}", place=value.place, todo=f"write `pattern: {text}`")
+    if kind != "pattern" and _GLOB & set(text) and not Path(node.base, text).exists():
+        raise UserError(f"`{kind}` takes no wildcards, but has {text!r}", place=value.place, todo=f"write `pattern: {text}`")
     if kind == "file" and text.endswith("/"):
         raise UserError(f"`file` names a folder: {text!r}", place=value.place, todo=f"write `folder: {text}`")
     try:
@@ -130,8 +129,8 @@ def files_of(entry: PathEntry, *, leave_out: str = "") -> Iterator[FileEntry]:
             raise UserError(error.problem, place=entry.place, todo=_nearby(entry.location) or error.todo) from None
         return
     root, rest = (entry.location, "") if entry.kind == "folder" else split_pattern(entry.location)
-    if not os.path.isdir(root):
-        problem = f"'{root}' is not a folder" if os.path.exists(root) else f"there is no folder '{root}'"
+    if not Path(root).is_dir():
+        problem = f"'{root}' is not a folder" if Path(root).exists() else f"there is no folder '{root}'"
         raise UserError(problem, place=entry.place, todo=_nearby(root) or "check the path; it is relative to the MLTable file")
     inside = os.path.relpath(leave_out, root) if leave_out.startswith(root.rstrip("/") + "/") else ""
     count = 0
@@ -145,8 +144,7 @@ def files_of(entry: PathEntry, *, leave_out: str = "") -> Iterator[FileEntry]:
 
 def _nearby(path: str) -> str:
     """`did you mean …?` from the names that stand beside the missing one."""
-    folder, name = os.path.split(path)
     try:
-        return did_you_mean(name, os.listdir(folder))
+        return did_you_mean(os.path.basename(path), [each.name for each in Path(path).parent.iterdir()])
     except OSError:
         return ""
