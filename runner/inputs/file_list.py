@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from runner.errors import Place, UserError
 from runner.inputs.files import Block, FileEntry, Strays, Tree, entries_of, status_of
 from runner.inputs.patterns import compiled
 
@@ -22,10 +23,23 @@ class Root:
     hidden: bool = True  # whether names that begin with "." count
     absolute: bool = True  # whether the manifest has absolute paths; otherwise relative to `path`, or the file's name
     leave_out: str = ""  # absolute path of a file that is no item: the MLTable file itself
+    place: Mapping[str, object] = field(default_factory=dict)  # fields of the `Place` where the user wrote it
 
-    @property
-    def shown(self) -> str:
-        return os.path.join(self.path, self.pattern) if self.pattern else self.path
+    def complaint(self, problem: str, todo: str) -> UserError:
+        return UserError(problem, place=Place(**self.place), todo=todo)  # type: ignore[arg-type]
+
+    def nothing(self) -> UserError:
+        if self.kind == "file":
+            return self.complaint(f"'{self.path}' is the MLTable file itself, which is no item of its list", "take it out of `paths`")
+        if self.kind == "folder":
+            hint = "" if self.hidden else " (names that begin with '.' are left out)"
+            return self.complaint(f"there is no file in '{self.path}'{hint}", "check the path")
+        hint = ""
+        if self.pattern.split("/")[-1] == "**":
+            hint = "a pattern that ends in '**' matches nothing: write '**/*'"
+        elif "{" in self.pattern:
+            hint = "'{a,b}' is plain text in a pattern: write one entry for each"
+        return self.complaint(f"no file matches '{self.path.rstrip('/')}/{self.pattern}'", hint or "check the pattern")
 
     @cached_property
     def _prefix(self) -> str:
@@ -71,10 +85,18 @@ START = Position()
 
 
 def blocks_of(roots: Sequence[Root], strays: Strays, start: Position = START) -> Iterator[tuple[int, Block]]:
-    """All files behind `start`, in order, with the number of the root they come from."""
+    """All files behind `start`, in order, with the number of the root they come from. A root that has none is a UserError."""
     for number in range(start.root, len(roots)):
-        for block in roots[number].blocks(start.after if number == start.root else "", strays):
-            yield number, block
+        after = start.after if number == start.root else ""
+        empty = not after
+        try:
+            for block in roots[number].blocks(after, strays):
+                empty = empty and not block.names
+                yield number, block
+        except UserError as error:
+            raise roots[number].complaint(error.problem, error.todo) from None
+        if empty:
+            raise roots[number].nothing()
 
 
 def entries_with_root(roots: Sequence[Root]) -> Iterator[tuple[int, FileEntry]]:

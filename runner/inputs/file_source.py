@@ -32,8 +32,7 @@ class FileSource:
         warn: Callable[[str], None],
     ) -> None:
         """`root`: what relative manifest paths are below; `what`: the kind of input, for messages. Checks the step's settings."""
-        self._roots, self._warn, self._what = roots, warn, what
-        self._input = step.input_data
+        self._roots, self._warn = roots, warn
         self._keys = step.partition_keys
         self._format = partition_format
         if self._keys:
@@ -53,12 +52,7 @@ class FileSource:
         """See `Source.chunks`. Split by keys, all files are listed before the first mini-batch, and kept in memory."""
         earlier = next(known, None)
         lines = None if earlier is None else chain([earlier], known)
-        empty = lines is None
-        for chunk in self._by_keys(lines) if self._keys else self._by_count(lines):
-            empty = False
-            yield chunk
-        if empty:
-            raise self._nothing()
+        yield from self._by_keys(lines) if self._keys else self._by_count(lines)
 
     def _by_count(self, known: Iterator[bytes] | None) -> Iterator[Chunk]:
         start = START if known is None else verify(known, self._roots, self._warn)
@@ -77,21 +71,6 @@ class FileSource:
         groups = by_keys(files, lambda path: pick(match(os.path.join(root, path)), self._keys))
         strays.tell(self._warn)
         return groups
-
-    def _nothing(self) -> UserError:
-        shown = ", ".join(f"'{root.shown}'" for root in self._roots[:3]) + (", …" if len(self._roots) > 3 else "")
-        hints = []
-        if any(not root.hidden for root in self._roots):
-            hints.append("names that begin with '.' are left out")
-        if any(root.pattern.split("/")[-1] == "**" for root in self._roots):
-            hints.append("a pattern that ends in '**' matches nothing: write '**/*'")
-        if any("{" in root.pattern for root in self._roots):
-            hints.append("'{a,b}' is not understood in patterns: write one entry for each")
-        return UserError(
-            f"the input '{self._input}' has no files: nothing was found in {shown}" + (f" ({'; '.join(hints)})" if hints else ""),
-            place=Place(field=f"inputs.{self._input}"),
-            todo="check the path",
-        )
 
 
 def _check_keys(step: ParallelStep, partition_format: PartitionFormat | None, what: str) -> None:

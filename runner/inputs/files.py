@@ -282,3 +282,23 @@ def status_of(path: str) -> FileEntry:
     except OSError as error:
         raise InputError(f"the file '{path}' cannot be read: {error.strerror}", todo="check the path") from None
     return FileEntry(path, status.st_size, status.st_mtime_ns)
+
+
+class _HasFiles(Protocol):
+    def files(self) -> Iterator[FileEntry]: ...
+
+
+def lay_out(table: _HasFiles, target: Path) -> None:
+    """Makes links to all files of an MLTable below `target`, as `local/<absolute path>`; those there already are kept."""
+    for file in table.files():
+        link = target / "local" / file.path.lstrip("/")
+        if link.is_symlink() or link.exists():
+            if link.exists() and link.samefile(file.path):
+                continue  # perhaps through a link to its folder: nothing may be changed there
+            if not link.is_symlink():
+                raise UserError(
+                    f"the MLTable names the folder '{file.path}' as a file, and files in it as well", todo="name it as `folder:`"
+                )
+            link.unlink()
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.path)

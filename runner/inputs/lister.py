@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import IO
 
 import runner
-from runner.errors import RunnerError, UserError
+from runner.errors import Place, RunnerError, UserError
 from runner.inputs.file_list import START, Position, Root, blocks_of
 from runner.inputs.files import Block, Strays
 from runner.inputs.split import Held, by_count, remainder
 from runner.model.batch import Chunk
 
-AT_HOME = 20_000  # files after which a child goes on
+AT_HOME = 4_000  # files after which a child goes on
 PIPE_SIZE = 1 << 20
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from runner.inputs.lister import main; main()"
 
@@ -112,7 +112,8 @@ def _received(stream: IO[bytes], warn: Callable[[str], None]) -> Iterator[Chunk]
         elif "warn" in message:
             warn(message["warn"])
         elif "error" in message:
-            raise UserError(message["error"]["problem"], allowed=message["error"]["allowed"], todo=message["error"]["todo"])
+            error = message["error"]
+            raise UserError(error["problem"], place=Place(**error["place"]), allowed=error["allowed"], todo=error["todo"])
         else:
             return
     raise RunnerError("the process that lists the input has ended too early; its own words are in the error output")
@@ -134,7 +135,8 @@ def main() -> None:
             say({"chunk": [chunk.items, chunk.bytes, chunk.largest], "size": len(payload)}, payload)
         say({"end": True})
     except UserError as error:
-        say({"error": {"problem": error.problem, "allowed": error.allowed, "todo": error.todo}})
+        place = asdict(error.place) if error.place else {}
+        say({"error": {"problem": error.problem, "place": place, "allowed": error.allowed, "todo": error.todo}})
     except BrokenPipeError:
         os._exit(1)
 

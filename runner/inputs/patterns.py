@@ -59,8 +59,14 @@ def compiled(text: str) -> Pattern:
     return Pattern(text)
 
 
-def split_pattern(text: str) -> tuple[str, str]:
-    """The folder that a pattern starts from, and the rest of it: `data/2024/**/*.csv` → `data/2024`, `**/*.csv`."""
+def split_pattern(text: str, *, inside: str = "") -> tuple[str, str]:
+    """The folder that a pattern starts from, and the rest of it: `data/2024/**/*.csv` → `data/2024`, `**/*.csv`.
+
+    In a pattern that lies below the folder `inside`, the name of that folder is taken as it is, whatever characters it has.
+    """
+    if inside and text.startswith(f"{inside}/"):
+        folder, rest = split_pattern(text[len(inside) + 1 :])
+        return inside if folder == "." else f"{inside}/{folder}", rest
     segments = text.split("/")
     first = next((at for at, segment in enumerate(segments) if MAGIC.search(segment)), len(segments) - 1)
     folder = "/".join(segments[:first])

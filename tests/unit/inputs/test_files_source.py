@@ -41,7 +41,7 @@ class Bench:
             mini_batch_size=files_each,
             **settings,  # type: ignore[arg-type]
         )
-        here = Root(kind="folder", path=str(self.root), hidden=False, absolute=False)
+        here = Root(kind="folder", path=str(self.root), hidden=False, absolute=False, place={"field": "inputs.i"})
         return FileSource(
             step,
             roots or [here],
@@ -183,8 +183,9 @@ def test_a_child_goes_on_with_long_lists(bench: Bench, monkeypatch: pytest.Monke
 def test_mistakes_found_by_the_child_are_the_users(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     grow(bench.root, "a", "b")
     monkeypatch.setattr(lister.count_chunks, "__kwdefaults__", {"at_home": 1})
-    roots = [Root(kind="folder", path=str(bench.root)), Root(kind="folder", path=str(bench.root / "gone"))]
-    with pytest.raises(UserError, match="gone' cannot be listed: No such file") as caught:
+    gone = Root(kind="folder", path=str(bench.root / "gone"), place={"file": "MLTable", "line": 3})
+    roots = [Root(kind="folder", path=str(bench.root)), gone]
+    with pytest.raises(UserError, match=r"MLTable:3: .*gone' cannot be listed: No such file") as caught:
         bench.lines(roots=roots)
     assert caught.value.todo == "check the path"
 
@@ -254,13 +255,15 @@ def test_mistakes(bench: Bench, settings: dict[str, object], message: str) -> No
 
 def test_nothing_found(bench: Bench) -> None:
     grow(bench.root, ".hidden", ".git/x")
-    with pytest.raises(
-        UserError,
-        match=r"(?s)`inputs.i`: the input 'i' has no files: nothing was found in .*in' \(names that begin with '.' are left out\)",
-    ):
+    with pytest.raises(UserError, match=r"`inputs.i`: there is no file in '.*in' \(names that begin with '.' are left out\)"):
         bench.lines()
-    pattern = Root(kind="pattern", path=str(bench.root), pattern="x/**")
-    with pytest.raises(UserError, match=r"write '\*\*/\*'"):
-        bench.lines(roots=[pattern])
-    with pytest.raises(UserError, match="one entry for each"):
-        bench.lines(roots=[Root(kind="pattern", path=str(bench.root), pattern="{a,b}")])
+    for pattern, message in (("x/**", r"write '\*\*/\*'"), ("{a,b}", "one entry for each"), ("*.csv", "no file matches '.*in/\\*.csv'")):
+        with pytest.raises(UserError, match=message):
+            bench.lines(roots=[Root(kind="pattern", path=str(bench.root), pattern=pattern)])
+    with pytest.raises(UserError, match=r"MLTable:4: there is no file in"):
+        bench.lines(roots=[Root(kind="folder", path=str(bench.root)), empty_folder(bench)])
+
+
+def empty_folder(bench: Bench) -> Root:
+    (bench.root / "empty").mkdir()
+    return Root(kind="folder", path=str(bench.root / "empty"), place={"file": "MLTable", "line": 4})
