@@ -72,9 +72,9 @@ def _inline(node: Node, scope: Scope, context: ResolveContext, problems: Problem
         )
     if reader.choice("os_type", ("linux", "Linux", "windows", "Windows"), "linux").lower() == "windows":
         problems.unsupported("Windows images cannot run here", node.entries["os_type"].place, allowed="linux")
-    for key in ("inference_config", "datastore"):
+    for key in ("inference_config", "datastore", "tags", "properties"):
         if node.get(key):
-            problems.notice(f"environment.{key} is kept without effect")
+            problems.notice(f"environment.{key} has no effect here")
     check_keys(build, schema.BUILD, "of build", problems)
     parsed, path = _conda(conda, scope, context) if conda else (None, None)
     return Environment(

@@ -48,4 +48,5 @@ def job_from_mapping(data: Mapping[str, object], base: Path) -> LoadedJob:
     """The same from Python: the mapping that a YAML file would give, its values typed as Python has them."""
     if not isinstance(data, Mapping):
         raise UserError(f"a job must be a mapping, not {type(data).__name__}", place=Place())
-    return LoadedJob(root=from_python(data, base=Path(base)), base=Path(base))
+    base = Path(base).absolute()
+    return LoadedJob(root=from_python(data, base=base), base=base)

@@ -83,7 +83,7 @@ class OutputReader:
                 todo="write the same type in both",
             )
         self.bound[name] = value
-        return value
+        return replace(value, name=None, version=None)  # the pipeline registers it, not the step
 
     def _mode(self, node: Node, kind: str) -> str:
         written = node.get("mode")

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from runner.model.job import JobOutput, ParallelStep
+from runner.errors import UserError
+from runner.model.job import JobInput, JobOutput, ParallelStep
 from runner.spec.component import Component
 from runner.spec.context import ResolveContext
 from runner.spec.expressions import Ports, Scope, only_expression
@@ -79,7 +80,20 @@ def read_ports(tree: Node, merged: Node, component: Component | None, frame: Fra
             made[name] = JobOutput(
                 type=kind, path=os.path.join(frame.context.datastores[frame.default_datastore], "azureml", frame.name, name)
             )
+    for name, output in made.items():
+        at = reader.below("outputs").written(name) or tree
+        with frame.problems.catching():
+            _check_apart(name, output, found, split, at, frame.problems)
     return Ports(inputs=found, outputs=made, broken=broken | broken_outputs)
+
+
+def _check_apart(name: str, output: JobOutput, inputs: Mapping[str, JobInput], split: str | None, at: Node, problems: Problems) -> None:
+    """No output in the place of an input; one inside the folder that is split would be an item of the next run."""
+    for other, there in inputs.items():
+        if there.path == output.path:
+            raise UserError(f"the output '{name}' has the path of the input '{other}'", place=at.place, todo="give it a path of its own")
+        if other == split and output.path.startswith(f"{there.path}/"):
+            problems.notice(f"the output '{name}' lies inside the input '{other}': a later run will take it for an item")
 
 
 def named_port(node: Node | None, side: str) -> str | None:

@@ -98,8 +98,9 @@ class _Assembly:
 
     def _task(self) -> Reader:
         task = self.reader.below("task")
-        if self.reader.written("task") is None:
-            self.problems._append(missing(self.node, "task", "write task: with type: run_function, code, entry_script"))
+        with self.problems.catching():
+            if self.reader.written("task") is None:
+                raise missing(self.node, "task", "write task: with type: run_function, code, entry_script")
         if task.node is None:
             return task
         check_keys(task.node, schema.TASK, "of task", self.problems, {"timeout": "it stands below retry_settings:"})
@@ -248,6 +249,8 @@ class _Assembly:
                 self.problems.notice(f"{key} is what Azure writes into its records; it has no effect here")
         if self.reader.mapping("services"):
             self.problems.notice("services are kept without effect: workers offer no interactive services")
+        if self.reader.written("version"):
+            self.problems.notice("version has no effect on a job: components have versions")
         if self.reader.written("comment"):
             self.problems.notice("comment is kept in the job file only")
         if self.frame.step is None:

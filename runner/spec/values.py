@@ -151,7 +151,7 @@ def as_number(node: Node, scope: Scope, allowed: str) -> float:
     number = to_float(value)
     if number is None:
         raise UserError(f"{describe(value)} is not a number", place=node.place, allowed=allowed)
-    return number
+    return int(number) if number.is_integer() else number
 
 
 def as_bool(node: Node, scope: Scope) -> bool:

@@ -89,6 +89,13 @@ KEYS = (
 
 LONG = "./" + "x" * 300
 PORTS = (
+    set_row(
+        "output-is-input",
+        "    type: uri_file\n    path: ./out/rows.txt",
+        "    type: uri_folder\n    path: ./images/",
+        "path of the input 'images'",
+        at="  rows:",
+    ),
     set_row("input-name-too-long", "    path: ./images", f"    path: {LONG}", "cannot be reached", "too long"),
     set_row("output-name-too-long", "    path: ./out/rows.txt", f"    path: {LONG}", "cannot be reached", "too long"),
     set_row("input-home", "    path: ./images", "    path: ~/images", "~ is not expanded"),

@@ -192,6 +192,9 @@ class TestOutputs:
         found = step(("input_data:", f"  more: {written}\ninput_data:")).outputs["more"]
         assert (found.type, found.path, found.mode) == (kind, str(folder / path), "rw_mount")
 
+    def test_inside_the_split_input(self, step: Make) -> None:
+        assert "lies inside the input 'images'" in step(("./out/rows.txt", "./images/rows.txt")).notices[0]
+
     def test_registration(self, step: Make) -> None:
         found = step(("input_data:", "  more: {name: scored, version: 2, mode: upload}\ninput_data:")).outputs["more"]
         assert (found.name, found.version, found.mode) == ("scored", "2", "upload")
