@@ -54,7 +54,7 @@ class TableBatches(object):
 
     def __init__(self) -> None:
         self._path = ""
-        self._reader = None  # type: Any
+        self._reader: Any = None
 
     def load(self, line: Dict[str, Any]) -> Tuple[Any, int]:
         """(DataFrame with a fresh RangeIndex, rows)."""
@@ -78,13 +78,13 @@ def _read_csv(line: Dict[str, Any]) -> Any:
     import pandas
 
     dtypes = line["dtypes"]
-    times = [name for name, kind in dtypes.items() if kind.startswith("datetime64")]
+    times = {name: kind for name, kind in dtypes.items() if kind.startswith("datetime64")}  # not for read_csv, which wants to guess
     texts = [name for name, kind in dtypes.items() if kind in ("object", "str", "string")]
-    return pandas.read_csv(
+    frame = pandas.read_csv(
         line["csv"],
-        dtype={name: kind for name, kind in dtypes.items() if name not in times},
-        parse_dates=times or False,
+        dtype={name: "object" if name in times else kind for name, kind in dtypes.items()},
         na_values={name: [NULL] if name in texts else ["", NULL] for name in dtypes},
         keep_default_na=False,
         encoding="utf-8",
     )
+    return frame.astype(times) if times else frame

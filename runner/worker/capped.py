@@ -18,7 +18,7 @@ class CappedFile(object):
     def __init__(self, path: str, cap: int) -> None:
         self._cap = cap
         self._left_out = self._head = 0  # bytes; head is 0 while nothing was left out
-        self._file = None  # type: Optional[int]
+        self._file: Optional[int] = None
         self._size = 0
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)

@@ -33,7 +33,7 @@ class Channel(object):
         try:
             self.socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
-            raise Disconnected
+            raise Disconnected from None
 
     def receive(self) -> Iterator[Tuple[Dict[str, Any], bytes]]:
         """Messages as they come. Errors: Disconnected."""

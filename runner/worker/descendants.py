@@ -31,10 +31,10 @@ def living() -> Dict[int, Entry]:
 
 def below(root: int, table: Dict[int, Entry]) -> Set[int]:
     """The descendants of a process, without itself."""
-    children = {}  # type: Dict[int, list]
+    children: Dict[int, list] = {}
     for pid, entry in table.items():
         children.setdefault(entry.parent, []).append(pid)
-    found = set()  # type: Set[int]
+    found: Set[int] = set()
     front = list(children.get(root, ()))
     while front:
         pid = front.pop()
@@ -76,7 +76,7 @@ def kill_all(find: Callable[[], Set[int]], seconds: float) -> bool:
 
 
 def _freeze(find: Callable[[], Set[int]], deadline: float) -> Set[int]:
-    frozen = set()  # type: Set[int]
+    frozen: Set[int] = set()
     for _ in range(FREEZE_ROUNDS):
         fresh = find() - frozen
         for pid in fresh:

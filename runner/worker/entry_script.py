@@ -13,7 +13,7 @@ ALLOWED = "run(mini_batch) or run(mini_batch, mini_batch_context)"
 CONTEXT = "mini_batch_context"
 
 
-class BadEntryScript(Exception):
+class EntryScriptError(Exception):
     """The script lacks what every entry script must have."""
 
 
@@ -25,8 +25,8 @@ class EntryScript(object):
         run = getattr(module, "run", None)
         if not callable(run):
             name = os.path.basename(module.__file__ or "")
-            raise BadEntryScript("%s has no function `run`; allowed: %s" % (name, ALLOWED))
-        self.run = run  # type: Callable[..., Any]
+            raise EntryScriptError("%s has no function `run`; allowed: %s" % (name, ALLOWED))
+        self.run: Callable[..., Any] = run
         self.wants_context = wants_context(run)
         self.init = self._optional("init")
         self.shutdown = self._optional("shutdown")
@@ -34,12 +34,12 @@ class EntryScript(object):
     def _optional(self, name: str) -> Optional[Callable[[], Any]]:
         value = getattr(self.module, name, None)
         if value is not None and not callable(value):
-            raise BadEntryScript("`%s` of the entry script is %s, not a function" % (name, type(value).__name__))
+            raise EntryScriptError("`%s` of the entry script is %s, not a function" % (name, type(value).__name__))
         return value
 
 
 def wants_context(run: Callable[..., Any]) -> bool:
-    """Two required positional parameters, `*args`, or a parameter of the context's name. Errors: BadEntryScript when no call can fit."""
+    """Two required positional parameters, `*args`, or a parameter of the context's name. Errors: EntryScriptError when no call can fit."""
     try:
         parameters = list(inspect.signature(run).parameters.values())
     except (TypeError, ValueError):  # some callables of extension modules do not tell
@@ -49,7 +49,7 @@ def wants_context(run: Callable[..., Any]) -> bool:
     variable = any(one.kind == one.VAR_POSITIONAL for one in parameters)
     keyword_only = [one.name for one in parameters if one.kind == one.KEYWORD_ONLY and one.default is one.empty]
     if len(required) > 2 or keyword_only or not (positional or variable):
-        raise BadEntryScript("`run%s` cannot be called; allowed: %s" % (inspect.signature(run), ALLOWED))
+        raise EntryScriptError("`run%s` cannot be called; allowed: %s" % (inspect.signature(run), ALLOWED))
     return len(required) == 2 or variable or any(one.name == CONTEXT for one in positional[1:2])
 
 
@@ -61,7 +61,7 @@ def prepare_interpreter(code: str, entry_script: str, arguments: "collections.ab
     if os.path.dirname(path) != code:
         sys.path.insert(1, os.path.dirname(path))
     sys.path.append(importable)
-    sys.argv = [path] + list(arguments)
+    sys.argv = [path, *arguments]
     return path
 
 
@@ -71,7 +71,7 @@ def load(path: str) -> ModuleType:
     if name in sys.modules:  # something of Python's own has it already, and must keep it
         name = "entry_script_" + name
     spec = importlib.util.spec_from_file_location(name, path, loader=importlib.machinery.SourceFileLoader(name, path))
-    assert spec and spec.loader
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

@@ -5,7 +5,7 @@ import traceback
 from types import TracebackType
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from .rows import BadReturn
+from .rows import ReturnTypeError
 
 AGENT = os.path.dirname(os.path.abspath(__file__)) + os.sep
 IMPORT_MACHINERY = "<frozen importlib"
@@ -26,13 +26,13 @@ class Failures(object):
             "kind": kind,
             "type": type(error).__name__,
             "message": _cut(_text(error), LONGEST_MESSAGE),
-            "traceback": "" if isinstance(error, BadReturn) else _cut(_trace(error), LONGEST_TRACEBACK),
+            "traceback": "" if isinstance(error, ReturnTypeError) else _cut(_trace(error), LONGEST_TRACEBACK),
             "file": file,
             "line": number,
             "item": "",
             "log": self._log,
         }
-        if isinstance(error, BadReturn):
+        if isinstance(error, ReturnTypeError):
             record.update(kind="return_type", type="TypeError")
         if line and line.get("files"):
             self._look_at_files(record, error, [entry[0] for entry in line["files"]])
@@ -50,7 +50,7 @@ class Failures(object):
         return self._relative(file), number
 
     def _is_own(self, file: str) -> bool:
-        return os.path.abspath(file).startswith(self._code + os.sep)
+        return file.startswith(self._code + os.sep)  # modules in C tell relative names, of where they were built
 
     def _relative(self, file: str) -> str:
         return os.path.relpath(file, self._code) if self._is_own(file) else file

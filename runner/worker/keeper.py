@@ -54,8 +54,8 @@ class Keeper(object):
     def __init__(self, sockets: str) -> None:
         self._sockets = os.path.abspath(sockets)
         self._pid, self._parent = os.getpid(), os.getppid()
-        self._charges = {}  # type: Dict[int, Charge]  # by pid
-        self._timers = []  # type: List[Tuple[float, int, Callable[[], None]]]
+        self._charges: Dict[int, Charge] = {}  # by pid
+        self._timers: List[Tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
         self._over = False
         linux.adopt_orphans()
@@ -156,7 +156,7 @@ class Keeper(object):
         self._selector.close()
         for connection in (self._channel.socket, self._wake_read, self._wake_write):
             connection.close()
-        for other in list(self._charges.values()) + [charge]:
+        for other in [*self._charges.values(), charge]:
             for pump in other.pumps:
                 pump.close()
         for pump, descriptor in zip(charge.pumps, (1, 2)):

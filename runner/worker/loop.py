@@ -8,13 +8,13 @@ from .batches import parse
 from .channel import Channel, Disconnected
 from .entry_script import EntryScript
 from .failures import Failures
-from .protocol import RESULT, RESULT_KIND, Slot
+from .protocol import RESULT, RESULT_KIND, RESULT_PREFIX_SIZE
 from .rows import Rows
 
 RESULT_FRAME = struct.Struct("<cIIQIIQ")  # PREFIX and RESULT in one
 STARTED, RUNNING, LIMIT, FINISHED = range(4)  # words of the slot
 
-assert RESULT_FRAME.size == struct.calcsize("<cII") + RESULT.size and Slot.SIZE >= 32
+assert RESULT_FRAME.size == RESULT_PREFIX_SIZE
 
 
 class Loop(object):

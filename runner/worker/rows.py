@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 ALLOWED = "a pandas DataFrame or Series, a list, a tuple, a numpy array, or a generator"
 
 
-class BadReturn(Exception):
+class ReturnTypeError(Exception):
     """What came back cannot be rows: of a wrong type, or not to be written as text."""
 
 
@@ -20,11 +20,11 @@ class Rows(object):
     def __init__(self, append: bool, to_csv: Dict[str, Any], warn: Callable[[str], None]) -> None:
         self._append, self._to_csv, self._warn = append, dict(to_csv), warn
         self._warned = self._spelled = False
-        self._columns = None  # type: Any
+        self._columns: Any = None
         self._header = ""
 
     def convert(self, result: Any) -> Tuple[int, bytes]:
-        """(elements, bytes). Errors: BadReturn; and whatever a generator or an element's `__str__` raises."""
+        """(elements, bytes). Errors: ReturnTypeError; and whatever a generator or an element's `__str__` raises."""
         if isinstance(result, (list, tuple)):
             return len(result), self._lines(map(str, result), len(result)) if self._append and result else b""
         pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
@@ -36,7 +36,7 @@ class Rows(object):
             return len(result), self._lines(_array_texts(numpy, result), len(result)) if self._append and len(result) else b""
         if isinstance(result, collections.abc.Iterator):
             return self.convert(list(result))
-        raise BadReturn("run() returned %s; allowed: %s" % (_describe(result), ALLOWED))
+        raise ReturnTypeError("run() returned %s; allowed: %s" % (_describe(result), ALLOWED))
 
     def header(self, result: Any) -> str:
         """The line of column names of a DataFrame, with its line end; nothing for other results."""
@@ -54,7 +54,7 @@ class Rows(object):
         text = "\n".join(texts) + "\n"
         if not self._warned and (text.count("\n") != count or "\r" in text):
             self._warned = True
-            self._warn("an element that run() returned has a line break in it: it was written as it is, and takes several lines of the output")
+            self._warn("an element that run() returned has a line break in it: it stands in the output as it is, on several lines")
         return _encode(text)
 
     def _arguments(self) -> Dict[str, Any]:
@@ -87,7 +87,7 @@ def _encode(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         part = ascii(text[max(0, error.start - 20) : error.end + 20])
-        raise BadReturn("run() returned text that cannot be written as UTF-8: %s" % part)
+        raise ReturnTypeError("run() returned text that cannot be written as UTF-8: %s" % part) from None
 
 
 def _describe(value: Any) -> str:

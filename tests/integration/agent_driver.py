@@ -62,7 +62,9 @@ class Connection:
 class Driver:
     """One instance: a folder of its own, the keeper, and workers that a test starts and talks to."""
 
-    def __init__(self, folder: Path, python: str = sys.executable, *, processes: int = 4, script: str = "", sockets: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, python: str = sys.executable, *, processes: int = 4, script: str = "", sockets: Path | None = None
+    ) -> None:
         self.folder = folder
         self.sockets = sockets or Path(tempfile.mkdtemp(prefix="agent-test-"))
         self.code = folder / "code"

@@ -160,7 +160,8 @@ def test_results_that_are_no_rows(tmp_path, python):
         work(worker, *[[name] for name in names])
         errors = [worker.expect("failed")["error"] for _ in names]
         assert [error["kind"] for error in errors] == ["return_type"] * 6 + ["exception"]
-        assert errors[0]["message"] == "run() returned None; allowed: a pandas DataFrame or Series, a list, a tuple, a numpy array, or a generator"
+        allowed = "a pandas DataFrame or Series, a list, a tuple, a numpy array, or a generator"
+        assert errors[0]["message"] == f"run() returned None; allowed: {allowed}"
         assert [error["message"].split(";")[0].split()[-1] for error in errors[1:5]] == ["str", "dict", "float", "set"]
         assert r"\ud800" in errors[5]["message"]
         assert errors[6]["type"] == "ZeroDivisionError"
@@ -176,8 +177,8 @@ def test_results_that_are_no_rows(tmp_path, python):
     [
         ("def run(b):\n    return b\nif True print(1)\n", "SyntaxError", "invalid syntax", 3),
         ("import no_such_module\n", "ModuleNotFoundError", "no_such_module", 1),
-        ("def process(b):\n    return b\n", "BadEntryScript", "no function `run`", 0),
-        ("def run(a, b, c):\n    return b\n", "BadEntryScript", "(a, b, c)", 0),
+        ("def process(b):\n    return b\n", "EntryScriptError", "no function `run`", 0),
+        ("def run(a, b, c):\n    return b\n", "EntryScriptError", "(a, b, c)", 0),
         ("def run(b):\n    return b\ndef init():\n    raise OSError('no model')\n", "OSError", "no model", 4),
         ("import sys\ndef init():\n    sys.exit()\ndef run(b):\n    return b\n", "SystemExit", "sys.exit() was called", 3),
     ],
@@ -250,9 +251,10 @@ def test_user_code_may_start_threads_and_processes(tmp_path, python):
 
 
 def test_modules_named_like_the_agents_are_the_users(tmp_path, python):
-    script = "import protocol, rows, agent, keeper, loop, channel\ndef run(b):\n    return [protocol.X, rows.X, agent.X, keeper.X, loop.X, channel.X]\n"
+    names = ["protocol", "rows", "agent", "keeper", "loop", "channel"]
+    script = f"import {', '.join(names)}\ndef run(b):\n    return [{', '.join(name + '.X' for name in names)}]\n"
     with Driver(tmp_path, python, script=script) as agent:
-        for name in ("protocol", "rows", "agent", "keeper", "loop", "channel"):
+        for name in names:
             agent.write(f"{name}.py", f"X = 'my {name}'\n")
         worker = agent.ready()
         work(worker, ["a"])
@@ -271,7 +273,9 @@ def test_a_stuck_worker_shows_its_stacks_before_it_dies(tmp_path, python):
         assert f'File "{agent.code}/score.py", line 3 in wait' in exited["stacks"]
 
 
-@pytest.mark.parametrize(("do", "status"), [("os._exit(3)", 3), ("os.kill(os.getpid(), 9)", -9), ("import ctypes; ctypes.string_at(0)", -signal.SIGSEGV)])
+@pytest.mark.parametrize(
+    ("do", "status"), [("os._exit(3)", 3), ("os.kill(os.getpid(), 9)", -9), ("import ctypes; ctypes.string_at(0)", -signal.SIGSEGV)]
+)
 def test_results_before_a_crash_are_there(tmp_path, python, do, status):
     script = f"import os\ndef run(b):\n    if 'bad' in b[0]:\n        print('last words')\n        {do}\n    return b\n"
     with Driver(tmp_path, python, script=script) as agent:
