@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 
 from runner.errors import Place, UserError, did_you_mean
 from runner.inputs.file_list import START, Root, blocks_of
-from runner.inputs.files import Strays, entries_of
+from runner.inputs.files import FileEntry, Strays, entries_of
 from runner.inputs.keys import EXAMPLE, PartitionFormat, pick
 from runner.inputs.known import verify, verify_groups
 from runner.inputs.lister import count_chunks
-from runner.inputs.split import FILES_EACH, Group, by_keys, group_chunks
+from runner.inputs.split import FILES_EACH, by_keys, group_chunks
 from runner.model.batch import Chunk
 from runner.model.job import ParallelStep
 from runner.model.ports import Loader, SourceSummary
@@ -29,10 +30,11 @@ class FileSource:
         root: str,
         what: str,
         partition_format: PartitionFormat | None = None,
+        scratch: Path,
         warn: Callable[[str], None],
     ) -> None:
         """`root`: what relative manifest paths are below; `what`: the kind of input, for messages. Checks the step's settings."""
-        self._roots, self._warn = roots, warn
+        self._roots, self._scratch, self._warn = roots, scratch, warn
         self._keys = step.partition_keys
         self._format = partition_format
         if self._keys:
@@ -49,7 +51,7 @@ class FileSource:
         self.loader: Loader | None = None
 
     def chunks(self, known: Iterator[bytes]) -> Iterator[Chunk]:
-        """See `Source.chunks`. Split by keys, all files are listed before the first mini-batch, and kept in memory."""
+        """See `Source.chunks`. Split by keys, all files are listed before the first mini-batch."""
         earlier = next(known, None)
         lines = None if earlier is None else chain([earlier], known)
         yield from self._by_keys(lines) if self._keys else self._by_count(lines)
@@ -59,18 +61,15 @@ class FileSource:
         return count_chunks(self._roots, self._files_each, self._warn, start)
 
     def _by_keys(self, known: Iterator[bytes] | None) -> Iterator[Chunk]:
-        groups = self._groups()
-        if known is not None:
-            groups = verify_groups(known, groups, self._keys, self._warn)
-        return group_chunks(groups, self._keys)
-
-    def _groups(self) -> list[Group]:
         assert self._format is not None
-        match, root, strays = self._format.match, self.summary.root, Strays()
-        files = entries_of(block for _, block in blocks_of(self._roots, strays))
-        groups = by_keys(files, lambda path: pick(match(os.path.join(root, path)), self._keys))
+        match, root = self._format.match, self.summary.root
+        groups = by_keys(self._files(), lambda path: pick(match(os.path.join(root, path)), self._keys), self._scratch)
+        return group_chunks(groups if known is None else verify_groups(known, groups, self._keys, self._warn), self._keys)
+
+    def _files(self) -> Iterator[FileEntry]:
+        strays = Strays()
+        yield from entries_of(block for _, block in blocks_of(self._roots, strays))
         strays.tell(self._warn)
-        return groups
 
 
 def _check_keys(step: ParallelStep, partition_format: PartitionFormat | None, what: str) -> None:

@@ -136,10 +136,13 @@ class Tree:
         path = parent.path + name
         after, parent.after = parent.after, b""
         through_link = parent.through_link or name in parent.linked
-        identity = self._identity(path) if through_link else None
-        if identity and any(identity == self._identity_of(folder) for folder in way):
-            self._strays.add(path[:-1], "a link to a folder that contains it")
-            return
+        try:
+            identity = self._identity(path) if through_link else None
+            if identity and any(identity == self._identity_of(folder) for folder in way):
+                self._strays.add(path[:-1], "a link to a folder that contains it")
+                return
+        except OSError as error:
+            raise self._refused(path, error) from None
         state = (self._pattern.enter(parent.state, os.fsdecode(name[:-1])) if self._pattern else None) or frozenset()
         rest = after[len(name) :] if after.startswith(name) else b""
         folder = self._open(path, state=state, after=rest, through_link=through_link)
@@ -222,6 +225,8 @@ class Tree:
             stats = [os.stat(name, dir_fd=descriptor) for name in names]
         except FileNotFoundError:
             names, stats = self._still_there(folder, names, descriptor)
+        except OSError as error:
+            raise self._refused(folder, error) from None
         finally:
             os.close(descriptor)
         return Block(folder, names, [one.st_size for one in stats], [one.st_mtime_ns for one in stats])

@@ -95,23 +95,27 @@ def _files(lines: Iterable[bytes]) -> Iterator[FileEntry]:
         yield from files_of(line)[0]
 
 
-def verify_groups(known: Iterable[bytes], groups: Sequence[Group], names: tuple[str, ...], warn: Callable[[str], None]) -> list[Group]:
-    """The same for mini-batches made by keys; returns the groups that come after the known ones."""
+def verify_groups(known: Iterable[bytes], groups: Iterator[Group], names: tuple[str, ...], warn: Callable[[str], None]) -> Iterator[Group]:
+    """The same for mini-batches made by keys, both in the order of their keys; gives the groups that come after the known ones."""
     differences = Differences()
-    now = {group.keys: group for group in groups}
-    last: tuple[str, ...] = ()
-    met = set()
+    group = next(groups, None)
     for line in known:
         files, keys = files_of(line)
-        last = tuple(keys.get(name, "") for name in names)
-        met.add(last)
-        there = {file.path: file for file in now[last].files} if last in now else {}
+        wanted = tuple(keys.get(name, "") for name in names)
+        while group and group.keys < wanted:
+            differences.ignored += len(group.files)
+            group = next(groups, None)
+        there = {}
+        if group and group.keys == wanted:
+            there = {file.path: file for file in group.files}
+            group = next(groups, None)
         for file in files:
             if file.path in there:
                 differences.compare(file, there.pop(file.path))
             else:
                 differences.missing(file)
         differences.ignored += len(there)
-    differences.ignored += sum(len(group.files) for group in groups if group.keys < last and group.keys not in met)
     differences.settle(warn)
-    return [group for group in groups if group.keys > last]
+    if group:
+        yield group
+        yield from groups

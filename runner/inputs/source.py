@@ -40,9 +40,9 @@ def open_source(step: ParallelStep, *, scratch: Path, warn: Callable[[str], None
     path = _checked_path(given, place)
     if given.type == "uri_file":
         root = Root(kind="file", path=path, absolute=False, place=asdict(place))
-        return FileSource(step, [root], root=os.path.dirname(path), what="a uri_file", warn=warn)
+        return FileSource(step, [root], root=os.path.dirname(path), what="a uri_file", scratch=scratch, warn=warn)
     if given.type == "uri_folder":
-        return _folder(step, path, "a uri_folder of files", warn)
+        return _folder(step, path, "a uri_folder of files", scratch, warn)
     return _mltable(step, path, scratch, warn)
 
 
@@ -57,10 +57,10 @@ def _checked_path(given: JobInput, place: Place) -> str:
     return given.path
 
 
-def _folder(step: ParallelStep, path: str, what: str, warn: Callable[[str], None]) -> Source:
+def _folder(step: ParallelStep, path: str, what: str, scratch: Path, warn: Callable[[str], None]) -> Source:
     place = Place(field=f"inputs.{step.input_data}")
     root = Root(kind="folder", path=path, hidden=False, absolute=False, place=asdict(place))
-    return FileSource(step, [root], root=path, what=what, warn=warn)
+    return FileSource(step, [root], root=path, what=what, scratch=scratch, warn=warn)
 
 
 def _mltable(step: ParallelStep, path: str, scratch: Path, warn: Callable[[str], None]) -> Source:
@@ -68,16 +68,16 @@ def _mltable(step: ParallelStep, path: str, scratch: Path, warn: Callable[[str],
 
     if Path(path).is_dir() and not mltable.find(Path(path)):
         warn(f"inputs.{step.input_data} is an mltable, but '{path}' has no MLTable file: read as a folder of files")
-        return _folder(step, path, "an mltable without an MLTable file, read as a folder of files", warn)
+        return _folder(step, path, "an mltable without an MLTable file, read as a folder of files", scratch, warn)
     table = mltable.read(Path(path))
     if table.reader is None:
-        return _file_list(step, table, warn)
+        return _file_list(step, table, scratch, warn)
     from runner.inputs.table_source import open_table_source
 
     return open_table_source(step, table, scratch=scratch, warn=warn)
 
 
-def _file_list(step: ParallelStep, table: MLTable, warn: Callable[[str], None]) -> Source:
+def _file_list(step: ParallelStep, table: MLTable, scratch: Path, warn: Callable[[str], None]) -> Source:
     """A table without a read step is a list of files."""
     from runner.inputs.mltable_steps import PartitionColumns, SelectColumns
 
@@ -94,7 +94,7 @@ def _file_list(step: ParallelStep, table: MLTable, warn: Callable[[str], None]) 
             )
     roots = [_root(entry, table) for entry in table.entries]
     what = "an mltable of files"
-    return FileSource(step, roots, root=table.folder, what=what, partition_format=partition_format, warn=warn)
+    return FileSource(step, roots, root=table.folder, what=what, partition_format=partition_format, scratch=scratch, warn=warn)
 
 
 def _root(entry: PathEntry, table: MLTable) -> Root:

@@ -7,17 +7,22 @@ are put together as text, many at a time.
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 from json.encoder import encode_basestring_ascii
-from typing import NamedTuple
+from pathlib import Path
+from typing import IO, NamedTuple
 
 from runner.inputs.files import BLOCK, PATIENCE, Block, FileEntry, Pace
 from runner.model.batch import Chunk
 
 FILES_EACH = 10  # the default of mini_batch_size
+IN_MEMORY = 250_000  # files that grouping keeps in memory
 _OPEN, _CLOSE = '{"files":[', "]}"
 
 
@@ -83,12 +88,50 @@ class Group(NamedTuple):
     files: list[FileEntry]
 
 
-def by_keys(files: Iterable[FileEntry], keys_of: Callable[[str], tuple[str, ...]]) -> list[Group]:
-    """One group for each combination that occurs, sorted by keys. All files are in memory: about 300 bytes each."""
-    groups: dict[tuple[str, ...], list[FileEntry]] = {}
-    for file in files:
-        groups.setdefault(keys_of(file.path), []).append(file)
-    return [Group(keys, groups[keys]) for keys in sorted(groups)]
+def by_keys(
+    files: Iterable[FileEntry], keys_of: Callable[[str], tuple[str, ...]], scratch: Path, *, limit: int = IN_MEMORY
+) -> Iterator[Group]:
+    """One group for each combination of keys that occurs, sorted by keys; reads all files first.
+
+    Of more than `limit` files the rest waits in nameless files below `scratch`; then memory holds `limit` files, or the largest group.
+    """
+    runs: list[IO[str]] = []
+    try:
+        held: list[_Keyed] = []
+        for file in files:
+            held.append((keys_of(file.path), file))
+            if len(held) == limit:
+                runs.append(_spilled(held, scratch))
+                held = []
+        held.sort(key=_keys)
+        # Equal keys come out in the order of the runs, which is that of the input.
+        merged = heapq.merge(*map(_spilled_again, runs), held, key=_keys)
+        for keys, members in groupby(merged, key=_keys):
+            yield Group(keys, [file for _, file in members])
+    finally:
+        for run in runs:
+            run.close()
+
+
+_Keyed = tuple[tuple[str, ...], FileEntry]
+
+
+def _keys(keyed: _Keyed) -> tuple[str, ...]:
+    return keyed[0]
+
+
+def _spilled(held: list[_Keyed], scratch: Path) -> IO[str]:
+    held.sort(key=_keys)
+    run = tempfile.TemporaryFile("w+", encoding="ascii", dir=scratch)  # noqa: SIM115 - closed by `by_keys`
+    run.writelines(json.dumps(keyed) + "\n" for keyed in held)
+    run.seek(0)
+    return run
+
+
+def _spilled_again(run: IO[str]) -> Iterator[_Keyed]:
+    for line in run:
+        keys, file = json.loads(line)
+        yield tuple(keys), FileEntry(*file)
 
 
 def group_chunks(groups: Iterable[Group], names: tuple[str, ...], *, lines_each: int = 1024) -> Iterator[Chunk]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from runner.errors import UserError
-from runner.inputs import lister
+from runner.inputs import files, lister
 from runner.inputs.file_list import Position, Root
 from runner.inputs.file_source import FileSource
 from runner.inputs.keys import PartitionFormat
@@ -48,6 +49,7 @@ class Bench:
             root=str(self.root),
             what="a uri_folder",
             partition_format=PartitionFormat.parse(str(form)) if form else None,
+            scratch=self.root.parent,
             warn=self.said.append,
         )
 
@@ -81,7 +83,7 @@ def test_ten_files_by_default(bench: Bench) -> None:
     grow(bench.root, *(f"{number:02}" for number in range(25)))
     step = ParallelStep(name="s", inputs={}, input_data="i")
     root = Root(kind="folder", path=str(bench.root), hidden=False, absolute=False)
-    source = FileSource(step, [root], root=str(bench.root), what="a uri_folder", warn=bench.said.append)
+    source = FileSource(step, [root], root=str(bench.root), what="a uri_folder", scratch=bench.root, warn=bench.said.append)
     assert [len(files) for chunk in source.chunks(iter(())) for files in paths(chunk.lines)] == [10, 10, 5]
 
 
@@ -229,6 +231,16 @@ def test_by_keys_in_a_later_run(bench: Bench) -> None:
     (bench.root / "d/1.csv").unlink()
     with pytest.raises(UserError, match=r"'d/1\.csv' is gone"):
         bench.lines(lines, **settings)
+
+
+def test_the_first_mini_batch_comes_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    grow(bench.root, *(f"{folder:03}/{number}" for folder in range(100) for number in range(20)))
+    monkeypatch.setattr(files, "_DELAY", 0.001)  # listing all takes more than 2 s
+    started = time.monotonic()
+    times = [time.monotonic() - started for _ in bench.source(files_each=10).chunks(iter(()))]
+    assert times[0] < 0.8
+    assert times[-1] > 2
+    assert max(later - earlier for earlier, later in pairwise(times)) < 0.5
 
 
 def test_a_path_without_keys(bench: Bench) -> None:

@@ -94,15 +94,17 @@ def test_lines_come_while_the_listing_goes_on(tmp_path: Path) -> None:
     assert asked == ["0/"]
 
 
-def test_by_keys_merges_and_sorts() -> None:
-    files = [FileEntry(path, 1, 0) for path in ("b/1/x", "a/2/y", "b/2/z", "a/1/w", "a/2/v")]
-    groups = by_keys(files, lambda path: (path.split("/")[0],))
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 100])
+def test_by_keys_merges_and_sorts(tmp_path: Path, limit: int) -> None:
+    files = [FileEntry(path, 1, 0) for path in ("b/1/\udcff", "a/2/y", "b/2/z", "a/1/w", "a/2/v")]
+    groups = list(by_keys(files, lambda path: (path.split("/")[0],), tmp_path, limit=limit))
     assert [(group.keys, [file.path for file in group.files]) for group in groups] == [
         (("a",), ["a/2/y", "a/1/w", "a/2/v"]),
-        (("b",), ["b/1/x", "b/2/z"]),
+        (("b",), ["b/1/\udcff", "b/2/z"]),
     ]
     chunks = list(group_chunks(groups, ("letter",)))
-    assert chunks[0].lines[1] == b'{"files":[["b/1/x",1,0],["b/2/z",1,0]],"keys":{"letter":"b"}}'
+    assert chunks[0].lines[1] == b'{"files":[["b/1/\\udcff",1,0],["b/2/z",1,0]],"keys":{"letter":"b"}}'
     assert (chunks[0].items, chunks[0].bytes, chunks[0].largest) == (5, 5, 3)
     assert files_of(chunks[0].lines[1]) == ([files[0], files[2]], {"letter": "b"})
     assert [len(chunk.lines) for chunk in group_chunks(groups, ("letter",), lines_each=1)] == [1, 1]
+    assert list(tmp_path.iterdir()) == []
