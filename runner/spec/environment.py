@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from runner.spec.context import ResolveContext, find_version, listed, locate, pa
 from runner.spec.disk import is_file, is_folder
 from runner.spec.expressions import Scope
 from runner.spec.problems import Problems
+from runner.spec.python_source import from_python
 from runner.spec.values import Reader, as_text, check_keys
-from runner.spec.yaml_source import Node, from_python, read_yaml
+from runner.spec.yaml_source import Node, read_yaml
 from runner.storage.uri import looks_like_uri
 
 
@@ -116,10 +118,11 @@ def _checked_conda(conda: Node) -> Mapping[str, object]:
     """A conda file's dependencies are texts and at most one list `pip`."""
     dependencies = conda.get("dependencies")
     if dependencies is None or not dependencies.is_list:
+        near = difflib.get_close_matches("dependencies", set(conda.entries) - {"dependencies"}, n=1)
         raise UserError(
             "a conda file needs the list `dependencies`",
             place=(dependencies or conda).place,
-            todo=did_you_mean("dependencies", conda.entries) or "e.g. dependencies: [python=3.10, {pip: [pandas]}]",
+            todo=f"write dependencies in the place of '{near[0]}'" if near else "e.g. dependencies: [python=3.10, {pip: [pandas]}]",
         )
     for item in dependencies.items:
         pip = item.get("pip")

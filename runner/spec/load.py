@@ -8,7 +8,8 @@ from pathlib import Path
 
 from runner.errors import Place, UserError
 from runner.spec.overrides import override
-from runner.spec.yaml_source import Node, from_python, read_yaml
+from runner.spec.python_source import from_python
+from runner.spec.yaml_source import Node, read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import os
 import warnings
 from collections.abc import Iterator
@@ -104,10 +105,11 @@ def check_script(path: Path) -> None:
                 place=Place(file=str(path), line=names["enqueue"].lineno),
                 todo=TODO_RUN,
             )
+        near = difflib.get_close_matches("run", names, n=1)
         raise UserError(
             "the entry script defines no `run`",
             place=place,
-            todo=did_you_mean("run", [name for name in names if name != "run"]) or TODO_RUN,
+            todo=f"rename '{near[0]}' to run" if near else TODO_RUN,
         )
     run = names.get("run")
     if isinstance(run, ast.AsyncFunctionDef):

@@ -13,6 +13,7 @@ from runner.errors import UserError, did_you_mean
 from runner.model.job import JobInput
 from runner.spec.expressions import Scope, has_expression, meaning, only_expression, substitute
 from runner.spec.problems import Problems
+from runner.spec.schema import WRITTEN_BY_AZURE
 from runner.spec.yaml_source import Node, Scalar, scalar_text, shown
 
 INT_MAX = 2**31 - 1
@@ -202,4 +203,5 @@ def check_keys(node: Node | None, known: Sequence[str], what: str, problems: Pro
         if key in known:
             continue
         todo = (hints or {}).get(key) or near_case(key, known) or "remove it, or put a # before it"
-        problems.add(f"unknown key '{key}' {what}", child.place, allowed=", ".join(known), todo=todo)
+        advertised = [one for one in known if one not in WRITTEN_BY_AZURE]
+        problems.add(f"unknown key '{key}' {what}", child.place, allowed=", ".join(advertised), todo=todo)

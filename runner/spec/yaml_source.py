@@ -1,4 +1,4 @@
-"""YAML files, and mappings from Python, as trees of nodes that know where they stand, so that each later error can say so.
+"""YAML files as trees of nodes that know where they stand, so that each later error can say so.
 
 Scalars follow YAML 1.1 as PyYAML reads it, with two exceptions that would surprise in a job file: dates stay text, and
 `12:30` is text, not a number to the base of 60. Beyond YAML: a key that stands twice is an error, and so are aliases that
@@ -7,9 +7,6 @@ would blow a small file up.
 
 from __future__ import annotations
 
-import enum
-import numbers
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -182,8 +179,10 @@ def _syntax_error(error: yaml.MarkedYAMLError, place: Place, text: str) -> UserE
         todo = "indent with spaces: YAML allows no tabs there"
     elif "${{" in written:
         todo = 'put quotes around a value that holds braces, e.g. "${{inputs.images}}"'
-    context = f" ({error.context})" if error.context else ""
-    return UserError(f"YAML syntax: {error.problem}{context}", place=replace(place, line=line), todo=todo)
+    said = error.problem or ""
+    if error.context:  # "expected a single document, but found another", or "found a tab (while scanning …)"
+        said = f"{error.context}, {said}" if said.startswith("but ") else f"{said} ({error.context})"
+    return UserError(f"YAML syntax: {said}", place=replace(place, line=line), todo=todo)
 
 
 class _Converter:
@@ -261,43 +260,6 @@ class _Converter:
         except ValueError:
             raise UserError(f"{shown(node.value)} is not a value of type {node.tag.rsplit(':', 1)[-1]}", place=place) from None
         return value if isinstance(value, (str, int, float, bool)) or value is None else str(node.value)
-
-
-def from_python(value: object, *, base: Path, field: str | None = None) -> Node:
-    """The same tree from Python's values: no file, no lines, but field paths. Enums and paths count as their text."""
-    place = Place(field=field)
-    if isinstance(value, Mapping):
-        entries = {}
-        for key, child in value.items():
-            if isinstance(key, enum.Enum):
-                key = key.value
-            if not isinstance(key, str):
-                raise UserError(f"a key must be text, not {key!r}", place=place)
-            entries[key] = from_python(child, base=base, field=child_field(field, key))
-        return Node(value=entries, place=place, base=base)
-    if isinstance(value, (list, tuple)):
-        children = [from_python(child, base=base, field=child_field(field, index)) for index, child in enumerate(value)]
-        return Node(value=children, place=place, base=base)
-    scalar = _python_scalar(value, place)
-    return Node(value=scalar, text="" if scalar is None else scalar_text(scalar), place=place, base=base)
-
-
-def _python_scalar(value: object, place: Place) -> Scalar:
-    if isinstance(value, enum.Enum):
-        return _python_scalar(value.value, place)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, os.PathLike):
-        return os.fsdecode(value)
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
-        return float(value)
-    raise UserError(
-        f"a value of type {type(value).__name__} cannot stand here", place=place, allowed="text, numbers, booleans, lists, mappings"
-    )
 
 
 def scalar_text(value: Scalar) -> str:

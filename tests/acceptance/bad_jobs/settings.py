@@ -77,7 +77,10 @@ TASK = (
     set_row("script-not-there", "entry_script: score.py", "entry_script: scoer.py", "'scoer.py' is not in", "did you mean 'score.py'"),
     set_row("script-outside", "entry_script: score.py", "entry_script: ../src/score.py", "outside `code`"),
     BadJob(
-        id="script-without-run", changes=(("score.py", "norun.py"),), says=("defines no `run`", "did you mean 'runn'"), names="src/norun.py"
+        id="script-without-run",
+        changes=(("score.py", "norun.py"),),
+        says=("defines no `run`", "rename 'runn' to run"),
+        names="src/norun.py",
     ),
     BadJob(
         id="script-syntax",
@@ -184,7 +187,7 @@ TASK = (
     BadJob(
         id="conda-misspelled",
         changes=((ENVIRONMENT, ENVIRONMENT + "\n  environment: {conda_file: ./badconda.yml}"),),
-        says=("needs the list `dependencies`", "did you mean 'dependencis'"),
+        says=("needs the list `dependencies`", "in the place of 'dependencis'"),
         names="badconda.yml",
     ),
     BadJob(

@@ -7,7 +7,8 @@ import pytest
 
 from runner.errors import UserError
 from runner.spec.overrides import override
-from runner.spec.yaml_source import Node, from_python, parse_yaml, read_yaml
+from runner.spec.python_source import from_python
+from runner.spec.yaml_source import Node, parse_yaml, read_yaml
 
 
 def parse(text: str) -> Node:
