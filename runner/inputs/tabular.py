@@ -21,7 +21,7 @@ class Slice(NamedTuple):
     rows: int = -1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)  # not frozen: Python itself writes to exceptions
 class BadInputError(Exception):
     """A broken row, text that cannot be decoded, a value that doesn't fit: fails the mini-batch, names file and line."""
 

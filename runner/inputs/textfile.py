@@ -23,7 +23,7 @@ _BLANK = b"\r\n"
 
 def is_whole(path: str, encoding: str) -> bool:
     """Whether the file cannot be read from the middle: compressed, or with more than one byte per character."""
-    return encoding in _WIDE or os.path.splitext(path)[1].lower() in COMPRESSIONS
+    return encoding in _WIDE or Path(path).suffix.lower() in COMPRESSIONS
 
 
 def open_raw(path: str) -> BinaryIO:
@@ -31,7 +31,7 @@ def open_raw(path: str) -> BinaryIO:
     import pyarrow as pa
 
     try:
-        compression = COMPRESSIONS.get(os.path.splitext(path)[1].lower())
+        compression = COMPRESSIONS.get(Path(path).suffix.lower())
         if compression:
             return pa.CompressedInputStream(pa.OSFile(path), compression)  # type: ignore[no-any-return]
         return open(path, "rb")

@@ -93,7 +93,7 @@ def infer(texts: Iterable[str | None]) -> CellType:
 
 
 def _infer_dates(values: set[str]) -> CellType:
-    orders = {order for text in values if (order := cells.slash_order(text)) is not None}
+    orders = {found for text in values if (found := cells.slash_order(text)) is not None}
     certain = orders - {""}
     if len(certain) > 1 or (orders and not certain):
         return CellType()  # contradicting, or all ambiguous: mltable makes nulls of the latter, here they stay text

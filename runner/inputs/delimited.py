@@ -1,0 +1,248 @@
+"""Delimited text: headers, types and slices, decided once for all files of the table.
+
+Arrow's CSV reader does the work where it and mltable agree on the rows of a slice; where they don't (a lone carriage return, rows
+of different lengths, a newline in quotes without `support_multi_line`), or where a value doesn't fit, the slice is read again with
+care (`delimited_text.py`), which gives the same values or says which one is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+
+from runner.errors import Place, UserError, did_you_mean
+from runner.inputs.delimited_text import Dialect, parse
+from runner.inputs.files import FileEntry
+from runner.inputs.mltable_steps import Delimited
+from runner.inputs.records import Record, UnclosedQuoteError, split
+from runner.inputs.tabular import BadInputError, Slice, schema_of
+from runner.inputs.textfile import WHOLE, cut_lines, cut_records, is_whole, line_at, read_head, read_slice
+from runner.inputs.types import CellType, infer
+
+HEAD = 256 * 1024  # bytes of a file that are read first for its header and sample
+
+Files = Callable[[], Iterator[FileEntry]]
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Column names as mltable makes them of a header: trimmed, `ColumnN` for empty ones, repeated ones numbered through."""
+    seen: list[str] = []
+    counter = 0
+    for position, written in enumerate(names, 1):
+        name = written.strip() or f"Column{position}"
+        while name in seen:
+            counter += 1
+            name = f"{name}_{counter}"
+        seen.append(name)
+    return seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelimitedTable:
+    """The opened table; a `Format`."""
+
+    reader: Delimited
+    names: tuple[str, ...]
+    types: tuple[CellType, ...]
+    first_file: str  # the first that isn't empty
+
+    @property
+    def schema(self) -> pa.Schema:
+        return schema_of(self.names, [kind.arrow for kind in self.types])
+
+    def slices(self, file: FileEntry, size: int | None) -> Iterator[Slice]:
+        if file.size == 0:
+            return
+        head = _head(file.path, self.reader)
+        header = _has_header(self.reader, file.path, self.first_file)
+        if is_whole(file.path, self.reader.encoding):
+            if head.rows(header):
+                yield Slice(WHOLE, file.size)
+            return
+        start = head.data_start if header else 0
+        if size is None:
+            size = file.size
+        if self.reader.multi_line:
+            yield from cut_records(file, start, size, self.reader.delimiter.encode(self.reader.encoding))
+        else:
+            yield from cut_lines(file, start, size)
+
+    def read(self, file: str, position: Sequence[int], columns: frozenset[str] | None) -> pa.Table:
+        start, end = position
+        data = read_slice(file, self.reader.encoding, start, end)
+        whole = end < 0
+        if whole and _has_header(self.reader, file, self.first_file):
+            lines = 0
+            first = next(split(data, self.reader.delimiter.encode(), multi_line=self.reader.multi_line), None)
+            if first:
+                lines, data = data.count(b"\n", 0, first.end), data[first.end :]
+        else:
+            lines = 0
+        names = self._names_of(file)
+        types = dict(zip(self.names, self.types, strict=True))
+        wanted = [name for name in self.names if columns is None or name in columns]
+        try:
+            return parse(data, names, {name: types[name] for name in wanted}, _dialect(self.reader))
+        except BadInputError as bad:
+            base = lines if whole else line_at(file, start) - 1
+            bad.file, bad.line = file, bad.line + base
+            raise
+
+    def _names_of(self, file: str) -> list[str]:
+        """The names of the file's columns, by position; a longer row of it has no place in the table."""
+        if self.reader.header != "all_files_different_headers":
+            return list(self.names)
+        own = _head(file, self.reader).names
+        return own + [name for at in range(len(own), len(self.names)) if (name := f"Column{at + 1}") in self.names and name not in own]
+
+
+def _dialect(reader: Delimited) -> Dialect:
+    return Dialect(delimiter=reader.delimiter.encode(), multi_line=reader.multi_line, empty_as_string=reader.empty_as_string)
+
+
+def _has_header(reader: Delimited, path: str, first: str) -> bool:
+    return reader.header != "no_header" and (reader.header != "from_first_file" or path == first)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    """The beginning of a file."""
+
+    path: str
+    records: tuple[Record, ...]
+    complete: bool  # nothing comes after them
+    data_start: int  # byte offset behind the header, where the file can be read from the middle
+
+    @property
+    def names(self) -> list[str]:
+        return unique_names(_texts(self.records[0].fields)) if self.records else []
+
+    def rows(self, header: bool) -> tuple[Record, ...]:
+        return self.records[1:] if header else self.records
+
+
+def _texts(fields: Sequence[bytes | None]) -> list[str]:
+    return [(field or b"").decode(errors="replace") for field in fields]
+
+
+def _head(path: str, reader: Delimited, rows: int = 2) -> _Head:
+    """The first `rows` records of the file, or all there are."""
+    try:
+        return _cached_head(path, Path(path).stat().st_mtime_ns, reader, rows)
+    except OSError as error:
+        raise BadInputError(problem=f"cannot be read: {error.strerror}", file=path) from None
+
+
+@lru_cache(maxsize=256)
+def _cached_head(path: str, mtime_ns: int, reader: Delimited, rows: int) -> _Head:  # noqa: ARG001 - a changed file is another one
+    size = HEAD
+    while True:
+        data, complete = read_head(path, reader.encoding, size)
+        try:
+            found = list(islice(split(data, reader.delimiter.encode(), multi_line=reader.multi_line), rows + 1))
+        except UnclosedQuoteError as error:
+            if complete:
+                raise _unclosed(path, error.line) from None
+            found = []
+        if not complete and found and found[-1].end == len(data):
+            found.pop()  # it may go on
+        if complete or len(found) >= rows:
+            return _Head(path=path, records=tuple(found[:rows]), complete=complete, data_start=_data_start(path, reader, size))
+        size *= 8
+
+
+def _unclosed(path: str, line: int) -> BadInputError:
+    return BadInputError(problem="the quote that begins in this line is never closed", file=path, line=line, todo="close it")
+
+
+def _data_start(path: str, reader: Delimited, size: int) -> int:
+    """Where the bytes behind the header begin: in the raw bytes, whose line breaks, quotes and ASCII characters are those of UTF-8."""
+    if is_whole(path, reader.encoding):
+        return 0
+    with open(path, "rb") as file:
+        raw = file.read(size)
+    bom = 3 if raw.startswith(b"\xef\xbb\xbf") and reader.encoding == "utf-8" else 0
+    first = next(split(raw[bom:], reader.delimiter.encode(reader.encoding), multi_line=reader.multi_line), None)
+    return bom + first.end if first else len(raw)
+
+
+def open_delimited(reader: Delimited, files: Files) -> DelimitedTable:
+    """Decides names and types from headers and the first rows. Raises a UserError where they cannot be read."""
+    try:
+        return _open(reader, files)
+    except BadInputError as bad:
+        raise bad.user_error() from None
+
+
+def _open(reader: Delimited, files: Files) -> DelimitedTable:
+    names: list[str] = []
+    columns: dict[str, list[str | None]] = {}
+    first, count = "", 0
+    by_name = reader.header == "all_files_different_headers"
+    for file in files():
+        if not file.size or (count >= reader.sample_rows and not by_name):
+            if count >= reader.sample_rows:
+                break
+            continue
+        head = _head(file.path, reader, reader.sample_rows - count + 2 if count < reader.sample_rows else 2)
+        if not head.records:
+            continue
+        header = _has_header(reader, file.path, first or file.path)
+        if not first:
+            first = file.path
+            names = head.names if header else []
+        own = head.names if by_name else names
+        rows = head.rows(header)[: max(0, reader.sample_rows - count)]
+        own = _widened(own, rows)
+        if by_name:
+            names += [name for name in own if name not in names]
+        else:
+            names = own
+        _gather(columns, own, rows, count, reader)
+        count += len(rows)
+    if not names:
+        raise UserError("the table has no rows and no header: all of its files are empty", place=reader.place, todo="check `paths`")
+    types = _types(reader, names, columns)
+    return DelimitedTable(reader=reader, names=tuple(names), types=tuple(types), first_file=first)
+
+
+def _widened(names: list[str], rows: Sequence[Record]) -> list[str]:
+    """With a `ColumnN` for each further field that a row has."""
+    width = max((len(row.fields) for row in rows), default=0)
+    return unique_names(names + [f"Column{at + 1}" for at in range(len(names), width)])
+
+
+def _gather(columns: dict[str, list[str | None]], names: Sequence[str], rows: Sequence[Record], count: int, reader: Delimited) -> None:
+    """Adds the texts of the rows to those of the columns."""
+    for at, name in enumerate(names):
+        known = columns.setdefault(name, [None] * count)
+        known += [None] * (count - len(known))
+        for row in rows:
+            field = row.fields[at] if at < len(row.fields) else None
+            if field is None and reader.empty_as_string and at < len(row.fields):
+                field = b""
+            known.append(None if field is None else field.decode(errors="replace"))
+
+
+def _types(reader: Delimited, names: Sequence[str], columns: dict[str, list[str | None]]) -> list[CellType]:
+    types = {name: infer(columns.get(name, ())) if reader.infer else CellType() for name in names}
+    for override in reader.overrides:
+        for name in override.columns.names:
+            if name not in types:
+                raise UserError(
+                    f"`column_type_overrides` names the column '{name}', which the table does not have",
+                    place=_inside(override.place),
+                    allowed=", ".join(names),
+                    todo=did_you_mean(name, names),
+                )
+        types.update(dict.fromkeys(override.columns.pick(names), CellType.of(override.type)))
+    return [types[name] for name in names]
+
+
+def _inside(place: Place) -> Place:
+    return replace(place, field=f"{place.field}.columns" if place.field else None)
