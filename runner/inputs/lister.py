@@ -76,8 +76,8 @@ def _order(roots: Sequence[Root], files_each: int, start: Position, held: Held, 
 
 def _from_child(order: bytes, warn: Callable[[str], None]) -> Iterator[Chunk]:
     home = str(Path(runner.__file__).resolve().parents[1])
-    command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _PROGRAM, home]
-    # A session of its own: Ctrl-C is for the parent, whose end it notices.
+    command = [sys.executable, "-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _PROGRAM, home]
+    # File names are decoded as here. A session of its own: Ctrl-C is for the parent, whose end it notices.
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=PIPE_SIZE, start_new_session=True)
     assert child.stdin
     assert child.stdout
