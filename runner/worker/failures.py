@@ -60,7 +60,7 @@ class Failures(object):
         by_path = {os.path.join(self._root, file): file for file in files}
         missing = [file for path, file in by_path.items() if not os.path.lexists(path)]
         if record["kind"] == "exception" and missing:
-            record.update(kind="input", item=missing[0])
+            record.update(kind="input", item=missing[0], message="%s (the input file is not there any more)" % record["message"])
         else:
             record["item"] = files[0] if len(files) == 1 else by_path.get(self._path_in_hand(error, by_path), "")
 

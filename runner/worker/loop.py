@@ -1,6 +1,7 @@
 """Mini-batches one after the other. What it costs here is paid for each, however cheap `run` is: at most a few microseconds."""
 
 import struct
+import threading
 import time
 from typing import Any, Dict, List
 
@@ -40,6 +41,7 @@ class Loop(object):
         slot, load, run, now = self._slot, self._batches.load, self._script.run, time.monotonic_ns
         pack, send_bytes, header_size = RESULT_FRAME.pack, self._channel.send_bytes, RESULT.size
         convert, only_count, wants_context = self._rows.convert, self._only_count, self._script.wants_context
+        fence = threading.Lock()  # an atomic operation: what was written to the slot is seen by others before `limit` is read
         index = first
         for line in lines:
             started = 0
@@ -50,6 +52,8 @@ class Loop(object):
                 arguments = (batch, self._batches.context(index, line)) if wants_context else (batch,)
                 slot[STARTED] = started = now()
                 slot[RUNNING] = seq + 1
+                with fence:
+                    pass
                 if seq >= slot[LIMIT]:
                     break
                 result = run(*arguments)

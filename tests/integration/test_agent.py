@@ -142,6 +142,7 @@ def test_every_way_to_fail_fails_the_mini_batch_only(tmp_path, python):
     assert (errors["deep"]["type"], errors["memory"]["type"]) == ("RecursionError", "MemoryError")
     assert len(errors["deep"]["traceback"]) < 50000
     assert (errors["missing"]["kind"], errors["missing"]["type"], errors["missing"]["item"]) == ("input", "FileNotFoundError", "missing")
+    assert errors["missing"]["message"].endswith("(the input file is not there any more)")
 
 
 def test_results_that_are_no_rows(tmp_path, python):
