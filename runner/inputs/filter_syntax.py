@@ -1,4 +1,4 @@
-"""The text of a `filter` as a tree: `col("x") > 1 and not name.startswith("a")`. A parser of its own; nothing is ever evaluated as Python."""
+"""The text of a `filter` as a tree: `col("x") > 1 and not name.startswith("a")`. The parser is our own; nothing is evaluated as Python."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def error(text: str, at: int, problem: str, place: Place | None, todo: str = "")
 
 def parse(text: str, place: Place | None = None) -> Node:
     """Raises a UserError at `place` for everything outside the grammar."""
-    return _Parser(text, place).parse()
+    try:
+        return _Parser(text, place).parse()
+    except RecursionError:
+        raise error(text[:80], 0, "nested too deeply", place) from None
 
 
 class _Parser:
@@ -170,7 +173,7 @@ class _Parser:
             return Node(op="text", at=token.at, value=self._string())
         if token.kind == "word" and token.text not in ("and", "or", "not", "in"):
             return self._word()
-        self._refuse()
+        return self._refuse()
 
     def _word(self) -> Node:
         token = self._token

@@ -165,13 +165,14 @@ def _operation(op: str, whole: bool) -> Callable[..., Values]:
         return lambda one, other: function(pc.cast(one, pa.float64()), pc.cast(other, pa.float64()))
     if op in ("%", "//"):
         return (_whole_remainder if op == "%" else _whole_quotient) if whole else (_remainder if op == "%" else _quotient)
-    return {
+    functions: dict[str, Callable[..., Values]] = {
         "+": pc.add_checked,
         "-": pc.subtract_checked,
         "*": pc.multiply_checked,
         "negative": pc.negate_checked,
         "positive": lambda one: one,
-    }[op]
+    }
+    return functions[op]
 
 
 def _quotient(one: Values, other: Values) -> Values:
