@@ -165,14 +165,16 @@ class Parallel(ParallelSettings):
 
     @property
     def _called(self) -> str:
-        return f"`{self.name or self._component_name}`"
+        """For messages."""
+        name = self.name or getattr(self._component, "name", None)
+        return f"`{name}`" if name else "the component"
 
     @property
     def _component_name(self) -> str:
         """What a step without a name and a variable is called after."""
         if isinstance(self._component, str):
             return self._component.removeprefix("azureml:").partition(":")[0].rpartition("/")[2].partition(".")[0]
-        return (self._component.name if self._component else None) or "parallel"
+        return (self._component.name if self._component else None) or "azureml_anonymous"  # the name that Azure gives
 
     def __call__(self, *args: Any, **inputs: Any) -> Parallel:
         """A new step with these inputs, and with everything that was set here."""

@@ -101,6 +101,14 @@ def pipeline(
     return decorate(func) if func is not None else decorate
 
 
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """With annotations as objects, also where the function's file has `from __future__ import annotations`."""
+    try:
+        return inspect.signature(function, eval_str=True).parameters
+    except NameError:  # of a name that only type checkers see
+        return inspect.signature(function).parameters
+
+
 def _summary(function: Callable[..., Any]) -> str | None:
     """The function's docstring up to its first field."""
     return (inspect.getdoc(function) or "").partition("\n:")[0].strip() or None
@@ -108,7 +116,7 @@ def _summary(function: Callable[..., Any]) -> str | None:
 
 def _arguments(function: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, by name. Required ones may be missing: they can be set on the job (`job.inputs.x = …`)."""
-    parameters = inspect.signature(function).parameters
+    parameters = _parameters(function)
     for parameter in parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise UserError(f"the pipeline function `{function.__name__}` takes {parameter}: the inputs of a pipeline have names")
@@ -131,7 +139,7 @@ def _arguments(function: Callable[..., Any], args: tuple[Any, ...], given: Mappi
 
 def _fill(job: PipelineJob, function: Callable[..., Any], given: Mapping[str, Any], raw: tuple[str, ...]) -> None:
     """Runs the function and takes from it inputs, steps and outputs."""
-    parameters = inspect.signature(function).parameters
+    parameters = _parameters(function)
     optional = {key for key, parameter in parameters.items() if parameter.default is None}
     inputs = _inputs(parameters, given, raw)
     arguments: dict[str, Any] = {key: PipelineInput(port, optional=key in optional) for key, port in inputs.items()}
