@@ -10,6 +10,7 @@ from runner.report.summary import ErrorGroup, Summary
 
 _SHOWN_GROUPS = 10
 _TRACEBACK_LINES = 40
+_WORTH_SHOWING = 10_000_000  # nanoseconds of the slowest mini-batch
 
 
 def render(name: str, summary: Summary, *, outputs: Mapping[str, str], logs: Path, steps: Mapping[str, Summary] | None = None) -> str:
@@ -124,7 +125,7 @@ def _group(group: ErrorGroup) -> Iterator[str]:
 
 
 def _slowest(summary: Summary) -> Iterator[str]:
-    if len(summary.slowest) < 2:
+    if len(summary.slowest) < 2 or summary.slowest[0][0] < _WORTH_SHOWING:
         return
     yield ""
     yield "Slowest mini-batches"
