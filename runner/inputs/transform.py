@@ -162,6 +162,25 @@ class Pipeline:
             table = stage.apply(table, piece)
         return table
 
+    @property
+    def countable(self) -> bool:
+        """Whether the counting steps can be followed without reading: nothing before the last of them takes rows away by their values."""
+        last = max((at for at, stage in enumerate(self.stages) if isinstance(stage, _Count)), default=-1)
+        return not any(isinstance(stage, (_Filter, _Sample)) for stage in self.stages[:last])
+
+    def count_rows(self, rows: int, offsets: Sequence[int]) -> tuple[list[int], int]:
+        """What `apply` would count for a piece of so many rows: those that come to each counting step, and those that are left."""
+        arrived = []
+        for stage, before in zip(self.counts, offsets, strict=True):
+            arrived.append(rows)
+            rest = max(0, stage.count - before)
+            rows = min(rows, rest) if stage.take else max(0, rows - rest)
+        return arrived, rows
+
+    def is_settled(self, offsets: Sequence[int]) -> bool:
+        """Whether all further rows pass all counting steps."""
+        return all(not stage.take and offsets[stage.index] >= stage.count for stage in self.counts)
+
     def is_exhausted(self, offsets: Sequence[int]) -> bool:
         """Whether a `take` lets no further row through."""
         return any(stage.take and offsets[stage.index] >= stage.count for stage in self.counts)
