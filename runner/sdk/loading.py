@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ from runner.sdk.node import Parallel, ParallelComponent
 from runner.sdk.parallel_job import ParallelJob
 from runner.sdk.paths import rebased
 from runner.sdk.pipeline_job import PipelineJob
-from runner.sdk.record import refuse_unknown
+from runner.sdk.record import plain, refuse_unknown
 from runner.sdk.settings import JobResourceConfiguration
 
 if TYPE_CHECKING:
     from runner.spec.load import LoadedJob
+    from runner.spec.yaml_source import Node
 
 Source = str | os.PathLike[str] | IO[str] | IO[bytes]
 
@@ -90,7 +92,6 @@ class _placed:  # noqa: N801 — reads as a verb in `with`
 
 def _read(source: Source, origin: str | None, overrides: list[dict[str, Any]] | None, kwargs: Mapping[str, Any]) -> LoadedJob:
     from runner.spec.load import LoadedJob
-    from runner.spec.overrides import override
     from runner.spec.yaml_source import parse_yaml, read_yaml
 
     refuse_unknown("a load function", kwargs, ("source", "relative_origin", "params_override"))
@@ -102,7 +103,7 @@ def _read(source: Source, origin: str | None, overrides: list[dict[str, Any]] | 
         base = Path(origin or name or ".").absolute()
         root = parse_yaml(text, file=name or "<stream>", base=base if base.is_dir() else base.parent)
         file = None
-    root = override(root, list(_assignments(overrides or [])))
+    root = _overridden(root, overrides or [])
     return LoadedJob(root=root, base=root.base, file=file)
 
 
@@ -114,16 +115,27 @@ def _text(source: Source) -> tuple[str, str | None]:
     return content.decode() if isinstance(content, bytes) else content, name if isinstance(name, str) else None
 
 
-def _assignments(overrides: Iterable[Mapping[str, Any]]) -> Iterable[str]:
-    """`path=value`, one for each scalar; JSON scalars are YAML scalars."""
+def _overridden(root: Node, overrides: Iterable[Mapping[str, Any]]) -> Node:
+    """Each dotted path with its value, which may be a list or mapping."""
+    from runner.spec.load import job_from_mapping
+    from runner.spec.overrides import override
+
     for entry in overrides:
         for path, value in entry.items():
-            if isinstance(value, Mapping):
-                yield from _assignments({f"{path}.{key}": item} for key, item in value.items())
-            elif isinstance(value, (list, tuple)):
-                yield from _assignments({f"{path}.{index}": item} for index, item in enumerate(value))
-            else:
-                yield f"{path}={json.dumps(str(value) if isinstance(value, os.PathLike) else value)}"
+            root = override(root, [f"{path}=null"])  # makes what is missing on the way
+            node = job_from_mapping({path: plain(value)}, base=root.base).root.entries[path]
+            root = _put(root, re.findall(r"[^.\[\]]+", path), node)
+    return root
+
+
+def _put(node: Node, parts: Sequence[str], value: Node) -> Node:
+    if not parts:
+        return value
+    head, rest = parts[0], parts[1:]
+    if isinstance(node.value, list):
+        items = [_put(one, rest, value) if index == int(head) else one for index, one in enumerate(node.value)]
+        return replace(node, value=items)
+    return replace(node, value={**node.entries, head: _put(node.entries[head], rest, value)})
 
 
 def _set_origin(job: Job, loaded: LoadedJob) -> None:

@@ -63,7 +63,8 @@ SINGLE: list[tuple[dict[str, Any], str, Any]] = [
     ({"instance_count": 2}, "resources", {"instance_count": 2}),
     ({"instance_type": ["large", "small"]}, "resources", {"instance_type": ["large", "small"]}),
     ({"docker_args": "--cpus 2", "shm_size": "3g"}, "resources", {"docker_args": "--cpus 2", "shm_size": "3g"}),
-    ({"resources": JobResourceConfiguration(max_instance_count=4), "instance_count": 1}, "resources", {"instance_count": 1, "max_instance_count": 4}),
+    ({"resources": JobResourceConfiguration(max_instance_count=4), "instance_count": 1}, "resources",
+     {"instance_count": 1, "max_instance_count": 4}),
     ({"resources": {"instance_count": 3}}, "resources", {"instance_count": 3}),
     ({"identity": AmlTokenConfiguration()}, "identity", {"type": "aml_token"}),
     ({"identity": UserIdentityConfiguration()}, "identity", {"type": "user_identity"}),
@@ -162,7 +163,9 @@ def test_paths_start_where_the_job_was_made(folder: Path, resolved: Resolve, mon
 
 
 def test_a_call_makes_a_new_node_and_loses_nothing() -> None:
-    node = parallel_run_function(**BASE, name="n", display_name="d", description="x", tags={"a": "b"}, properties={"p": "q"}, error_threshold=0)
+    node = parallel_run_function(
+        **BASE, name="n", display_name="d", description="x", tags={"a": "b"}, properties={"p": "q"}, error_threshold=0
+    )
     other = node(images=Input(type="uri_folder", path="other"))
     assert node._to_mapping()["inputs"] == INPUTS
     assert other._to_mapping() == {**node._to_mapping(), "inputs": {"images": {"type": "uri_folder", "path": "other"}}}
@@ -226,13 +229,25 @@ def test_settable_attributes() -> None:
     node.compute, node.error_threshold, node.environment_variables["A"] = "local", 0, "b"
     mapping = node._to_mapping()
     assert mapping["retry_settings"] == {"max_retries": 0, "timeout": 9}
-    assert mapping["resources"] == {"instance_count": 3, "instance_type": "small", "docker_args": "--a", "shm_size": "1g", "properties": {"k": 1}}
+    assert mapping["resources"] == {
+        "instance_count": 3,
+        "instance_type": "small",
+        "docker_args": "--a",
+        "shm_size": "1g",
+        "properties": {"k": 1},
+    }
     assert (mapping["compute"], mapping["error_threshold"], mapping["environment_variables"]) == ("local", 0, {"A": "b"})
 
 
 def test_what_is_set_on_a_node_wins_over_its_component() -> None:
     component = ParallelComponent(
-        name="c", error_threshold=5, mini_batch_error_threshold=4, is_deterministic=False, inputs={"n": Input(type="integer")}, code="src", instance_count=2
+        name="c",
+        error_threshold=5,
+        mini_batch_error_threshold=4,
+        is_deterministic=False,
+        inputs={"n": Input(type="integer")},
+        code="src",
+        instance_count=2,
     )
     node = parallel_run_function(component=component, error_threshold=0, environment_variables={})
     assert node._to_mapping() == {

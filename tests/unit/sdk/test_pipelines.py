@@ -34,7 +34,11 @@ def component(ml: Any = runner, name: str | None = None, **further: Any) -> Any:
         outputs={"rows": ml.Output(type="uri_folder")},
         input_data="${{inputs.data}}",
         task=ml.parallel.RunFunction(
-            code="src", entry_script="score.py", environment="azureml:e:1", append_row_to="${{outputs.rows}}", program_arguments="--n ${{inputs.n}}"
+            code="src",
+            entry_script="score.py",
+            environment="azureml:e:1",
+            append_row_to="${{outputs.rows}}",
+            program_arguments="--n ${{inputs.n}}",
         ),
         **further,
     )
@@ -251,7 +255,12 @@ def test_mistakes_in_the_function(function: Any, sentence: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "keywords", "sentence"),
-    [((1, 2, 3), {}, "at most 2"), ((), {"image": 1}, "did you mean 'images'"), ((1,), {"images": 1}, "two values"), ((object(),), {}, "cannot be an input")],
+    [
+        ((1, 2, 3), {}, "at most 2"),
+        ((), {"image": 1}, "did you mean 'images'"),
+        ((1,), {"images": 1}, "two values"),
+        ((object(),), {}, "cannot be an input"),
+    ],
 )
 def test_mistakes_in_the_call(arguments: Any, keywords: Any, sentence: str) -> None:
     @pipeline
@@ -273,7 +282,9 @@ def test_a_pipeline_of_its_parts(resolved: Resolve) -> None:
         inputs={"data": Input(type="uri_folder", path="${{parent.inputs.images}}")}, input_data="${{inputs.data}}",
         task=RunFunction(code="src", entry_script="score.py"), name="n", experiment_name="e", display_name="d",
     )  # fmt: skip
-    job = PipelineJob(inputs={"images": data()}, jobs={"one": step}, settings=PipelineJobSettings(force_rerun=True), outputs={"o": Output(path="x")})
+    job = PipelineJob(
+        inputs={"images": data()}, jobs={"one": step}, settings=PipelineJobSettings(force_rerun=True), outputs={"o": Output(path="x")}
+    )
     mapping = job._to_mapping()
     assert mapping["settings"] == {"force_rerun": True}
     assert mapping["outputs"] == {"o": {"type": "uri_folder", "path": "x"}}

@@ -13,8 +13,8 @@ from runner import MLClient, parallel
 from runner.errors import UserError
 
 ENTITIES = (
-    "BatchRetrySettings", "BuildContext", "Data", "Environment", "JobResourceConfiguration", "ManagedIdentityConfiguration", "ParallelComponent",
-    "ParallelTask", "PipelineJob", "PipelineJobSettings", "ResourceConfiguration", "RetrySettings", "AmlTokenConfiguration",
+    "BatchRetrySettings", "BuildContext", "Data", "Environment", "JobResourceConfiguration", "ManagedIdentityConfiguration",
+    "ParallelComponent", "ParallelTask", "PipelineJob", "PipelineJobSettings", "ResourceConfiguration", "RetrySettings", "AmlTokenConfiguration",
     "UserIdentityConfiguration",
 )  # fmt: skip
 PAIRS = [
@@ -55,7 +55,9 @@ def test_parallel_run_function_has_25_keywords_in_azures_order(azure: ModuleType
     assert {one.kind for one in ours.values()} == {inspect.Parameter.KEYWORD_ONLY}
 
 
-@pytest.mark.parametrize("method", ["create_or_update", "get", "list", "stream", "begin_cancel", "begin_delete", "download", "validate", "show_services"])
+@pytest.mark.parametrize(
+    "method", ["create_or_update", "get", "list", "stream", "begin_cancel", "begin_delete", "download", "validate", "show_services"]
+)
 def test_job_operations(azure: ModuleType, method: str) -> None:
     operations = importlib.import_module("azure.ai.ml.operations").JobOperations
     theirs, ours = parameters(getattr(operations, method)), parameters(getattr(type(_client().jobs), method))
@@ -73,7 +75,9 @@ def _client() -> MLClient:
     return MLClient()
 
 
-@pytest.mark.parametrize(("keyword", "nearest"), [("mini_batch_sise", "mini_batch_size"), ("componet", "component"), ("retry_setting", "retry_settings")])
+@pytest.mark.parametrize(
+    ("keyword", "nearest"), [("mini_batch_sise", "mini_batch_size"), ("componet", "component"), ("retry_setting", "retry_settings")]
+)
 def test_unknown_keywords_are_errors(keyword: str, nearest: str) -> None:
     with pytest.raises(UserError, match=f"did you mean '{nearest}'"):
         parallel.parallel_run_function(**{keyword: 1})
