@@ -1,90 +1,79 @@
-"""Finding and killing all that a worker has started, whatever it does to get away: new sessions, double forks, ignored signals."""
+"""Finding and killing all that a worker has started, whatever it does to get away: new sessions, double forks, ignored signals.
+
+The keeper adopts orphans, so everything that has lost its parent is a child of its own. Processes are stopped before their children
+are listed: what is stopped starts no others. A list of children is read in one go, which is fast enough to catch processes that
+live for half a millisecond and leave a successor.
+"""
 
 import os
 import signal
 import time
-from typing import Callable, Dict, NamedTuple, Set
+from typing import Callable, Iterable, List
 
 from .protocol import WORKER_MARK
 
 MARK = b"\0" + WORKER_MARK.encode("ascii") + b"="
-FREEZE_ROUNDS = 50  # scans after which even those that still multiply are killed
-FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.02  # seconds between a round of kills and the next look
-
-Entry = NamedTuple("Entry", [("parent", int), ("session", int)])
+FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.02  # seconds between a round of kills and the next look
 
 
-def living() -> Dict[int, Entry]:
-    """All processes of this machine or container that have not ended; nothing where there is no /proc."""
-    table = {}
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
-        if name.isdigit():
-            try:
-                with open("/proc/%s/stat" % name, "rb") as file:
-                    state, parent, _, session = file.read().rpartition(b")")[2].split()[:4]
-            except (OSError, ValueError):  # it has just ended
-                continue
-            if state not in (b"Z", b"X"):
-                table[int(name)] = Entry(int(parent), int(session))
-    return table
-
-
-def below(root: int, table: Dict[int, Entry]) -> Set[int]:
-    """The descendants of a process, without itself."""
-    children: Dict[int, list] = {}
-    for pid, entry in table.items():
-        children.setdefault(entry.parent, []).append(pid)
-    found: Set[int] = set()
-    front = list(children.get(root, ()))
-    while front:
-        pid = front.pop()
-        if pid not in found:
-            found.add(pid)
-            front.extend(children.get(pid, ()))
+def children(pid: int) -> List[int]:
+    """Its children, those included that have ended and were not waited for; nothing when it is gone."""
+    try:
+        threads = os.listdir("/proc/%d/task" % pid)
+    except OSError:
+        return []
+    found: List[int] = []
+    for thread in threads:
+        try:
+            with open("/proc/%d/task/%s/children" % (pid, thread), "rb") as file:
+                found.extend(map(int, file.read().split()))
+        except FileNotFoundError:
+            if os.path.isdir("/proc/%d/task/%s" % (pid, thread)):
+                return _children_by_search(pid)  # of a kernel without these lists
+        except OSError:
+            pass
     return found
 
 
-def of_worker(keeper: int, worker: int, mark: str) -> Set[int]:
-    """What belongs to a worker, alive or dead: all below it, of its session, or with its mark, among the descendants of the keeper."""
-    table = living()
-    ours = below(keeper, table)
-    tree = below(worker, table)
-    return {pid for pid in ours if pid == worker or pid in tree or table[pid].session == worker or _mark(pid) == mark}
+def belongs(pid: int, worker: int, mark: str) -> bool:
+    """Whether a living process is of a worker's session, or carries its mark."""
+    state, _, session = _stat(pid)
+    return state not in "ZX" and (session == worker or _mark(pid) == mark)
 
 
-def of_keeper(keeper: int) -> Set[int]:
-    """Everything that descends from the keeper."""
-    return below(keeper, living())
+def kill_all(find: Callable[[], Iterable[int]], seconds: float, reap: Callable[[], None]) -> bool:
+    """Kills the processes that `find` names, and all below them, until it names none; False when `seconds` were not enough.
 
-
-def kill_all(find: Callable[[], Set[int]], seconds: float) -> bool:
-    """Kills what `find` names until it names nothing; False when some are still there after `seconds`.
-
-    All are stopped before the first is killed, so that none can start others while its kin are being killed.
+    `reap` collects children that have ended, so that they are not named again.
     """
     deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
     while True:
-        victims = _freeze(find, deadline)
-        for pid in victims:
-            _send(pid, signal.SIGKILL)
-        if not victims:
+        roots = []
+        for pid in find():
+            _send(pid, signal.SIGSTOP)
+            roots.append(pid)
+        _kill_trees(roots)
+        if not roots:
             return True
         if time.monotonic() > deadline:
             return False
-        time.sleep(pause)  # the kernel takes a moment to end them, and only children of ours would wake us
+        time.sleep(pause)  # the kernel takes a moment to end them
         pause = min(2 * pause, LONGEST_PAUSE)
+        reap()
 
 
-def _freeze(find: Callable[[], Set[int]], deadline: float) -> Set[int]:
-    frozen: Set[int] = set()
-    for _ in range(FREEZE_ROUNDS):
-        fresh = find() - frozen
-        for pid in fresh:
-            _send(pid, signal.SIGSTOP)
-        frozen |= fresh
-        if not fresh or time.monotonic() > deadline:
-            break
-    return frozen
+def _kill_trees(roots: List[int]) -> None:
+    """Of stopped processes."""
+    stopped = list(roots)
+    seen = set(roots)
+    for pid in stopped:  # which grows
+        for child in children(pid):
+            if child not in seen:
+                _send(child, signal.SIGSTOP)
+                seen.add(child)
+                stopped.append(child)
+    for pid in stopped:
+        _send(pid, signal.SIGKILL)
 
 
 def _send(pid: int, number: int) -> None:
@@ -94,9 +83,23 @@ def _send(pid: int, number: int) -> None:
         pass
 
 
+def _stat(pid: int) -> "tuple[str, int, int]":
+    """(state, parent, session); state X when it is gone."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            state, parent, _, session = file.read().rpartition(b")")[2].split()[:4]
+    except (OSError, ValueError):
+        return "X", 0, 0
+    return state.decode("ascii"), int(parent), int(session)
+
+
 def _mark(pid: int) -> str:
     try:
         with open("/proc/%d/environ" % pid, "rb") as file:
             return (b"\0" + file.read()).partition(MARK)[2].partition(b"\0")[0].decode("ascii", "replace")
     except OSError:
         return ""
+
+
+def _children_by_search(pid: int) -> List[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and _stat(int(name))[1] == pid]

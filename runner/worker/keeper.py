@@ -10,7 +10,7 @@ import selectors
 import signal
 import socket
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from . import agent, descendants, linux
 from .capped import Pump
@@ -22,8 +22,9 @@ CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DUMP_SECONDS = 0.5  # that a worker gets to write its stacks
 DUMP_LOOK = 0.02  # between two looks at whether it has
 DUMP_SIZE = 1 << 18  # bytes of stacks passed on
-CLEAN_SECONDS = 0.5  # for killing what a dead worker has left
-END_SECONDS = 2.0  # for killing everything
+CLEAN_SECONDS = 0.5  # for killing what a dead worker has left, before the supervisor is told
+CLEAN_AGAIN = 0.2  # seconds until the next try, where that was not enough
+END_SECONDS = 30.0  # for killing everything; it takes milliseconds, but for user code that multiplies or hangs in the kernel
 LINGER_SECONDS = 1.0  # that a pipe is listened to after its worker's death, when something holds it open
 
 
@@ -58,6 +59,7 @@ class Keeper(object):
         self._timers: List[Tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
         self._over = False
+        self._gone: List[Tuple[Charge, int]] = []  # workers that have ended, and how
         linux.adopt_orphans()
         self._wake_read, self._wake_write = socket.socketpair()
         self._catch_signals()
@@ -111,8 +113,11 @@ class Keeper(object):
         if signal.SIGHUP in numbers and os.getppid() != self._parent:  # not only the thread that started us has ended
             self._over = True
         self._reap()
+        while self._gone:
+            self._ended(*self._gone.pop(0))
 
     def _reap(self) -> None:
+        """Collects children that have ended: workers, and orphans of theirs, of which nobody wants to know more."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -121,7 +126,8 @@ class Keeper(object):
             if not pid:
                 return
             if pid in self._charges:
-                self._ended(self._charges.pop(pid), -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+                how = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+                self._gone.append((self._charges.pop(pid), how))
 
     # Workers
 
@@ -171,7 +177,7 @@ class Keeper(object):
 
     def _ended(self, charge: Charge, status: int) -> None:
         """Its process is gone: what it has left goes too, what it wrote goes to the files, then the supervisor is told."""
-        descendants.kill_all(lambda: descendants.of_worker(self._pid, charge.pid, charge.mark), CLEAN_SECONDS)
+        self._clean(charge)
         for pump in charge.pumps:
             pump.drain()
         self._channel.send({"t": "exited", "worker": charge.number, "status": status, "stacks": _read_stacks(charge.stacks)})
@@ -179,6 +185,16 @@ class Keeper(object):
             self._let_go(charge)
         else:
             self._after(LINGER_SECONDS, lambda: self._let_go(charge))
+
+    def _clean(self, charge: Charge) -> None:
+        """Kills what a dead worker has left."""
+        if not descendants.kill_all(lambda: self._orphans_of(charge), CLEAN_SECONDS, self._reap):
+            self._after(CLEAN_AGAIN, lambda: self._clean(charge))
+
+    def _orphans_of(self, charge: Charge) -> Iterator[int]:
+        for pid in descendants.children(self._pid):
+            if pid not in self._charges and descendants.belongs(pid, charge.pid, charge.mark):
+                yield pid
 
     def _let_go(self, charge: Charge) -> None:
         for pump in charge.pumps:
@@ -217,20 +233,20 @@ class Keeper(object):
 
     def _finish(self, charge: Charge) -> None:
         if charge.pid in self._charges:
-            descendants.kill_all(lambda: descendants.of_worker(self._pid, charge.pid, charge.mark), CLEAN_SECONDS)
-            os.kill(charge.pid, signal.SIGKILL)  # still our child, so the number is its own; and there may be no /proc
+            descendants.kill_all(lambda: [charge.pid] if charge.pid in self._charges else [], CLEAN_SECONDS, self._reap)
 
     def _end(self) -> None:
         """Kills everything, tidies up. SIGCHLD or not: what has ended is nobody's concern now."""
         import shutil
 
-        for charge in self._charges.values():
+        charges = list(self._charges.values())
+        for charge in charges:
             try:
                 os.killpg(charge.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        descendants.kill_all(lambda: descendants.of_keeper(self._pid), END_SECONDS)
-        for charge in self._charges.values():
+        descendants.kill_all(lambda: descendants.children(self._pid), END_SECONDS, self._reap)
+        for charge in charges:
             for pump in charge.pumps:
                 pump.drain()
         shutil.rmtree(self._sockets, ignore_errors=True)

@@ -1,41 +1,52 @@
-"""Whose process is whose."""
+"""Whose process is whose, and that killing comes to an end."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 
 from runner.worker import descendants
-from runner.worker.descendants import Entry, below, kill_all, living, of_worker
+from runner.worker.descendants import _children_by_search, belongs, children, kill_all
 
 
-def test_below_follows_parents_to_any_depth():
-    table = {2: Entry(1, 1), 3: Entry(2, 1), 4: Entry(3, 4), 5: Entry(1, 5)}
-    assert below(2, table) == {3, 4}
-    assert below(9, table) == set()
+def test_children_of_this_process():
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        assert child.pid in children(os.getpid())
+        assert child.pid in _children_by_search(os.getpid())
+        assert children(child.pid) == []
+    finally:
+        child.kill()
+        child.wait()
+    assert children(child.pid) == []
 
 
-def test_a_worker_owns_its_tree_its_session_and_its_marks(monkeypatch):
-    table = {
-        10: Entry(1, 10),
-        11: Entry(10, 11),
-        12: Entry(11, 11),
-        20: Entry(10, 20),
-        30: Entry(10, 30),
-        31: Entry(10, 11),
-        99: Entry(1, 11),
-    }
-    monkeypatch.setattr(descendants, "living", lambda: table)
-    monkeypatch.setattr(descendants, "_mark", lambda pid: "0000000001" if pid == 30 else "")
-    assert of_worker(10, 11, "0000000001") == {11, 12, 30, 31}  # 99 is no descendant of the keeper
+def test_a_process_belongs_by_session_or_by_mark():
+    marked = subprocess.Popen(["sleep", "60"], env={"A": "1", "RUNNER_WORKER": "0000000001"}, start_new_session=True)
+    try:
+        assert belongs(marked.pid, marked.pid, "")
+        assert belongs(marked.pid, -1, "0000000001")
+        assert not belongs(marked.pid, -1, "0000000002")
+        marked.kill()
+        os.waitid(os.P_PID, marked.pid, os.WEXITED | os.WNOWAIT)
+        assert not belongs(marked.pid, marked.pid, "0000000001"), "it has ended"
+    finally:
+        marked.kill()
+        marked.wait()
+    assert not belongs(marked.pid, marked.pid, "0000000001")
 
 
-def test_this_process_is_found():
-    assert living()[os.getpid()].parent == os.getppid()
+def test_kill_all_kills_whole_trees():
+    top = subprocess.Popen(["sh", "-c", "sh -c 'sleep 61; :' & sleep 62; :"])
+    while len(below := [grandchild for child in children(top.pid) for grandchild in [child, *children(child)]]) < 3:
+        pass
+    assert kill_all(lambda: [] if top.poll() is not None else [top.pid], 5, lambda: None)
+    assert all(descendants._stat(pid)[0] in "ZX" for pid in below)
 
 
 def test_kill_all_gives_up_in_time(monkeypatch):
     sent = []
     monkeypatch.setattr(descendants, "_send", lambda pid, number: sent.append(pid))
-    assert not kill_all(lambda: {77}, 0.02)
-    assert set(sent) == {77}
-    assert kill_all(set, 0.02)
+    assert not kill_all(lambda: [1 << 30], 0.02, lambda: None)
+    assert set(sent) == {1 << 30}
+    assert kill_all(list, 0.02, lambda: None)
