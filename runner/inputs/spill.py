@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -152,7 +153,9 @@ def _order(value: pa.Scalar) -> list[Any]:
     if pa.types.is_timestamp(value.type):
         return [0, value.value]
     plain = value.as_py()
-    return [0, plain if isinstance(plain, (bool, int, float, str)) else str(plain)]
+    if isinstance(plain, Decimal):
+        return [0, float(plain)]
+    return [0, plain.hex() if isinstance(plain, bytes) else plain if isinstance(plain, (bool, int, float, str)) else str(plain)]
 
 
 def json_value(value: pa.Scalar) -> Any:
