@@ -251,8 +251,8 @@ def test_what_is_set_on_a_node_wins_over_its_component() -> None:
     )
     node = parallel_run_function(component=component, error_threshold=0, environment_variables={})
     assert node._to_mapping() == {
-        "type": "parallel", "inputs": {"n": {"type": "integer"}}, "error_threshold": 0, "mini_batch_error_threshold": 4, "is_deterministic": False,
-        "resources": {"instance_count": 2}, "task": {"code": "src"},
+        "type": "parallel", "inputs": {"n": {"type": "integer"}}, "error_threshold": 0, "mini_batch_error_threshold": 4,
+        "is_deterministic": False, "resources": {"instance_count": 2}, "task": {"code": "src"},
     }  # fmt: skip
     assert component(n=1).inputs.n._to_mapping() == 1
     assert node.component is component

@@ -14,7 +14,8 @@ from runner.errors import UserError
 
 ENTITIES = (
     "BatchRetrySettings", "BuildContext", "Data", "Environment", "JobResourceConfiguration", "ManagedIdentityConfiguration",
-    "ParallelComponent", "ParallelTask", "PipelineJob", "PipelineJobSettings", "ResourceConfiguration", "RetrySettings", "AmlTokenConfiguration",
+    "ParallelComponent", "ParallelTask",
+    "PipelineJob", "PipelineJobSettings", "ResourceConfiguration", "RetrySettings", "AmlTokenConfiguration",
     "UserIdentityConfiguration",
 )  # fmt: skip
 PAIRS = [
