@@ -13,6 +13,7 @@ from typing import Callable, Iterable, List
 from .protocol import WORKER_MARK
 
 MARK = b"\0" + WORKER_MARK.encode("ascii") + b"="
+LOOKS = 3  # that must find nothing: one may fall between the end of a process and the sight of its successor
 FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.02  # seconds between a round of kills and the next look
 
 
@@ -46,19 +47,20 @@ def kill_all(find: Callable[[], Iterable[int]], seconds: float, reap: Callable[[
 
     `reap` collects children that have ended, so that they are not named again.
     """
-    deadline, pause = time.monotonic() + seconds, FIRST_PAUSE
+    deadline, pause, empty = time.monotonic() + seconds, FIRST_PAUSE, 0
     while True:
         roots = []
         for pid in find():
             _send(pid, signal.SIGSTOP)
             roots.append(pid)
         _kill_trees(roots)
-        if not roots:
+        empty = 0 if roots else empty + 1
+        if empty == LOOKS:
             return True
         if time.monotonic() > deadline:
             return False
         time.sleep(pause)  # the kernel takes a moment to end them
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = min(2 * pause, LONGEST_PAUSE) if roots else FIRST_PAUSE
         reap()
 
 

@@ -158,6 +158,10 @@ class Reader(object):
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
+    def rest(self) -> bytes:
+        """What has been fed and not been cut off yet."""
+        return bytes(self._buffer)
+
     def __iter__(self) -> Iterator[Tuple[Union[bytes, Dict[str, Any]], bytes]]:
         buffer, at = self._buffer, 0
         view = memoryview(buffer)

@@ -122,6 +122,17 @@ def test_other_workers_are_left_alone(tmp_path):
         assert not any(map(alive, mine)), "they outlived a worker that ended in order"
 
 
+def test_processes_that_replace_themselves_all_the_time(tmp_path):
+    with Driver(tmp_path, script=TRICKS) as agent:
+        worker = agent.ready()
+        work(worker, ["multiply"] * 5)
+        assert worker.result()[0][0] == 0
+        mark = f"{INSTANCE_MARK}={agent.sockets}"
+        agent.kill()
+        seen = {pid for _ in range(20) for pid in marked(mark)}
+        assert seen == {agent.keeper_pid}
+
+
 def test_a_worker_that_blocks_in_c_is_killed(tmp_path):
     with Driver(tmp_path, script=TRICKS) as agent:
         worker = agent.ready()
