@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import Place, UserError, did_you_mean
-from runner.model.events import Observer
+from runner.model.events import Observer, StatusChanged
 from runner.model.job import Job, PipelineJob
 from runner.model.paths import JobPaths
 from runner.workspace.config import Workspace, find_workspace
@@ -139,7 +139,10 @@ class Client:
         if not stream:
             start_in_background(self.workspace, held, resume=resume, retry_failed=retry_failed)
             return self.store.get(held.name)
-        run = run_of(job, self.workspace, self.store.get(held.name), resume=resume, retry_failed=retry_failed)
+        record = self.store.get(held.name)
+        if watch is not None:
+            watch(StatusChanged(at=time.time(), status="Preparing", reason=f"job {record.name}, logs in {record.logs}"))
+        run = run_of(job, self.workspace, record, resume=resume, retry_failed=retry_failed)
         return self._own(job, held, run, watch)
 
     def _own(self, job: Job, held: Held, run: Run, watch: Observer | None) -> JobRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.cli.app import make_group
+from runner.cli.group import make_group
 from runner.cli.options import Format, Name, NameOption, Output, Workspace, one_name
 from runner.cli.show import print_data, print_table
 

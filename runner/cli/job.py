@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from runner.cli.app import make_group
+from runner.cli.group import make_group
 from runner.cli.options import (
     File,
     Format,

@@ -78,6 +78,7 @@ class _View:
     def __init__(self) -> None:
         self._speed = Speed()
         self._failures = 0
+        self._statuses: dict[str, str] = {}  # by step: a status is shown once
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
@@ -86,7 +87,9 @@ class _View:
             if isinstance(event, StatusChanged):
                 if event.status == "Running":
                     self._speed.started(event.at)
-                self._status(prefix + event.status + (f": {event.reason}" if event.reason else ""))
+                if self._statuses.get(event.step) != event.status:
+                    self._status(prefix + event.status + (f": {event.reason}" if event.reason else ""))
+                self._statuses[event.step] = event.status
             elif isinstance(event, Message):
                 if event.level == "WARNING":
                     self._say(f"{prefix}Warning: {event.text}")

@@ -308,7 +308,8 @@ def test_finish_partial(project):
     result = project.run("job", "finish", "-n", "one", "--partial", "-o", "json")
     assert result.status == 0, result.stderr
     assert result.job["incomplete"] is True
-    assert [row.rsplit("/", 1)[-1] for row in project.rows(result.job)] == ["00000.txt"]
+    rows = [row.rsplit("/", 1)[-1] for row in project.rows(result.job)]
+    assert rows in (["00000.txt"], ["00000.txt", "00002.txt"])  # the last one may have been done when the job failed
 
 
 def test_a_reader_that_goes_away(project):

@@ -28,7 +28,7 @@ def test_a_streamed_job(client, pretending, pretend, folder):
     assert record.ended_at
     assert record.error is None
     assert record.outputs["rows"]["path"] == str(folder / "out" / "rows.txt")
-    assert [type(event).__name__ for event in seen][0] == "StatusChanged"
+    assert type(seen[0]).__name__ == "StatusChanged"
     page = (client.workspace.data_folder("one") / "logs" / "job_result.txt").read_text()
     assert page.startswith("Job one: Completed")
     assert "a notice" in page

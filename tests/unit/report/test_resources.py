@@ -22,7 +22,8 @@ def test_samples_node_disks_and_workers(tmp_path):
     monitor(InstanceStarted(at=0, node="node_0", workers=2))
     perf = tmp_path / "sys" / "perf" / "node_0"
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and not ((perf / "node_resource_usage.csv").exists() and len(_rows(perf / "node_resource_usage.csv")) > 2):
+    node = perf / "node_resource_usage.csv"
+    while time.monotonic() < deadline and not (node.exists() and len(_rows(node)) > 2):
         time.sleep(0.02)
     monitor(END)
     nodes = _rows(perf / "node_resource_usage.csv")

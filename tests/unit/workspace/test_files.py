@@ -25,7 +25,8 @@ def _tree(root: Path, *names: str) -> Path:
 
 
 def test_snapshot_honours_ignore_files(tmp_path):
-    source = _tree(tmp_path / "src", "score.py", "lib/a.py", "lib/b.log", "data/big.bin", "data/keep.txt", ".git/x", "__pycache__/y", ".runner/z")
+    never = (".git/x", "__pycache__/y", ".runner/z")
+    source = _tree(tmp_path / "src", "score.py", "lib/a.py", "lib/b.log", "data/big.bin", "data/keep.txt", *never)
     (source / ".gitignore").write_text("*\n")
     (source / ".amlignore").write_text("*.log\ndata/*\n!data/keep.txt\n")
     snapshot = plan_snapshot(source, limit=None)
