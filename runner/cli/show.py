@@ -74,7 +74,7 @@ def _nested(key: str, value: object) -> Rows:
     if isinstance(value, Mapping):
         for name, child in value.items():
             yield from _nested(f"{key}.{name}", child)
-    elif value is not None:
+    elif value not in (None, "", False):
         yield key, value
 
 
@@ -94,12 +94,14 @@ def print_plans(name: str, plans: Sequence[StepPlan], output: Format | None) -> 
 def _print_plan(plan: StepPlan) -> None:
     from runner.workspace.units import show_size
 
-    items = "known when it runs" if plan.items is None else f"{plan.items:,} {plan.unit}"
+    later = "known when it runs"
+    size = f"{show_size(plan.bytes)}, the largest mini-batch {show_size(plan.largest)}"
+    unknown = plan.items is None and not plan.mini_batches  # made by a step that has not run
     rows = [
         ("input", plan.input),
-        ("mini-batches", f"{plan.mini_batches:,}"),
-        ("items", items),
-        ("size", f"{show_size(plan.bytes)}, the largest mini-batch {show_size(plan.largest)}"),
+        ("mini-batches", later if unknown else f"{plan.mini_batches:,}"),
+        ("items", later if plan.items is None else f"{plan.items:,} {plan.unit}"),
+        ("size", later if unknown else size),
         ("workers", f"{plan.workers} on {plan.instances} instance{'s' if plan.instances != 1 else ''}"),
         ("python", plan.python),
         ("arguments", " ".join(map(repr, plan.arguments)) or "none"),

@@ -29,7 +29,7 @@ def new_record(job: Job, paths: JobPaths, *, local: bool, python: str | None) ->
     if not isinstance(job, PipelineJob):
         return _record(job, paths, created, type="parallel", local=local, python=python, compute=job.compute)
     steps = {
-        name: _record(step, paths.step(name), created, type="parallel", compute=step.compute, parent=job.name)
+        name: _record(step, paths.step(name), created, type="parallel", compute=step.compute, parent=job.name, status="Queued")
         for name, step in job.steps.items()
     }
     return _record(job, paths, created, type="pipeline", local=local, python=python, jobs=steps)
@@ -41,7 +41,8 @@ def _record(job: Job, paths: JobPaths, created: str, **further: object) -> JobRe
         "inputs": {name: _input(port) for name, port in job.inputs.items() if not port.optional_unset},
         "outputs": {name: _output(port) for name, port in job.outputs.items()},
     }
-    return JobRecord(**common, **ports, status="Preparing", created_at=created, logs=str(paths.logs), **further)  # type: ignore[arg-type]
+    fields = {**common, **ports, "status": "Preparing", **further}
+    return JobRecord(**fields, created_at=created, logs=str(paths.logs))
 
 
 def _input(port: JobInput) -> Mapping[str, object]:

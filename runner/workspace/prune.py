@@ -109,7 +109,8 @@ def _candidates(store: JobStore, now: float) -> Iterator[Removal]:
 
 def _of_job(store: JobStore, record: JobRecord) -> Removal:
     paths = store.workspace.job_paths(record.name)
-    folders = (paths.root, store.workspace.data_folder(record.name))
+    names = (record.name, *(step.name for step in record.jobs.values()))
+    folders = (paths.root, *map(store.workspace.data_folder, names))
     when = record.ended_at or record.started_at or record.created_at
     last_used = seconds_of(when) if when else paths.record.stat().st_mtime
     return Removal(kind="job", name=record.name, bytes=sum(map(size_of, folders)), last_used=last_used, paths=folders)
