@@ -93,6 +93,7 @@ def _moment_texts(moments: pa.Array) -> pa.Array:
     """ISO 8601 with the offset of UTC, as mltable writes it."""
     naive = moments.cast(pa.timestamp("us")) if pa.types.is_date(moments.type) else moments.cast(pa.timestamp(moments.type.unit))
     texts = pc.replace_substring(naive.cast(pa.string()), " ", "T", max_replacements=1)
-    short = pc.replace_substring_regex(texts, r"\.?0+$", "")
-    has_fraction = pc.match_substring(texts, ".")
-    return pc.binary_join_element_wise(pc.if_else(has_fraction, short, texts), "+00:00", "")
+    # Decimals come by threes, and not at all where there are none.
+    texts = pc.replace_substring_regex(texts, r"(\.\d*?)(000)*$", r"\1")
+    texts = pc.replace_substring_regex(texts, r"\.$", "")
+    return pc.binary_join_element_wise(texts, "+00:00", "")

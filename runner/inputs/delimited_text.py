@@ -83,6 +83,8 @@ def _is_plain(data: bytes, dialect: Dialect) -> bool:
 def _by_arrow(data: bytes, names: Sequence[str], types: Mapping[str, pa.DataType], dialect: Dialect) -> pa.Table | None:
     """None where a row has another number of fields, a value does not convert, or quotes reach over lines that they should not."""
     quotes = data.find(b'"') >= 0
+    if quotes and _may_be_open(data, dialect):
+        return None
     try:
         table = pa.csv.read_csv(
             pa.BufferReader(data),
@@ -103,6 +105,14 @@ def _by_arrow(data: bytes, names: Sequence[str], types: Mapping[str, pa.DataType
     if quotes and not dialect.multi_line and table.num_rows != _lines(data):
         return None
     return table
+
+
+def _may_be_open(data: bytes, dialect: Dialect) -> bool:
+    """Whether a quoted field could be unclosed at the end of the data, which Arrow would take for its end."""
+    if dialect.multi_line:
+        return data.count(b'"') % 2 == 1
+    end = len(data.rstrip(b"\r\n"))
+    return data.count(b'"', data.rfind(b"\n", 0, end) + 1, end) % 2 == 1
 
 
 def _lines(data: bytes) -> int:
