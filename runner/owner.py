@@ -24,6 +24,7 @@ from runner.model.moments import utc
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.report.logs import LogTree
+from runner.report.progress import TerminalProgress
 from runner.report.resources import ResourceMonitor
 from runner.workspace.config import Workspace, find_workspace
 from runner.workspace.control import ControlServer
@@ -190,6 +191,8 @@ class Owner:
         message = f"stopped at once by a second signal; go on with: runner job resume -n {self._held.name}"
         error = {"message": message, "code": "cancelled", "log": str(self._paths.logs)}
         self._keeper.finish(CANCELED, progress=None, error=error, incomplete=False)
+        if isinstance(self._watch, TerminalProgress):
+            self._watch.close()  # gives the terminal its cursor back
         os._exit(130)
 
 

@@ -88,7 +88,7 @@ class _View:
                 if event.status == "Running":
                     self._speed.started(event.at)
                 if self._statuses.get(event.step) != event.status:
-                    self._status(prefix + event.status + (f": {event.reason}" if event.reason else ""))
+                    self._status(prefix, event.status, event.reason)
                 self._statuses[event.step] = event.status
             elif isinstance(event, Message):
                 if event.level == "WARNING":
@@ -112,7 +112,7 @@ class _View:
         elif self._failures == _FAILURES_SHOWN + 1:
             self._say("further failed attempts are only counted here; all of them are in the job's logs")
 
-    def _status(self, text: str) -> None:
+    def _status(self, prefix: str, status: str, reason: str) -> None:
         raise NotImplementedError
 
     def _say(self, text: str) -> None:
@@ -137,9 +137,9 @@ class PlainProgress(_View):
     def close(self) -> None:
         """Nothing is left to be done."""
 
-    def _status(self, text: str) -> None:
+    def _status(self, prefix: str, status: str, reason: str) -> None:
         self._next = time.monotonic() + _FIRST_PAUSE
-        self._say(text)
+        self._say(prefix + status + (f": {reason}" if reason else ""))
 
     def _progressed(self, event: Progressed, prefix: str) -> None:
         now = time.monotonic()
@@ -196,10 +196,10 @@ class TerminalProgress(_View):
             self._tasks[prefix] = self._bar.add_task(prefix + "Running", total=None, counts="")
         return self._tasks[prefix]
 
-    def _status(self, text: str) -> None:
-        step, colon, status = text.partition(": ")
-        prefix, shown = (f"{step}: ", status) if colon and f"{step}: " in self._tasks else ("", text)
-        self._bar.update(self._task(prefix), description=prefix + shown)
+    def _status(self, prefix: str, status: str, reason: str) -> None:
+        self._bar.update(self._task(prefix), description=prefix + status)
+        if reason:
+            self._say(f"{prefix}{status}: {reason}")
 
     def _say(self, text: str) -> None:
         self._bar.console.print(text, markup=False, soft_wrap=True)

@@ -10,6 +10,8 @@ import pytest
 
 from runner.client import Client, exit_status
 from runner.errors import JobConflict, UserError
+from runner.interrupts import cancelled_by_signals
+from runner.pipeline.options import Cancellation
 from runner.spec.load import read_job
 
 
@@ -124,6 +126,20 @@ def test_cancelled_by_a_signal_of_its_own_process(client, pretending, pretend):
     pretending(run)
     assert _submit(client, name="one").status == "Canceled"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_signal_gives_up():
+    cancel, given_up = Cancellation(), threading.Event()
+    before = signal.getsignal(signal.SIGTERM)
+    with cancelled_by_signals(cancel, give_up=given_up.set):
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while not cancel.requested and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not given_up.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert given_up.wait(10)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_resume(client, pretending, pretend):
