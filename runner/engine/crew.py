@@ -63,6 +63,9 @@ class Crew:
         if worker.killed:
             return
         worker.killed = why
+        if worker.state == "preparing":  # there is no process yet
+            self.ended(worker)
+            return
         worker.doomed = worker.running()
         worker.slot.limit = 0
         grace = 0 if why == "stop" else KILL_GRACE  # at the end of a job one that is just starting has nothing to lose
@@ -105,7 +108,12 @@ class Crew:
             self._post(lambda: self._could_not_copy(failure))
             return
         text = message({"t": "start", "worker": worker.number, "config": self._config(worker)})
-        self._post(lambda: self._tell(text))
+        self._post(lambda: self._launch(worker, text))
+
+    def _launch(self, worker: Worker, text: bytes) -> None:
+        if worker.state == "preparing":
+            worker.state = "starting"
+            self._tell(text)
 
     def _could_not_copy(self, error: OSError) -> None:
         raise error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from runner.engine import policy
 from runner.engine.backlog import FRAME_BYTES, Backlog
 from runner.engine.courier import Courier
@@ -16,6 +18,7 @@ from runner.worker.protocol import Slot
 RECALL_AFTER = 0.02  # seconds that a mini-batch runs before those that wait behind it are taken back, when others idle
 PENDING_LIMIT = 64 << 20  # bytes of rows waiting for the disk beyond which nothing new is started
 PREFETCH_SECONDS = 0.005  # mini-batches cheaper than this wait in the worker, dearer ones in the instance
+_BARRIER = threading.Lock()
 
 
 class Feeder:
@@ -74,6 +77,8 @@ class Feeder:
     def _recall(self, worker: Worker) -> None:
         slot = worker.slot
         slot.limit = slot.running  # the sequence number after the running one
+        with _BARRIER:  # so that the worker's look at `limit` and ours at `running` cannot both miss the other's writing
+            pass
         limit = slot.running  # it may have started another one in the meantime
         for frame in list(worker.frames):
             keep = min(max(limit - frame.seq, frame.done), frame.count)
@@ -105,7 +110,7 @@ class Feeder:
         for worker in list(self._crew.workers.values()):
             if worker.killed:
                 continue
-            if worker.state == "starting":
+            if worker.state in ("preparing", "starting"):
                 worker.check_at = worker.started + self._settings.first_task_creation_timeout
                 if now >= worker.check_at:
                     self._crew.kill(worker, "init", dump=True)

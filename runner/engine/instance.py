@@ -91,11 +91,12 @@ class Instance:
 
     def run(self) -> None:
         """Returns when all is handed in. Errors: InstanceLost, after which the coordinator has taken back what was here."""
-        process = self._launcher.start(self._request())
-        self._publish(InstanceStarted(at=self._clock.wall(), node=self._node, workers=self._processes, host=socket.gethostname()))
-        reason, lost = "", False
+        keeper: Keeper | None = None
+        lost = False
         self._courier.start()
         try:
+            keeper = self._launcher.start(self._request())
+            self._publish(InstanceStarted(at=self._clock.wall(), node=self._node, workers=self._processes, host=socket.gethostname()))
             for lane in range(self._processes):
                 self._crew.start(lane)
             self._courier.ask(self._processes, idle=True)
@@ -105,8 +106,8 @@ class Instance:
             lost = True
             raise
         finally:
-            self._end(process, lost)
-            self._publish(InstanceEnded(at=self._clock.wall(), node=self._node, reason=reason))
+            self._end(keeper, lost)
+            self._publish(InstanceEnded(at=self._clock.wall(), node=self._node, reason="lost" if lost else ""))
 
     # The loop
 
@@ -148,8 +149,8 @@ class Instance:
 
     # What arrives: the switchboard calls
 
-    def greeted(self, connection: socket.socket, hello: dict[str, Any]) -> None:
-        """A worker has connected."""
+    def greeted(self, connection: socket.socket, hello: dict[str, Any], more: bytes) -> None:
+        """A worker has connected; `more` is what came right after its greeting."""
         worker = self._crew.workers.get(int(str(hello["worker"])))
         if worker is None:
             connection.close()
@@ -162,6 +163,8 @@ class Instance:
                 text = f"the input is a table, and the script's Python {hello.get('python')} has no pandas; add it to the job's environment"
                 self._gateway.fail("environment", text)
             self._backlog.transport = "arrow" if hello.get("pyarrow") else "csv"
+        worker.buffer += more
+        self.heard(worker)
 
     def heard(self, worker: Worker) -> None:
         """A worker has sent something."""
@@ -242,12 +245,12 @@ class Instance:
     def _request(self) -> InstanceRequest:
         return replace(self.settings.request, sockets=str(self._sockets))
 
-    def _end(self, keeper: Keeper, lost: bool) -> None:
+    def _end(self, keeper: Keeper | None, lost: bool) -> None:
         self._results.gather_all()
         self._switchboard.tell_keeper(message({"t": "end"}))
         self._courier.end()
         self._gateway.leave(self._courier.epoch, lost=lost)
-        if not self._switchboard.has_keeper or keeper.wait(KEEPER_SECONDS) is None:
+        if keeper is not None and (not self._switchboard.has_keeper or keeper.wait(KEEPER_SECONDS) is None):
             keeper.kill()
         self._switchboard.close()
         for worker in list(self._crew.workers.values()):

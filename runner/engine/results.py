@@ -42,6 +42,7 @@ class Results:
         at, end = 0, len(buffer)
         threshold = self._settings.error_threshold
         frame = worker.frames[0] if worker.frames else None
+        view = memoryview(buffer)
         while end - at >= max(PREFIX.size, worker.need):
             kind, header_size, payload_size = PREFIX.unpack_from(buffer, at)
             stop = at + PREFIX.size + header_size + payload_size
@@ -51,7 +52,7 @@ class Results:
             worker.need = 0
             if kind == RESULT_KIND:
                 index, items, returned, nanoseconds = RESULT.unpack_from(buffer, at + PREFIX.size)
-                rows = bytes(buffer[at + RESULT_PREFIX_SIZE : stop]) if payload_size else b""
+                rows = bytes(view[at + RESULT_PREFIX_SIZE : stop]) if payload_size else b""
                 if frame is None or index != frame.first + frame.done or index == worker.doomed:
                     pass  # the late result of an attempt that was given up
                 elif threshold >= 0 and policy.too_few(items=items, returned=returned, error_threshold=threshold):
@@ -69,6 +70,7 @@ class Results:
                 self._frame_done(worker, frame)
             frame = worker.frames[0] if worker.frames else None
             at = stop
+        view.release()
         del buffer[:at]
 
     def input_failed(self, index: int, error: ErrorRecord) -> None:

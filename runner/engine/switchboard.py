@@ -21,7 +21,7 @@ BACKLOG = 64
 class Subscriber(Protocol):
     """Whom the switchboard calls, in the loop's thread."""
 
-    def greeted(self, connection: socket.socket, hello: dict[str, Any]) -> None: ...
+    def greeted(self, connection: socket.socket, hello: dict[str, Any], more: bytes) -> None: ...
     def keeper_said(self, header: dict[str, Any]) -> None: ...
     def keeper_gone(self) -> None: ...
     def heard(self, worker: Worker) -> None: ...
@@ -122,24 +122,24 @@ class Switchboard:
         except ConnectionResetError:
             data = b""
         reader.feed(data)
-        for header, _ in reader:
-            assert isinstance(header, dict)
+        header = next((found for found, _ in reader), None)
+        if isinstance(header, dict):
             self._selector.unregister(connection)
             if header["t"] == "keeper":
-                self._keeper_is(connection)
+                self._keeper_is(connection, reader)
             else:
-                self._subscriber.greeted(connection, header)
-            return
-        if not data:
+                self._subscriber.greeted(connection, header, reader.rest())
+        elif not data:
             self._selector.unregister(connection)
             connection.close()
 
-    def _keeper_is(self, connection: socket.socket) -> None:
-        self._keeper = connection
+    def _keeper_is(self, connection: socket.socket, reader: Reader) -> None:
+        self._keeper, self._keeper_reader = connection, reader
         self._selector.register(connection, selectors.EVENT_READ, self._keeper_speaks)
         for text in self._for_keeper:
             self.tell_keeper(text)
         self._for_keeper.clear()
+        self._hear_keeper()
 
     def _keeper_speaks(self, _mask: int) -> None:
         assert self._keeper is not None
@@ -150,12 +150,15 @@ class Switchboard:
         except ConnectionResetError:
             data = b""
         self._keeper_reader.feed(data)
-        for header, _ in self._keeper_reader:
-            if isinstance(header, dict):
-                self._subscriber.keeper_said(header)
+        self._hear_keeper()
         if not data:
             self._selector.unregister(self._keeper)
             self._subscriber.keeper_gone()
+
+    def _hear_keeper(self) -> None:
+        for header, _ in self._keeper_reader:
+            if isinstance(header, dict):
+                self._subscriber.keeper_said(header)
 
     def _worker_speaks(self, worker: Worker, mask: int) -> None:
         if worker.socket is None or worker.state == "gone":

@@ -89,7 +89,7 @@ class Frame:
 
 @dataclass(kw_only=True, eq=False)
 class Worker:
-    """`state`: starting, ready, ending (told to go), gone (its process has ended)."""
+    """`state`: preparing (its code is being copied), starting, ready, ending (told to go), gone (its process has ended)."""
 
     number: int
     process: str
@@ -100,7 +100,7 @@ class Worker:
     stderr: str
     log: str
     started: float
-    state: str = "starting"
+    state: str = "preparing"
     pid: int = 0
     socket: socket.socket | None = None
     buffer: bytearray = field(default_factory=bytearray)

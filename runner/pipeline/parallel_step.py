@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from runner.compute.local import LocalCompute, processes_per_instance
 from runner.engine.coordinator import Coordinator, CoordinatorSettings, Verdict
@@ -90,9 +91,16 @@ class StepRun:
         folders.make(self.step.outputs.values())
         script = self.paths.code / self.step.entry_script
         self._format = append_row.read_format(script.parent, header=self.step.arguments.append_row_dataframe_header)
-        say = lambda text: self._say("INFO", text)  # noqa: E731
-        self._python = find_python(self.step.environment, cache=self.options.cache, override=self.options.python, say=say)
-        return open_source(self.step, scratch=self.paths.scratch, warn=lambda text: self._say("WARNING", text))
+        say, warn = partial(self._say, "INFO"), partial(self._say, "WARNING")
+        self._python = find_python(
+            self.step.environment,
+            cache=self.options.cache,
+            override=self.options.python,
+            say=say,
+            warn=warn,
+            on_cancel=self.cancel.on_request,
+        )
+        return open_source(self.step, scratch=self.paths.scratch, warn=warn)
 
     def _warn_of_new(self, chunk: Chunk | None) -> None:
         if chunk is not None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.compute.local import processes_per_instance
 from runner.inputs.source import open_source
+from runner.launch.python_env import describe_python
 from runner.model.job import Job, ParallelStep, PipelineJob
 from runner.outputs.append_row import read_format, row_file
 from runner.pipeline.options import RunOptions, StepPlan
@@ -22,36 +25,48 @@ def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepP
     script = Path(step.code, step.entry_script)
     read_format(script.parent, header=step.arguments.append_row_dataframe_header)
     notices = list(step.notices)
+    python, more = describe_python(step.environment, cache=options.cache, override=options.python)
+    notices += more
     instances = step.resources.instance_count
     processes = processes_per_instance(asked=step.max_concurrency_per_instance, instances=instances)
-    counts = {"mini_batches": 0, "items": 0, "bytes": 0, "largest": 0}
-    unit, description = "items", "an output of another step: known when that has run"
-    if not waits:
-        with tempfile.TemporaryDirectory(prefix="runner-plan-") as scratch:
-            source = open_source(step, scratch=Path(scratch), warn=notices.append)
-            unit = "files" if source.summary.kind == "files" else "rows"
-            description = source.summary.description
-            for chunk in source.chunks(iter(())):
-                counts["mini_batches"] += len(chunk.lines)
-                counts["items"] += chunk.items
-                counts["bytes"] += chunk.bytes
-                counts["largest"] = max(counts["largest"], chunk.largest)
-    output = "summary only" if step.append_row_to is None else str(row_file(step.outputs[step.append_row_to]))
+    found = _Found() if waits else _list_input(step, notices.append)
     return StepPlan(
         step=step.step or step.name,
-        input=f"{step.input_data}: {description}",
-        mini_batches=counts["mini_batches"],
-        items=counts["items"] if unit == "files" or counts["items"] else None,
-        unit=unit,
-        bytes=counts["bytes"],
-        largest=counts["largest"],
+        input=f"{step.input_data}: {found.description}",
+        mini_batches=found.mini_batches,
+        items=found.items if found.unit == "files" or found.items else None,
+        unit=found.unit,
+        bytes=found.bytes,
+        largest=found.largest,
         instances=instances,
         workers=instances * processes,
         arguments=step.program_arguments,
-        output=output,
-        python=options.python or "the runner's own" if step.environment is None or not step.environment.conda else "from the conda file",
+        output="summary only" if step.append_row_to is None else str(row_file(step.outputs[step.append_row_to])),
+        python=python,
         notices=tuple(notices),
     )
+
+
+@dataclass(kw_only=True)
+class _Found:
+    unit: str = "items"
+    description: str = "an output of another step: known when that has run"
+    mini_batches: int = 0
+    items: int = 0
+    bytes: int = 0
+    largest: int = 0
+
+
+def _list_input(step: ParallelStep, warn: Callable[[str], None]) -> _Found:
+    with tempfile.TemporaryDirectory(prefix="runner-plan-") as scratch:
+        source = open_source(step, scratch=Path(scratch), warn=warn)
+        found = _Found(unit="files" if source.summary.kind == "files" else "rows", description=source.summary.description)
+        for chunk in source.chunks(iter(())):
+            found.mini_batches += len(chunk.lines)
+            found.items += chunk.items
+            found.bytes += chunk.bytes
+            found.largest = max(found.largest, chunk.largest)
+    return found
 
 
 def _waits(job: Job, step: ParallelStep) -> bool:

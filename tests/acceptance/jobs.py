@@ -37,6 +37,12 @@ class Outcome:
     def job(self) -> dict[str, Any]:
         return json.loads(self.stdout)
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Mini-batches: total, succeeded, failed."""
+        found = self.job["progress"]["mini_batches"]
+        return found["total"], found["succeeded"], found["failed"]
+
 
 @dataclass
 class Lab:

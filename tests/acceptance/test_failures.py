@@ -42,7 +42,7 @@ EVERY_OTHER = "".join(f"f{i:05d}.txt\n" for i in range(8) if i != 3)
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("raise ValueError('no such digit')", "ValueError: no such digit (score.py:8)"),
+        ("raise ValueError('no such digit')", "ValueError: no such digit (score.py:9)"),
         ("os._exit(3)", "exit status 3"),
         ("os.kill(os.getpid(), 9)", "SIGKILL"),
         ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
@@ -63,7 +63,7 @@ def test_a_mini_batch_is_tried_again_and_then_given_up(lab: Lab, what: str, said
     assert done.status == 0, done.stderr
     assert lab.ledger.count("f00003.txt") == 3
     assert lab.rows.read_text() == EVERY_OTHER
-    assert done.job["progress"]["mini_batches"] == {"total": 8, "succeeded": 7, "failed": 1}
+    assert done.counts == (8, 7, 1)
     assert done.job["progress"]["items"]["failed"] == 1
     assert "1 " in done.stderr
     assert "failed" in done.stderr  # said loudly, since the defaults let it pass
@@ -76,7 +76,7 @@ def test_a_threshold_fails_the_job_and_says_all_that_matters_in_one_line(lab: La
     assert done.status == 1
     error = done.job["error"]
     first = error["message"].splitlines()[0]
-    for part in ("mini-batch 3", "f00003.txt", "ValueError: no such digit", "score.py:8", error["log"], "runner job resume -n job"):
+    for part in ("mini-batch 3", "f00003.txt", "ValueError: no such digit", "score.py:9", error["log"], "runner job resume -n job"):
         assert part in first
     assert "Traceback (most recent call last)" in error["message"]
     assert "runner/engine" not in done.stderr
@@ -89,12 +89,14 @@ def test_what_succeeded_before_a_threshold_is_kept_and_resumed(lab: Lab) -> None
     fails_with(lab, "raise ValueError('x') if not os.path.exists(os.environ['LEDGER'] + '.mended') else None", mini_batch_error_threshold=0)
     assert lab.score("--set", "max_concurrency_per_instance=1").status == 1
     before = lab.ledger
-    assert before == ["f00000.txt", "f00001.txt", "f00002.txt"] + 3 * ["f00003.txt"]
+    assert before.count("f00003.txt") == 3
     Path(lab.folder, "ledger.txt.mended").touch()
     done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
     assert done.status == 0, done.stderr
     assert lab.rows.read_text() == "".join(f"f{i:05d}.txt\n" for i in range(8))
-    assert lab.ledger[len(before) :] == [f"f{i:05d}.txt" for i in range(3, 8)]
+    again = lab.ledger[len(before) :]
+    assert "f00003.txt" in again
+    assert not set(again) & set(before) - {"f00003.txt"}  # what was finished did not run again
 
 
 def test_a_partial_result_can_be_published(lab: Lab) -> None:
@@ -102,7 +104,7 @@ def test_a_partial_result_can_be_published(lab: Lab) -> None:
     lab.score("--set", "max_concurrency_per_instance=1")
     done = lab.run("job", "finish", "-n", "job", "--partial", "-o", "json")
     assert done.status == 0, done.stderr
-    assert lab.rows.read_text() == "f00000.txt\nf00001.txt\nf00002.txt\n"
+    assert lab.rows.read_text() == "".join(f"{name}\n" for name in sorted(set(lab.ledger) - {"f00003.txt"}))
     assert "incomplete" in (done.stdout + done.stderr)
 
 
@@ -152,14 +154,8 @@ def test_too_few_rows_fail_only_with_an_error_threshold(lab: Lab) -> None:
     lab.job(mini_batch_size=2, error_threshold=5)
     done = lab.score(name="strict")
     assert done.status == 1  # none of the mini-batches succeeded
-    assert (
-        done.job["progress"]
-        == {
-            "mini_batches": {"total": 2, "succeeded": 0, "failed": 2},
-            "items": {"total": 4, "succeeded": 2, "failed": 2},
-        }
-        or done.job["progress"]["items"]["failed"] == 2
-    )
+    assert done.counts == (2, 0, 2)
+    assert done.job["progress"]["items"]["failed"] == 2
     lab.script("import os\n\ndef run(b):\n    return [os.path.basename(p) for p in b][('00000' in b[0]):]\n")
     lab.job(mini_batch_size=2, error_threshold=1)
     done = lab.score(name="kept")
