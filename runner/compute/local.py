@@ -55,5 +55,5 @@ class LocalCompute:
             self._bug(error)
         with self._lock:
             self._left -= 1
-            if lost and not self._left:
-                self._gone(f"{lost} {LOSSES} times")
+            if not self._left:  # says nothing new where the job is decided
+                self._gone(f"{lost} {LOSSES} times" if lost else "all instances have ended")

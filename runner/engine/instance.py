@@ -249,6 +249,8 @@ class Instance:
         self._results.gather_all()
         self._switchboard.tell_keeper(message({"t": "end"}))
         self._courier.end()
+        if isinstance(self._courier.error, OSError):
+            self._gateway.fail("output", f"rows of finished mini-batches could not be written: {self._courier.error}")
         self._gateway.leave(self._courier.epoch, lost=lost)
         if keeper is not None and (not self._switchboard.has_keeper or keeper.wait(KEEPER_SECONDS) is None):
             keeper.kill()

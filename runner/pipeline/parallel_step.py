@@ -21,7 +21,7 @@ from runner.errors import UserError
 from runner.inputs.source import open_source
 from runner.launch.process import ProcessLauncher
 from runner.launch.python_env import find_python
-from runner.model.batch import Chunk, Progress
+from runner.model.batch import Chunk, Progress, Tally
 from runner.model.events import JobEnded, Message, Observer, Progressed, StatusChanged
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
@@ -65,6 +65,8 @@ class StepRun:
             manifest, journal = Manifest(self.paths.manifest), Journal(self.paths.journal)
             stack.callback(manifest.close)
             stack.callback(journal.close)
+            if journal.restored.published:
+                return self._published_before(journal)
             if self.options.retry_failed:
                 journal.retry_failed()
             discard_unrecorded(self.paths.parts, journal.restored.segments)
@@ -101,6 +103,20 @@ class StepRun:
             on_cancel=self.cancel.on_request,
         )
         return open_source(self.step, scratch=self.paths.scratch, warn=warn)
+
+    def _published_before(self, journal: Journal) -> RunResult:
+        """Of a run that was killed after its output had appeared and before it could say so."""
+        tally = sum((segment.tally for segment in journal.restored.segments), Tally())
+        total = tally.succeeded + tally.failed
+        progress = Progress(
+            total=total, listed=True, succeeded=tally.succeeded, failed=tally.failed, items=tally.items, items_failed=tally.items_failed
+        )
+        journal.ended("Completed")
+        journal.sync()
+        self.observe(Progressed(at=time.time(), progress=progress))
+        self.observe(JobEnded(at=time.time(), status="Completed", code="completed", message=""))
+        self._status("Completed")
+        return RunResult(status="Completed", progress=progress)
 
     def _warn_of_new(self, chunk: Chunk | None) -> None:
         if chunk is not None:

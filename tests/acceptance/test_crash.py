@@ -17,7 +17,7 @@ from ledger import note
 
 def run(mini_batch):
     names = [os.path.basename(path) for path in mini_batch]
-    time.sleep(0.01)
+    time.sleep(0.06)
     note(" ".join(names))
     return [name + " " + "x" * 50 for name in names]
 """
