@@ -76,14 +76,15 @@ class ParquetTable:
         selected = [name for name in wanted if name in present]
         first, behind = position[:2]
 
-        def read() -> pa.Table:
-            return self._fit(_read_groups(file, footer, range(first, behind), selected), wanted)
+        def read(threads: bool) -> pa.Table:
+            return self._fit(_read_groups(file, footer, range(first, behind), selected, threads=threads), wanted)
 
         if len(position) == 2:
-            return read()
+            return read(False)
 
         def make() -> tuple[pa.Table, int]:
-            table = read()
+            # Whoever else loads at the moment most likely waits for this very row group: the cores are free.
+            table = read(True).combine_chunks()
             return table, table.nbytes
 
         table = self._groups.get((stamp, first, tuple(wanted)), make)
@@ -184,10 +185,10 @@ def _footer(path: str) -> Any:
         raise BadInputError(problem=f"is no readable Parquet file: {error}", file=path, todo="leave it out of `paths`") from None
 
 
-def _read_groups(path: str, footer: Any, groups: range, columns: Sequence[str]) -> pa.Table:
+def _read_groups(path: str, footer: Any, groups: range, columns: Sequence[str], *, threads: bool) -> pa.Table:
     try:
         with pq.ParquetFile(path, metadata=footer) as opened:
-            table = opened.read_row_groups(list(groups), columns=list(columns), use_threads=False)
+            table = opened.read_row_groups(list(groups), columns=list(columns), use_threads=threads)
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInputError(problem=f"row groups {groups.start} to {groups.stop - 1} cannot be read: {error}", file=path) from None
     return table.replace_schema_metadata(None)
