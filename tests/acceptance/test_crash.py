@@ -88,7 +88,7 @@ def check_boundary(lab: Lab, place: str) -> None:
 
 
 def test_killed_twice_then_resumed(lab: Lab) -> None:
-    assert lab.score(RUNNER_FAILPOINT="journal.synced:2").status == -9
+    assert lab.score(RUNNER_FAILPOINT="part.synced:1").status == -9
     assert lab.run("job", "resume", "-n", "job", "--stream", RUNNER_FAILPOINT="part.written:1").status == -9
     assert lab.run("job", "resume", "-n", "job", "--stream").status == 0
     assert lab.rows.read_text() == EXPECTED
