@@ -37,9 +37,9 @@ class UserError(RunnerError):
 
     def describe(self) -> str:
         head = f"{self.place}: {self.problem}" if self.place and str(self.place) else self.problem
-        return "\n".join(
-            part for part in (head, f"  allowed: {self.allowed}" if self.allowed else "", f"  next: {self.todo}" if self.todo else "") if part
-        )
+        allowed = f"  allowed: {self.allowed}" if self.allowed else ""
+        todo = f"  next: {self.todo}" if self.todo else ""
+        return "\n".join(part for part in (head, allowed, todo) if part)
 
 
 class UserErrors(UserError):

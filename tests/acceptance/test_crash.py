@@ -21,6 +21,19 @@ def run(mini_batch):
     note(" ".join(names))
     return [name + " " + "x" * 50 for name in names]
 """
+BY_CHANCE = """
+import random
+
+_run = run
+
+def run(mini_batch):
+    chance = random.random()
+    if chance < 0.1:
+        os.kill(os.getpid(), 9)
+    if chance < 0.2:
+        raise ValueError("by chance")
+    return _run(mini_batch)
+"""
 EXPECTED = "".join(f"f{i:05d}.txt {'x' * 50}\n" for i in range(COUNT))
 
 
@@ -139,8 +152,7 @@ def test_the_same_bytes_with_any_number_of_workers(lab: Lab, workers: int) -> No
 
 
 def test_the_same_bytes_with_killed_workers_and_retries(lab: Lab) -> None:
-    lab.script(SCRIPT + "    \n".rstrip() + "\n_run = run\n\ndef run(b):\n    import random\n    chance = random.random()\n"
-               "    if chance < 0.1: os.kill(os.getpid(), 9)\n    if chance < 0.2: raise ValueError('by chance')\n    return _run(b)\n")  # fmt: skip
+    lab.script(SCRIPT + BY_CHANCE)
     lab.job(max_concurrency_per_instance=2, retry_settings={"max_retries": 20})
     done = lab.score()
     assert done.status == 0, done.stderr

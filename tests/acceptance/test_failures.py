@@ -249,17 +249,27 @@ def test_a_worker_that_dies_between_mini_batches_costs_nothing(lab: Lab) -> None
     assert lab.rows.read_text() == "".join(f"f{i:05d}.txt\n" for i in range(30))
 
 
+HOSTILE = """
+import os, signal, subprocess, sys, time
+from ledger import note
+
+CHILD = "import os, time; os.setsid(); os.fork() and os._exit(0); from ledger import note; note('pid %d' % os.getpid()); time.sleep(600)"
+
+def run(mini_batch):
+    for number in range(1, 31):
+        try:
+            signal.signal(number, signal.SIG_IGN)
+        except (OSError, ValueError):
+            pass
+    subprocess.Popen([sys.executable, "-c", CHILD])
+    note("pid %d" % os.getpid())
+    time.sleep(600)
+"""
+
+
 def test_killed_driver_leaves_nothing_behind(lab: Lab) -> None:
     lab.files(4)
-    lab.script(
-        "import os, signal, subprocess, sys, time\nfrom ledger import note\n\ndef run(b):\n"
-        "    for number in range(1, 31):\n"
-        "        try: signal.signal(number, signal.SIG_IGN)\n"
-        "        except (OSError, ValueError): pass\n"
-        '    code = \'import os, time; os.setsid(); os.fork() and os._exit(0); open(os.environ["LEDGER"], "a").write("pid %d\\\\n" % os.getpid()); time.sleep(600)\'\n'
-        "    subprocess.Popen([sys.executable, '-c', code])\n"
-        "    note('pid %d' % os.getpid())\n    time.sleep(600)\n"
-    )
+    lab.script(HOSTILE)
     lab.job(max_concurrency_per_instance=2)
     process = lab.start("job", "create", "-f", "job.yml", "-n", "job", "--local", "--stream")
     try:

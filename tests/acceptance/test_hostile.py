@@ -70,7 +70,8 @@ def test_empty_files_are_items_like_others(lab: Lab) -> None:
 def test_a_file_that_vanishes_fails_its_mini_batch_only(lab: Lab) -> None:
     folder = lab.files(4)
     lab.script(
-        "import os\n\ndef run(b):\n    return [open(p).read().strip() for p in b]\n\ndef init():\n    p = os.environ['GONE']\n    os.path.exists(p) and os.unlink(p)\n"
+        "import os\n\ndef run(b):\n    return [open(p).read().strip() for p in b]\n\n"
+        "def init():\n    p = os.environ['GONE']\n    os.path.exists(p) and os.unlink(p)\n"
     )
     lab.job(environment_variables={"GONE": str(folder / "f00002.txt"), "LEDGER": "x"}, max_concurrency_per_instance=1)
     done = lab.score()
