@@ -125,7 +125,7 @@ def cut_groups(groups: Sequence[tuple[int, int]], size: int | None) -> Iterator[
 
 
 def open_parquet(_reader: Parquet, files: Callable[[], Iterator[FileEntry]]) -> ParquetTable:
-    """Unites the columns of all files by name. Raises a UserError that names a file which isn't Parquet or doesn't agree with the others."""
+    """Unites the columns of all files by name. Raises a UserError that names a file which is no Parquet or disagrees with the others."""
     schema: pa.Schema | None = None
     seen: set[pa.Schema] = set()
     for file in files():

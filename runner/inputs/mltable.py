@@ -48,7 +48,7 @@ class MLTable:
         Raises a UserError for an entry that nothing matches.
         """
         for entry in self.entries:
-            yield from files_of(entry, leave_out=self.file)
+            yield from files_of(entry, self.file)
 
 
 def find(path: Path) -> Path | None:
@@ -117,8 +117,8 @@ def _read_entry(node: Node) -> PathEntry:
     return PathEntry(kind=kind, location=os.path.normpath(os.path.join(node.base, uri.path)), place=value.place)  # type: ignore[arg-type]
 
 
-def files_of(entry: PathEntry, *, leave_out: str = "") -> Iterator[FileEntry]:
-    """The files of one entry, with absolute paths; never the file `leave_out`."""
+def files_of(entry: PathEntry, leave_out: str) -> Iterator[FileEntry]:
+    """The files of one entry, with absolute paths; never the file `leave_out`, the MLTable file."""
     from runner.inputs.files import Tree, entries_of, status_of
     from runner.inputs.patterns import Pattern, split_pattern
 
@@ -128,7 +128,7 @@ def files_of(entry: PathEntry, *, leave_out: str = "") -> Iterator[FileEntry]:
         except UserError as error:
             raise UserError(error.problem, place=entry.place, todo=_nearby(entry.location) or error.todo) from None
         return
-    root, rest = (entry.location, "") if entry.kind == "folder" else split_pattern(entry.location)
+    root, rest = (entry.location, "") if entry.kind == "folder" else split_pattern(entry.location, inside=os.path.dirname(leave_out))
     if not Path(root).is_dir():
         problem = f"'{root}' is not a folder" if Path(root).exists() else f"there is no folder '{root}'"
         raise UserError(problem, place=entry.place, todo=_nearby(root) or "check the path; it is relative to the MLTable file")

@@ -35,6 +35,9 @@ class BadInputError(Exception):
         where = f"{self.file}:{self.line}" if self.line else self.file
         return f"{where}: {self.problem}" + (f"\n  next: {self.todo}" if self.todo else "")
 
+    def __str__(self) -> str:
+        return self.message
+
     def record(self) -> ErrorRecord:
         return ErrorRecord(kind="input", type="InputError", message=self.message, item=self.file)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -307,7 +306,8 @@ parquet(
         "i8": pa.array([1, 2], pa.int8()), "us": pa.array([DAY] * 2), "ns": pa.array([DAY] * 2, pa.timestamp("ns")),
         "ms": pa.array([DAY.replace(microsecond=0)] * 2, pa.timestamp("ms")), "tz": pa.array([DAY] * 2, pa.timestamp("us", "UTC")),
         "date": pa.array([DAY.date()] * 2), "dec": pa.array([Decimal("1.5")] * 2), "bytes": pa.array([b"x", None]),
-        "time": pa.array([dt.time(1, 2)] * 2), "b": pa.array([True, None]), "s": pa.array(["x", None]), "ls": pa.array(["x", "y"], pa.large_string()),
+        "time": pa.array([dt.time(1, 2)] * 2),
+        "b": pa.array([True, None]), "s": pa.array(["x", None]), "ls": pa.array(["x", "y"], pa.large_string()),
         "null": pa.nulls(2),
     }),
 )  # fmt: skip
@@ -391,11 +391,11 @@ def seen(frame: Any) -> Any:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     table = tmp_path / "table"
     table.mkdir()
     (tmp_path / "scratch").mkdir()
-    yield table
+    return table
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
