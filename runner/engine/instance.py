@@ -39,7 +39,7 @@ class Gateway(Exchange, Protocol):
     def fail(self, code: str, message: str) -> None: ...
 
 
-class InstanceLost(Exception):  # noqa: N818 - it is not an error of anybody's
+class InstanceLost(Exception):
     """The keeper has died, and all workers with it; another instance may take the place."""
 
 

@@ -149,6 +149,8 @@ class StepRun:
         lister.start()
         compute.start()
         verdict = self._follow(coordinator)
+        if verdict.status == "Completed":  # all rows are durable: they are put together while workers say goodbye
+            verdict = self._publish(verdict, coordinator.header)
         compute.join()
         lister.join()
         for error in bugs:
@@ -213,12 +215,6 @@ class StepRun:
         folders.unite(self.paths.instance_outputs, self.step.outputs, lambda text: self._say("WARNING", text))
         progress = coordinator.progress()
         if verdict.status == "Completed":
-            self._status("Finalizing")
-            try:
-                self.publish_rows(coordinator.header)
-            except OSError as problem:
-                verdict = Verdict(status="Failed", code="output", message=f"the output could not be written: {problem}")
-        if verdict.status == "Completed":
             journal.published()
             journal.sync()
             shutil.rmtree(self.paths.parts, ignore_errors=True)
@@ -231,6 +227,14 @@ class StepRun:
         )  # fmt: skip
         self._status(verdict.status)
         return RunResult(status=verdict.status, progress=progress, error=error if verdict.status != "Completed" else {})
+
+    def _publish(self, verdict: Verdict, header: str) -> Verdict:
+        self._status("Finalizing")
+        try:
+            self.publish_rows(header)
+        except OSError as problem:
+            return Verdict(status="Failed", code="output", message=f"the output could not be written: {problem}")
+        return verdict
 
     def publish_rows(self, header: str) -> None:
         """Puts the rows of all recorded segments in order into the output. Errors: OSError; RunnerError for a damaged part."""
