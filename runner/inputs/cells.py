@@ -29,7 +29,8 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 
 def is_int(text: str) -> bool:
-    return INT.match(text) is not None and int(text) in INT64
+    # Python refuses to parse thousands of digits.
+    return INT.match(text) is not None and len(text.strip().lstrip("+-0")) <= 19 and int(text.strip()) in INT64
 
 
 def is_truth(text: str) -> bool:

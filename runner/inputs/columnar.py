@@ -77,7 +77,11 @@ class ParquetTable:
         first, behind = position[:2]
 
         def read(threads: bool) -> pa.Table:
-            return self._fit(_read_groups(file, footer, range(first, behind), selected, threads=threads), wanted)
+            table = _read_groups(file, footer, range(first, behind), selected, threads=threads)
+            try:
+                return self._fit(table, wanted)
+            except pa.ArrowInvalid as error:
+                raise BadInputError(problem=f"does not fit the types of the whole table: {error}", file=file) from None
 
         if len(position) == 2:
             return read(False)
@@ -180,14 +184,24 @@ def _stamp(path: str) -> tuple[str, int]:
 
 def _footer(path: str) -> Any:
     try:
-        return pq.read_metadata(path)
+        with _open(path) as file:
+            return pq.read_metadata(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInputError(problem=f"is no readable Parquet file: {error}", file=path, todo="leave it out of `paths`") from None
 
 
+def _open(path: str) -> Any:
+    """Arrow wants names to be UTF-8; files with others it reads through Python."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return pa.PythonFile(Path(path).open("rb"))
+    return pa.OSFile(path)
+
+
 def _read_groups(path: str, footer: Any, groups: range, columns: Sequence[str], *, threads: bool) -> pa.Table:
     try:
-        with pq.ParquetFile(path, metadata=footer) as opened:
+        with _open(path) as file, pq.ParquetFile(file, metadata=footer) as opened:
             table = opened.read_row_groups(list(groups), columns=list(columns), use_threads=threads)
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInputError(problem=f"row groups {groups.start} to {groups.stop - 1} cannot be read: {error}", file=path) from None

@@ -86,7 +86,13 @@ def group_rows(pieces: Pieces, plan: KeyPlan, reader: PieceReader, spill: Spill,
             todo="put them back as they were, or start a new job",
         )
     if not spill.is_complete(fingerprint):
-        spill.fill(_keyed(listed, plan, reader), fingerprint)
+        try:
+            spill.fill(_keyed(listed, plan, reader), fingerprint)
+        except OSError as error:
+            raise UserError(
+                f"rows cannot be grouped by {', '.join(plan.keys)}: '{spill.folder}' cannot be written: {error.strerror or error}",
+                todo="make room there: it takes about as much as the table in memory",
+            ) from None
     for values, ranges, rows, size in spill.groups():
         yield Listed({"runs": ranges, "keys": dict(zip(plan.keys, values, strict=True)), "in": fingerprint}, size, rows)
 

@@ -184,7 +184,7 @@ def _fits(kind: pa.DataType) -> Callable[[Any], bool]:
     if pa.types.is_int64(kind):
         return lambda value: isinstance(value, int) and not isinstance(value, bool) and value in INT64
     if pa.types.is_floating(kind):
-        return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)
+        return lambda value: isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
     if pa.types.is_string(kind):
         return lambda value: isinstance(value, str)
     return lambda value: _is_nested(value, kind)

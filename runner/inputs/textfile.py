@@ -33,7 +33,7 @@ def open_raw(path: str) -> BinaryIO:
     try:
         compression = COMPRESSIONS.get(Path(path).suffix.lower())
         if compression:
-            return pa.CompressedInputStream(pa.OSFile(path), compression)  # type: ignore[no-any-return]
+            return pa.CompressedInputStream(pa.PythonFile(Path(path).open("rb")), compression)  # type: ignore[no-any-return]
         return open(path, "rb")
     except OSError as error:
         raise InputError(f"the file '{path}' cannot be read: {error.strerror or error}") from None

@@ -70,7 +70,7 @@ _PLAIN_MOMENT = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}:\d{2}(\.\d{1,9})?)?$"
 _ZONED_MOMENT = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$"
 
 
-class Misfit(Exception):  # noqa: N818 - not an error until somebody can say where it stands
+class Misfit(Exception):
     """The value at `index` does not fit the column's type."""
 
     def __init__(self, index: int, text: str, words: str) -> None:
