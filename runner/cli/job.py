@@ -77,7 +77,7 @@ def validate(
     from runner.spec.load import read_job
 
     job, plans = Client(workspace).validate(read_job(the_file(file), sets or ()), name=name, local=local, python=python)
-    print_plans(job.name, plans, output)
+    print_plans(job, plans, output)
 
 
 @app.command()
@@ -243,9 +243,10 @@ def _end(record: JobRecord, output: Format | None, *, streamed: bool) -> int:
     """The page of a job that was followed to its end, on stderr; the job, on stdout; the exit status."""
     from runner.client import exit_status
 
-    if streamed:
-        _print_page(record)
     print_job(record, output)
+    if streamed:
+        sys.stdout.flush()
+        _print_page(record)  # last, so that on a terminal the job in full does not push it out of sight
     return exit_status(record)
 
 

@@ -10,6 +10,7 @@ from runner.cli.options import Format
 from runner.workspace.records import JobRecord
 
 if TYPE_CHECKING:
+    from runner.model.job import Job
     from runner.pipeline.options import StepPlan
 
 Rows = Iterable[Sequence[object]]
@@ -78,16 +79,20 @@ def _nested(key: str, value: object) -> Rows:
         yield key, value
 
 
-def print_plans(name: str, plans: Sequence[StepPlan], output: Format | None) -> None:
+def print_plans(job: Job, plans: Sequence[StepPlan], output: Format | None) -> None:
     """What a job would do; a readable table for each step unless something else is asked for."""
+    said = {text for plan in plans for text in plan.notices}
+    notices = [text for text in job.notices if text not in said]  # of a pipeline as a whole
     if output in (Format.json, Format.yaml):
         from dataclasses import asdict
 
         steps = [asdict(plan) | {"arguments": list(plan.arguments), "notices": list(plan.notices)} for plan in plans]
-        print_data({"name": name, "steps": steps}, output)
+        print_data({"name": job.name, "notices": notices, "steps": steps}, output)
         return
     for plan in plans:
         _print_plan(plan)
+    for text in notices:
+        print(f"Notice: {text}")
     print("The job is valid. Nothing was started.")
 
 

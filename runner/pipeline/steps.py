@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from runner.engine.journal import Journal
 from runner.errors import UserError
 from runner.model.batch import Progress
-from runner.model.events import Event, JobEnded, Observer, StatusChanged
+from runner.model.events import Event, JobEnded, Message, Observer, StatusChanged
 from runner.model.job import PipelineJob
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
@@ -28,6 +28,8 @@ class PipelineRun:
     results: dict[str, RunResult] = field(default_factory=dict)
 
     def run(self) -> RunResult:
+        for notice in self.job.notices:
+            self.observe(Message(at=time.time(), level="WARNING", text=notice))
         self.observe(StatusChanged(at=time.time(), status="Running"))
         for name in in_order(self.job):
             self.results[name] = self._run_step(name)

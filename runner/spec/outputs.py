@@ -48,7 +48,10 @@ class OutputReader:
         version = reader.text("version") or None
         if version and not node.get("name"):
             self.problems.add("a version needs a name", node.entries["version"].place, todo="write name: as well, or leave version out")
-        return replace(output, mode=self._mode(node, output.type), name=reader.text("name") or None, version=version)
+        asset = reader.text("name") or None
+        if asset:
+            self.problems.notice(f"output {name}: its name '{asset}' is kept without effect: this build registers no data assets")
+        return replace(output, mode=self._mode(node, output.type), name=asset, version=version)
 
     def _made(self, name: str, kind: str, text: str, at: Node) -> JobOutput:
         inner = only_expression(text)

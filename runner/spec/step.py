@@ -21,6 +21,13 @@ from runner.spec.yaml_source import Node, shown
 
 SPLIT_TYPES = ("uri_file", "uri_folder", "mltable")
 LEVELS = ("WARNING", "INFO", "DEBUG")
+NEVER_REUSED = "every step runs, results of earlier runs are not reused"
+_NO_METRICS = "this build keeps no metrics"
+_WITHOUT_EFFECT = {
+    "copy_logs_to_parent": "the logs of a step stand below those of its pipeline as it is",
+    "push_metrics_to_parent": _NO_METRICS,
+    "metrics_name_prefix": _NO_METRICS,
+}
 
 
 def resolve_step(tree: Node, frame: Frame) -> Resolved:
@@ -62,6 +69,7 @@ class _Assembly:
         argv = self._arguments(task)
         arguments = self._predefined(argv, task)
         self._notices()
+        self._not_here(arguments)
         return ParallelStep(
             name=self.frame.name,
             step=self.frame.step,
@@ -260,6 +268,15 @@ class _Assembly:
         name = self.reader.written("name")
         if name and name.text != self.frame.step:
             self.problems.notice(f"name '{name.text}' has no effect on a step: its key '{self.frame.step}' is its name")
+
+    def _not_here(self, arguments: Mapping[str, Value]) -> None:
+        """What Azure ML would do beyond this build; values that ask for nothing more are passed over."""
+        node = self.reader.written("is_deterministic")
+        if node and node.place.file and self.reader.boolean("is_deterministic", True):  # no file: Python writes the default out
+            self.problems.notice(f"is_deterministic: true has no effect yet: {NEVER_REUSED}")
+        for name, why in _WITHOUT_EFFECT.items():
+            if arguments.get(name):
+                self.problems.notice(f"program_arguments: --{name} has no effect: {why}")
 
 
 def system_arguments(given: Mapping[str, Value], timeout: float) -> SystemArguments:

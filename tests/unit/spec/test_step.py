@@ -295,6 +295,23 @@ class TestSettings:
         ):
             assert word in said
 
+    def test_what_asks_for_more_than_this_build_does_is_said(self, step: Make) -> None:
+        limit = "--limit ${{inputs.limit}}"
+        job = step(
+            (limit, "--copy_logs_to_parent True --metrics_name_prefix a --push_metrics_to_parent=True"),
+            ("logging_level: INFO", "is_deterministic: true"),
+        )
+        for word in ("is_deterministic", "--copy_logs_to_parent", "--metrics_name_prefix", "--push_metrics_to_parent"):
+            assert sum(word in notice and "no effect" in notice for notice in job.notices) == 1, word
+        job = step(
+            (limit, "--copy_logs_to_parent False --push_metrics_to_parent=false"), ("logging_level: INFO", "is_deterministic: false")
+        )
+        assert job.notices == ()
+
+    def test_the_name_of_an_output_is_said_to_register_nothing(self, step: Make) -> None:
+        job = step(("path: ./out/rows.txt", "path: ./out/rows.txt\n    name: scores\n    version: 3"))
+        assert [notice for notice in job.notices if "registers no data assets" in notice]
+
     def test_keywords_of_resources_may_stand_on_top(self, step: Make) -> None:
         job = step(("resources:\n  instance_count: 1", "instance_count: 2\ninstance_type: [a, b]\nshm_size: 1g"), local=True)
         assert job.resources == Resources(instance_count=2, instance_type=("a", "b"), shm_size="1g")
