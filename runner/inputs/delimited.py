@@ -24,7 +24,8 @@ from runner.inputs.tabular import BadInputError, Slice, schema_of
 from runner.inputs.textfile import WHOLE, cut_lines, cut_records, is_whole, line_at, read_head, read_slice
 from runner.inputs.types import CellType, infer
 
-HEAD = 256 * 1024  # bytes of a file that are read first for its header and sample
+HEAD = 8 * 1024  # bytes of a file that are read first for its header; more where that isn't enough
+SAMPLE = 128 * 1024  # the same for the table's sample
 
 Files = Callable[[], Iterator[FileEntry]]
 
@@ -78,9 +79,11 @@ class DelimitedTable:
         whole = end < 0
         if whole and _has_header(self.reader, file, self.first_file):
             lines = 0
-            first = next(split(data, self.reader.delimiter.encode(), multi_line=self.reader.multi_line), None)
-            if first:
-                lines, data = data.count(b"\n", 0, first.end), data[first.end :]
+            header, unclosed = _first_records(data, self.reader, 1)
+            if unclosed:
+                raise _unclosed(file, unclosed)
+            if header:
+                lines, data = data.count(b"\n", 0, header[0].end), data[header[0].end :]
         else:
             lines = 0
         names = self._names_of(file)
@@ -140,20 +143,27 @@ def _head(path: str, reader: Delimited, rows: int = 2) -> _Head:
 
 @lru_cache(maxsize=256)
 def _cached_head(path: str, mtime_ns: int, reader: Delimited, rows: int) -> _Head:  # noqa: ARG001 - a changed file is another one
-    size = HEAD
+    size = HEAD if rows <= 2 else SAMPLE
     while True:
         data, complete = read_head(path, reader.encoding, size)
-        try:
-            found = list(islice(split(data, reader.delimiter.encode(), multi_line=reader.multi_line), rows + 1))
-        except UnclosedQuoteError as error:
-            if complete:
-                raise _unclosed(path, error.line) from None
-            found = []
+        found, unclosed = _first_records(data, reader, rows + 1)
         if not complete and found and found[-1].end == len(data):
             found.pop()  # it may go on
+        if complete and unclosed and not found:
+            raise _unclosed(path, unclosed)
         if complete or len(found) >= rows:
             return _Head(path=path, records=tuple(found[:rows]), complete=complete, data_start=_data_start(path, reader, size))
         size *= 8
+
+
+def _first_records(data: bytes, reader: Delimited, count: int) -> tuple[list[Record], int]:
+    """So many records, or those before a quote that is never closed, and the line of that quote (0: there is none)."""
+    found: list[Record] = []
+    try:
+        found.extend(islice(split(data, reader.delimiter.encode(), multi_line=reader.multi_line), count))
+    except UnclosedQuoteError as error:
+        return found, error.line
+    return found, 0
 
 
 def _unclosed(path: str, line: int) -> BadInputError:
@@ -172,61 +182,74 @@ def _data_start(path: str, reader: Delimited, size: int) -> int:
 
 
 def open_delimited(reader: Delimited, files: Files) -> DelimitedTable:
-    """Decides names and types from headers and the first rows. Raises a UserError where they cannot be read."""
-    try:
-        return _open(reader, files)
-    except BadInputError as bad:
-        raise bad.user_error() from None
+    """Decides names and types from headers and the first rows.
 
-
-def _open(reader: Delimited, files: Files) -> DelimitedTable:
-    names: list[str] = []
-    columns: dict[str, list[str | None]] = {}
-    first, count = "", 0
-    by_name = reader.header == "all_files_different_headers"
+    Files and rows that are broken are passed over, since they fail their mini-batches only. Raises a UserError where nothing can be read.
+    """
+    sample = _Sample(reader)
+    broken: list[BadInputError] = []
     for file in files():
-        if not file.size or (count >= reader.sample_rows and not by_name):
-            if count >= reader.sample_rows:
-                break
-            continue
-        head = _head(file.path, reader, reader.sample_rows - count + 2 if count < reader.sample_rows else 2)
-        if not head.records:
-            continue
-        header = _has_header(reader, file.path, first or file.path)
-        if not first:
-            first = file.path
-            names = head.names if header else []
-        own = head.names if by_name else names
-        rows = head.rows(header)[: max(0, reader.sample_rows - count)]
-        own = _widened(own, rows)
-        if by_name:
-            names += [name for name in own if name not in names]
-        else:
-            names = own
-        _gather(columns, own, rows, count, reader)
-        count += len(rows)
-    if not names:
+        if sample.is_full and not sample.by_name:
+            break
+        if file.size:
+            try:
+                sample.add(file.path)
+            except BadInputError as bad:
+                broken.append(bad)
+    if not sample.names and broken:
+        raise broken[0].user_error()
+    if not sample.names:
         raise UserError("the table has no rows and no header: all of its files are empty", place=reader.place, todo="check `paths`")
-    types = _types(reader, names, columns)
-    return DelimitedTable(reader=reader, names=tuple(names), types=tuple(types), first_file=first)
+    types = _types(reader, sample.names, sample.columns)
+    return DelimitedTable(reader=reader, names=tuple(sample.names), types=tuple(types), first_file=sample.first)
+
+
+class _Sample:
+    """The names of the columns, and the texts of the table's first rows."""
+
+    def __init__(self, reader: Delimited) -> None:
+        self._reader = reader
+        self._count = 0
+        self.by_name = reader.header == "all_files_different_headers"
+        self.first = ""  # file that has anything in it
+        self.names: list[str] = []
+        self.columns: dict[str, list[str | None]] = {}
+
+    @property
+    def is_full(self) -> bool:
+        return self._count >= self._reader.sample_rows
+
+    def add(self, path: str) -> None:
+        """The header of the file, and as many of its rows as are still wanted."""
+        wanted = self._reader.sample_rows - self._count
+        head = _head(path, self._reader, wanted + 2 if wanted > 0 else 2)
+        if not head.records:
+            return
+        header = _has_header(self._reader, path, self.first or path)
+        if not self.first:
+            self.first = path
+            self.names = head.names if header else []
+        rows = head.rows(header)[: max(0, wanted)]
+        own = _widened(head.names if self.by_name else self.names, rows)
+        self.names = [*self.names, *(name for name in own if name not in self.names)] if self.by_name else own
+        self._gather(own, rows)
+
+    def _gather(self, names: Sequence[str], rows: Sequence[Record]) -> None:
+        for at, name in enumerate(names):
+            known = self.columns.setdefault(name, [])
+            known += [None] * (self._count - len(known))
+            for row in rows:
+                field = row.fields[at] if at < len(row.fields) else None
+                if field is None and self._reader.empty_as_string and at < len(row.fields):
+                    field = b""
+                known.append(None if field is None else field.decode(errors="replace"))
+        self._count += len(rows)
 
 
 def _widened(names: list[str], rows: Sequence[Record]) -> list[str]:
     """With a `ColumnN` for each further field that a row has."""
     width = max((len(row.fields) for row in rows), default=0)
     return unique_names(names + [f"Column{at + 1}" for at in range(len(names), width)])
-
-
-def _gather(columns: dict[str, list[str | None]], names: Sequence[str], rows: Sequence[Record], count: int, reader: Delimited) -> None:
-    """Adds the texts of the rows to those of the columns."""
-    for at, name in enumerate(names):
-        known = columns.setdefault(name, [None] * count)
-        known += [None] * (count - len(known))
-        for row in rows:
-            field = row.fields[at] if at < len(row.fields) else None
-            if field is None and reader.empty_as_string and at < len(row.fields):
-                field = b""
-            known.append(None if field is None else field.decode(errors="replace"))
 
 
 def _types(reader: Delimited, names: Sequence[str], columns: dict[str, list[str | None]]) -> list[CellType]:

@@ -64,23 +64,45 @@ class JsonLinesTable:
 
 
 def open_json_lines(reader: JsonLines, files: Callable[[], Iterator[FileEntry]]) -> JsonLinesTable:
-    """Decides keys and types by the first lines. Raises a UserError where they cannot be read."""
+    """Decides keys and types by the first lines. Broken ones are passed over, since they fail their mini-batches only.
+
+    Raises a UserError where there is no other.
+    """
     rows: list[dict[str, Any]] = []
-    try:
-        for file in files():
-            if len(rows) >= SAMPLE_ROWS:
-                break
-            if file.size:
-                rows += _sample(file.path, reader, SAMPLE_ROWS - len(rows))
-    except BadInputError as bad:
-        raise bad.user_error() from None
+    broken: list[BadInputError] = []
+    for file in files():
+        if len(rows) >= SAMPLE_ROWS:
+            break
+        if file.size:
+            rows += _sample(file.path, reader, SAMPLE_ROWS - len(rows), broken)
     keys = list(dict.fromkeys(key for row in rows for key in row))
+    if not keys and broken:
+        raise broken[0].user_error()
     if not keys:
         raise UserError("the table has no columns: its first lines have no keys", place=reader.place, todo="check `paths`")
     return JsonLinesTable(reader=reader, schema=pa.schema([(key, _type_of(key, [row.get(key) for row in rows])) for key in keys]))
 
 
-def _sample(path: str, reader: JsonLines, count: int) -> list[dict[str, Any]]:
+def _sample(path: str, reader: JsonLines, count: int, broken: list[BadInputError]) -> list[dict[str, Any]]:
+    """So many rows of the file; what is wrong with others is added to `broken`."""
+    try:
+        lines = _head_lines(path, reader, count)
+    except BadInputError as bad:
+        broken.append(bad)
+        return []
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        if len(rows) < count and line.strip():
+            try:
+                rows.append(_object(line, number))
+            except BadInputError as bad:
+                bad.file = path
+                broken += [] if reader.drop_invalid else [bad]
+    return rows
+
+
+def _head_lines(path: str, reader: JsonLines, count: int) -> list[bytes]:
+    """The first lines of the file, `count` of which are not blank."""
     size = HEAD
     while True:
         data, complete = read_head(path, reader.encoding, size)
@@ -88,18 +110,8 @@ def _sample(path: str, reader: JsonLines, count: int) -> list[dict[str, Any]]:
         if not complete:
             lines.pop()
         if complete or sum(1 for line in lines if line.strip()) >= count:
-            break
+            return lines
         size *= 8
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, 1):
-        if len(rows) < count and line.strip():
-            try:
-                rows.append(_object(line, number))
-            except BadInputError as bad:
-                if not reader.drop_invalid:
-                    bad.file = path
-                    raise
-    return rows
 
 
 def _type_of(key: str, values: Sequence[Any]) -> pa.DataType:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
+from runner.inputs.column_types import Conversion, Selector, read_conversion, read_selector
 from runner.inputs.keys import PartitionFormat
-from runner.inputs.nodes import check_keys, read_bool, read_choice, read_int, read_text, read_texts, require_list, require_text
+from runner.inputs.nodes import check_keys, read_bool, read_choice, read_int, read_text, require_list, require_text
 from runner.spec.yaml_source import Node
 
 SAMPLE_ROWS = 200  # of the head of the table, by which types are inferred; measured with the mltable package
@@ -21,37 +20,6 @@ _ENCODINGS = {
     "iso88591": "latin-1", "iso-8859-1": "latin-1", "latin1": "latin-1", "latin-1": "latin-1",
     "windows1252": "cp1252", "windows-1252": "cp1252", "utf16": "utf-16", "utf-16": "utf-16", "utf32": "utf-32", "utf-32": "utf-32",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selector:
-    """Columns by name, or by a regular expression that is searched in the name."""
-
-    names: tuple[str, ...] = ()
-    pattern: re.Pattern[str] | None = None
-    invert: bool = False
-
-    def pick(self, columns: Sequence[str]) -> list[str]:
-        """Those of the columns that are meant, in their order; names that don't occur are passed over."""
-        if self.pattern is None:
-            return [column for column in columns if column in self.names]
-        return [column for column in columns if bool(self.pattern.search(column)) != self.invert]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColumnType:
-    kind: Literal["int", "float", "string", "boolean", "datetime"]
-    formats: tuple[str, ...] = ()  # strptime codes, of datetime
-    true_values: tuple[str, ...] = ()
-    false_values: tuple[str, ...] = ()
-    mismatch_as: Literal["error", "true", "false"] = "error"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conversion:
-    columns: Selector
-    type: ColumnType
-    place: Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +183,7 @@ def _read_inference(node: Node | None) -> tuple[bool, int, tuple[Conversion, ...
     check_keys(node, ("sample_size", "column_type_overrides"), "of infer_column_types")
     sample, overrides = node.get("sample_size"), node.get("column_type_overrides")
     rows = SAMPLE_ROWS if sample is None else read_int(sample, low=1)
-    return True, rows, tuple(_read_conversion(item) for item in require_list(overrides)) if overrides is not None else ()
+    return True, rows, tuple(read_conversion(item) for item in require_list(overrides)) if overrides is not None else ()
 
 
 def _read_parquet(node: Node) -> Parquet:
@@ -229,71 +197,8 @@ def _read_json_lines(node: Node) -> JsonLines:
     return JsonLines(drop_invalid=drop, encoding=_read_encoding(node), path_column=_read_path_column(node), place=node.place)
 
 
-def _read_selector(node: Node) -> Selector:
-    if not node.is_mapping:
-        return Selector(names=read_texts(node))
-    check_keys(node, ("pattern", "ignore_case", "invert"), "of a column selector")
-    pattern = node.get("pattern")
-    if pattern is None:
-        raise UserError("`pattern` is missing", place=node.place, todo="write a regular expression")
-    try:
-        regex = re.compile(require_text(pattern), re.IGNORECASE if read_bool(node, "ignore_case", False) else 0)
-    except re.error as error:
-        raise UserError(f"{pattern.text!r} is not a regular expression: {error}", place=pattern.place) from None
-    return Selector(pattern=regex, invert=read_bool(node, "invert", False))
-
-
-def _read_conversion(node: Node) -> Conversion:
-    check_keys(node, ("columns", "column_type"), "of a type conversion")
-    columns, kind = node.get("columns"), node.get("column_type")
-    if columns is None or kind is None:
-        raise UserError("`columns` and `column_type` are both needed", place=node.place)
-    return Conversion(columns=_read_selector(columns), type=_read_type(kind), place=node.place)
-
-
-def _read_type(node: Node) -> ColumnType:
-    simple = ("int", "float", "string", "boolean")
-    if isinstance(node.value, str) and node.value in simple:
-        return ColumnType(kind=node.value)  # type: ignore[arg-type]
-    name = node.value if isinstance(node.value, str) else next(iter(node.entries), "")
-    if name == "stream_info":
-        raise NotSupportedHere("columns of type stream_info are not supported", place=node.place, todo="leave the column as text")
-    if isinstance(node.value, str) or not node.is_mapping:
-        todo = "write `datetime: {formats: ['%Y-%m-%d']}`" if name == "datetime" else did_you_mean(str(name), (*simple, "datetime"))
-        raise UserError(f"{node.text!r} is not a column type", place=node.place, allowed="int, float, string, boolean, datetime", todo=todo)
-    check_keys(node, ("boolean", "datetime"), "of a column type")
-    if len(node.entries) != 1:
-        raise UserError("a column type has one name", place=node.place, allowed="boolean or datetime")
-    return _read_datetime(node.entries["datetime"]) if name == "datetime" else _read_boolean(node.entries["boolean"])
-
-
-def _read_datetime(node: Node) -> ColumnType:
-    check_keys(node, ("formats", "date_constant"), "of datetime")
-    formats, constant = node.get("formats"), node.get("date_constant")
-    if constant is not None:
-        raise NotSupportedHere("`date_constant` is not supported", place=constant.place, todo="keep the column as text")
-    if formats is None:
-        raise UserError("`formats` is missing", place=node.place, todo="write `formats: '%Y-%m-%d'`")
-    return ColumnType(kind="datetime", formats=read_texts(formats))
-
-
-def _read_boolean(node: Node) -> ColumnType:
-    if node.is_unset:
-        return ColumnType(kind="boolean")
-    check_keys(node, ("true_values", "false_values", "mismatch_as"), "of boolean")
-    yes, no = node.get("true_values"), node.get("false_values")
-    if (yes is None) != (no is None):
-        raise UserError("`true_values` and `false_values` belong together", place=node.place, todo="write both, or neither")
-    return ColumnType(
-        kind="boolean",
-        true_values=read_texts(yes) if yes is not None else (),
-        false_values=read_texts(no) if no is not None else (),
-        mismatch_as=read_choice(node, "mismatch_as", ("error", "true", "false"), "error"),  # type: ignore[arg-type]
-    )
-
-
 def _read_convert(node: Node) -> ConvertTypes:
-    return ConvertTypes(conversions=tuple(_read_conversion(item) for item in require_list(node)), place=node.place)
+    return ConvertTypes(conversions=tuple(read_conversion(item) for item in require_list(node)), place=node.place)
 
 
 def _read_partition_format(node: Node) -> PartitionColumns:
@@ -324,8 +229,8 @@ _STEPS: dict[str, Callable[[Node], Reader | Step]] = {
     "read_json_lines": _read_json_lines,
     "convert_column_types": _read_convert,
     "extract_columns_from_partition_format": _read_partition_format,
-    "keep_columns": lambda node: SelectColumns(columns=_read_selector(node), keep=True, place=node.place),
-    "drop_columns": lambda node: SelectColumns(columns=_read_selector(node), keep=False, place=node.place),
+    "keep_columns": lambda node: SelectColumns(columns=read_selector(node), keep=True, place=node.place),
+    "drop_columns": lambda node: SelectColumns(columns=read_selector(node), keep=False, place=node.place),
     "filter": lambda node: FilterRows(text=require_text(node), place=node.place),
     "take": lambda node: TakeRows(count=read_int(node), place=node.place),
     "skip": lambda node: SkipRows(count=read_int(node), place=node.place),

@@ -17,6 +17,7 @@ import pyarrow as pa
 from runner.errors import UserError
 from runner.inputs.files import FileEntry
 from runner.inputs.tabular import BadInputError, Format
+from runner.inputs.textfile import WHOLE
 from runner.inputs.transform import Piece, Pipeline
 
 Record = dict[str, Any]  # a line of the manifest, parsed
@@ -93,11 +94,13 @@ class Pieces:
                     yield counted
 
     def _of(self, file: FileEntry) -> Iterator[Listed]:
+        """A file of which not even the beginning can be read is one piece, whose mini-batch fails with the reason."""
+        identity = {"f": file.path, "z": file.size, "m": file.mtime_ns}
         try:
             for position, size, rows in self._reader.format.slices(file, self._size):
-                yield Listed({"f": file.path, "z": file.size, "m": file.mtime_ns, "p": list(position)}, size, rows)
-        except BadInputError as bad:
-            raise bad.user_error() from None
+                yield Listed({**identity, "p": list(position)}, size, rows)
+        except BadInputError:
+            yield Listed({**identity, "p": list(WHOLE)}, file.size, -1)
 
     def _counted(self, listed: Listed, offsets: list[int]) -> Listed:
         """With the offsets before it; moves them on."""

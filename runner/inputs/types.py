@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from runner.inputs import cells
 from runner.inputs.cells import Order
-from runner.inputs.mltable_steps import ColumnType
+from runner.inputs.column_types import ColumnType
 
 Kind = Literal["int", "float", "string", "boolean", "datetime"]
 
