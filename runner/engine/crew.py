@@ -73,10 +73,12 @@ class Crew:
 
     def ended(self, worker: Worker) -> None:
         """Its process is gone: tidies up behind it."""
-        worker.state = "gone"
+        preparing, worker.state = worker.state == "preparing", "gone"
         del self.workers[worker.number]
         if worker.socket:
             worker.socket.close()
+        if preparing:  # its code is still being copied: what does that tidies up
+            return
         files = self._settings.logs / "user" / "files" / self._settings.node / worker.process
         self._pool.submit(_tidy, self._settings.code, worker.copy, files)
 
@@ -105,7 +107,7 @@ class Crew:
             copy_code(self._settings.code, worker.copy)
         except OSError as error:
             failure = error
-            self._post(lambda: self._could_not_copy(failure))
+            self._post(lambda: self._could_not_copy(worker, failure))
             return
         text = message({"t": "start", "worker": worker.number, "config": self._config(worker)})
         self._post(lambda: self._launch(worker, text))
@@ -114,9 +116,12 @@ class Crew:
         if worker.state == "preparing":
             worker.state = "starting"
             self._tell(text)
+        else:  # nobody wants it any more
+            self._pool.submit(shutil.rmtree, worker.copy, ignore_errors=True)
 
-    def _could_not_copy(self, error: OSError) -> None:
-        raise error
+    def _could_not_copy(self, worker: Worker, error: OSError) -> None:
+        if worker.state == "preparing":
+            raise error
 
     def _config(self, worker: Worker) -> dict[str, object]:
         settings = self._settings
