@@ -58,7 +58,8 @@ def too_few(*, items: int, returned: int, error_threshold: int) -> bool:
 def threshold_crossed(tally: Tally, limits: Limits) -> str:
     """The sentence that says which threshold is crossed, or an empty string."""
     if limits.mini_batch_error_threshold != NO_LIMIT and tally.failed > limits.mini_batch_error_threshold:
-        return f"{tally.failed} mini-batches have failed, mini_batch_error_threshold is {limits.mini_batch_error_threshold}"
+        failed = "1 mini-batch has" if tally.failed == 1 else f"{tally.failed} mini-batches have"
+        return f"{failed} failed, mini_batch_error_threshold is {limits.mini_batch_error_threshold}"
     if limits.error_threshold != NO_LIMIT and tally.items_failed > limits.error_threshold:
         return f"{tally.items_failed} {limits.unit} have failed, error_threshold is {limits.error_threshold}"
     return ""

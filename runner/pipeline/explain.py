@@ -18,7 +18,8 @@ def explain(verdict: Verdict, step: ParallelStep, paths: JobPaths) -> dict[str, 
     index, error = verdict.failures[0] if verdict.failures else (-1, None)
     if error is None or verdict.code not in ("threshold", "init", "progress", "instance"):
         return {"message": f"{verdict.message}; {go_on}", "code": verdict.code, "log": str(paths.logs)}
-    lines = [f"{_headline(index, error)}; log: {error.log or paths.logs}; {go_on}", f"The job ended because {verdict.message}."]
+    advice = error.message.strip().splitlines()[1:] if error.kind == "input" else []
+    lines = [f"{_headline(index, error)}; log: {error.log or paths.logs}; {go_on}", *advice, f"The job ended because {verdict.message}."]
     if error.traceback:
         lines += ["", error.traceback.rstrip()]
     return {"message": "\n".join(lines), "code": verdict.code, "log": error.log or str(paths.logs)}

@@ -29,7 +29,7 @@ from runner.model.events import (
 )
 from runner.model.moments import utc
 from runner.report.files import LOG_CAP, TextFiles, stamp
-from runner.report.page import duration, rate, render, where
+from runner.report.page import advice, duration, rate, render, where
 from runner.report.summary import Summary
 
 COLUMNS = ("mini_batch", "status", "items", "returned", "attempts", "run_seconds", "node", "process", "finished_at", "error")
@@ -142,7 +142,8 @@ class LogTree:
     def _error(self, at: float, node: str, process: str, text: str, error: ErrorRecord, *, loud: bool) -> None:
         item = f"item: {error.item}\n" if error.item else ""
         log = f"log: {error.log}\n" if error.log else ""
-        entry = f"{utc(at)} {node} {process}: {text}\n{item}{log}{error.traceback.rstrip()}\n\n"
+        hint = "".join(f"{line.strip()}\n" for line in advice(error))
+        entry = f"{utc(at)} {node} {process}: {text}\n{item}{hint}{log}{error.traceback.rstrip()}\n\n"
         self._files.add(self.logs / "sys" / "error" / node / f"{process}.txt", entry)
         if loud:
             self._errors += 1

@@ -54,6 +54,11 @@ def where(error: ErrorRecord) -> str:
     return f"{first} ({error.file}:{error.line})" if error.file else first
 
 
+def advice(error: ErrorRecord) -> list[str]:
+    """What to do about a broken input, as the loader put it: the lines of its message after the first."""
+    return error.message.strip().split("\n")[1:] if error.kind == "input" else []
+
+
 def _head(name: str, summary: Summary) -> Iterator[str]:
     yield f"Job {name}: {summary.status}"
     end = summary.end
@@ -120,6 +125,7 @@ def _failures(summary: Summary) -> Iterator[str]:
 
 def _group(group: ErrorGroup) -> Iterator[str]:
     yield f"  {group.count:>6,}  {where(group.error)}"
+    yield from (f"          {line.strip()}" for line in advice(group.error))
     item = f", item {group.error.item}" if group.error.item else ""
     yield f"          first: mini-batch {group.index}{item}" + (f", log {group.log}" if group.log else "")
 

@@ -107,8 +107,10 @@ class _View:
         self._failures += 1
         if self._failures <= _FAILURES_SHOWN:
             item = f", item {event.error.item}" if event.error.item else ""
-            which = f"mini-batch {event.index}{item}: attempt {event.attempt} of {event.attempts} failed"
-            self._say(f"{prefix}{which}: {where(event.error)}; log: {event.error.log}")
+            attempt = f"attempt {event.attempt} of {event.attempts} failed"
+            which = f"mini-batch {event.index}{item}: {'failed for good' if event.error.kind == 'input' else attempt}"
+            log = f"; log: {event.error.log}" if event.error.log else ""
+            self._say(f"{prefix}{which}: {where(event.error)}{log}")
         elif self._failures == _FAILURES_SHOWN + 1:
             self._say("further failed attempts are only counted here; all of them are in the job's logs")
 

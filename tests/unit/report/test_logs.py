@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 import time
 
 import pytest
@@ -47,6 +48,13 @@ def _failed(index=5, attempt=1, final=False):
     return AttemptFailed(
         at=AT + 2, node="node_0", process="process000", index=index, attempt=attempt, attempts=3, final=final, seconds=0.25, error=ERROR
     )
+
+
+def test_what_to_do_about_a_broken_input_is_said(tree):
+    broken = ErrorRecord(kind="input", type="InputError", message="a.csv:9: 'x' is not a number\n  next: mend it")
+    tree(replace(_failed(final=True), error=broken))
+    tree.close()
+    assert "'x' is not a number\nnext: mend it\n" in next(tree.logs.glob("job_error.*.txt")).read_text()
 
 
 def _run(tree, status="Completed", message="", failed=1):
