@@ -80,19 +80,26 @@ def _quoted_record(
             return fields, at if end else at + 1, line + 1
 
 
-def record_ends(data: bytes, delimiter: bytes, at: int) -> Iterator[int]:
-    """Offsets behind each complete record from `at` on; a newline in quotes ends none. What follows the last one is incomplete."""
-    record = _record(delimiter)
-    while match := record.match(data, at):
+def end_behind(data: bytes, delimiter: bytes, at: int, boundary: int) -> tuple[int, bool]:
+    """From the beginning of a record: the end of the first one that ends behind `boundary`, and True.
+
+    A newline in quotes ends none. Where the data ends before, the end of the last complete record, and False.
+    """
+    one, many = _record(delimiter)
+    while (match := many.match(data, at)) and match.end() <= boundary:
         at = match.end()
-        yield at
+    while match := one.match(data, at):
+        at = match.end()
+        if at > boundary:
+            return at, True
+    return at, False
 
 
 @lru_cache(maxsize=8)
-def _record(delimiter: bytes) -> re.Pattern[bytes]:
+def _record(delimiter: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """One complete record, and up to 64 in one go, which saves the time between them."""
     mark = re.escape(delimiter)
-    quoted = rb'"[^"]*(?:""[^"]*)*"(?!")'
-    plain = rb"[^" + mark + rb"\n]*" if len(delimiter) == 1 else rb"(?:(?!" + mark + rb")[^\n])*"
-    not_quoted = rb'(?!")' + plain
-    field = rb"(?:" + quoted + plain + rb"|" + not_quoted + rb")"
-    return re.compile(field + rb"(?:" + mark + field + rb")*\n")
+    quoted = rb"(?:(?<=" + mark + rb')|(?<=\n)|\A)"[^"]*(?:""[^"]*)*"(?!")'
+    stray = rb"(?!\A)(?<!" + mark + rb')(?<!\n)"'
+    record = rb'[^"\n]*(?:(?:' + quoted + rb"|" + stray + rb')[^"\n]*)*\n'
+    return re.compile(record), re.compile(rb"(?:" + record + rb"){1,64}")

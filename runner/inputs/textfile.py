@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from runner.errors import InputError, UserError
 from runner.inputs.files import FileEntry
-from runner.inputs.records import record_ends
+from runner.inputs.records import end_behind
 from runner.inputs.tabular import BadInputError, Slice
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -141,27 +141,29 @@ def _has_text(file: BinaryIO, start: int, end: int) -> bool:
 def cut_records(file: FileEntry, start: int, size: int, delimiter: bytes) -> Iterator[Slice]:
     """As `cut_lines`, for records whose quoted fields may hold newlines: the file is read through to know which newlines end one."""
     with _open_plain(file.path) as opened:
-        begin, boundary = start, max(size, -(-start // size) * size)
-        for end in _record_offsets(opened, start, file.size, delimiter):
-            if end > boundary and end < file.size:
-                if _has_text(opened, begin, end):
-                    yield Slice((begin, end), end - begin)
-                begin, boundary = end, -(-end // size) * size
+        begin = start
+        for end in _record_ends(opened, start, file.size, size, delimiter):
+            if _has_text(opened, begin, end):
+                yield Slice((begin, end), end - begin)
+            begin = end
         if begin < file.size and _has_text(opened, begin, file.size):
             yield Slice((begin, file.size), file.size - begin)
 
 
-def _record_offsets(file: BinaryIO, start: int, size: int, delimiter: bytes) -> Iterator[int]:
-    """The offsets behind all complete records."""
+def _record_ends(file: BinaryIO, start: int, end: int, size: int, delimiter: bytes) -> Iterator[int]:
+    """The offset behind the first record that ends behind each multiple of `size`."""
     base, data, block = start, b"", SCAN_BLOCK
-    while base + len(data) < size:
+    boundary = max(size, -(-start // size) * size)
+    while base + len(data) < end:
         more = os.pread(file.fileno(), block, base + len(data))
         if not more:
             return
         data += more
-        last = 0
-        for last in record_ends(data, delimiter, 0):
+        last, found = end_behind(data, delimiter, 0, boundary - base)
+        while found:
             yield base + last
+            boundary = -(-(base + last) // size) * size
+            last, found = end_behind(data, delimiter, last, boundary - base)
         # A record longer than the block is scanned again from its start: with blocks that double, in linear time.
         block = SCAN_BLOCK if last else min(2 * block, 1 << 30)
         base, data = base + last, data[last:]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from runner.errors import Place, UserError
+from runner.inputs import textfile
 from runner.inputs.delimited import DelimitedTable, open_delimited, unique_names
 from runner.inputs.files import FileEntry, status_of
 from runner.inputs.mltable_steps import Delimited
@@ -49,11 +50,21 @@ def test_slices_of_any_size_have_the_same_rows(tmp_path: Path, multi_line: bool)
         assert rows(table, file, size) == expected, size
 
 
-def test_a_record_that_begins_at_a_boundary_belongs_to_the_earlier_slice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("multi_line", [False, True])
+def test_a_record_that_begins_at_a_boundary_belongs_to_the_earlier_slice(tmp_path: Path, multi_line: bool) -> None:
     path = tmp_path / "a.csv"
     path.write_text("a\n" + "".join(f"{number:03}\n" for number in range(10)))  # records begin at 2, 6, 10, …
-    table, file = opened(path)
+    table, file = opened(path, multi_line=multi_line)
     assert [piece.position for piece in table.slices(file, 10)] == [(2, 14), (14, 22), (22, 34), (34, 42)]
+
+
+def test_records_larger_than_the_blocks_that_are_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(textfile, "SCAN_BLOCK", 16)
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n" + "".join(f'"{number}\n{"x" * (37 * number)}",5\n' for number in range(9)))
+    table, file = opened(path, multi_line=True)
+    assert [len(row["a"]) for row in rows(table, file, 64)] == [2 + 37 * number for number in range(9)]
+    assert len(list(table.slices(file, 64))) == 7
 
 
 def test_header_and_blank_lines_make_no_slice(tmp_path: Path) -> None:
