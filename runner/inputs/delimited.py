@@ -123,14 +123,18 @@ class _Head:
 
     @property
     def names(self) -> list[str]:
-        return unique_names(_texts(self.records[0].fields)) if self.records else []
+        """Raises a BadInputError for a header that is no text."""
+        if not self.records:
+            return []
+        try:
+            return unique_names([(field or b"").decode() for field in self.records[0].fields])
+        except UnicodeDecodeError as error:
+            todo = "set `encoding` of read_delimited, e.g. to windows1252, or save the file as UTF-8"
+            problem = f"the header is not UTF-8 text ({error.reason})"
+            raise BadInputError(problem=problem, file=self.path, line=self.records[0].line, todo=todo) from None
 
     def rows(self, header: bool) -> tuple[Record, ...]:
         return self.records[1:] if header else self.records
-
-
-def _texts(fields: Sequence[bytes | None]) -> list[str]:
-    return [(field or b"").decode(errors="replace") for field in fields]
 
 
 def _head(path: str, reader: Delimited, rows: int = 2) -> _Head:
