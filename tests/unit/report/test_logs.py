@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 import time
+from dataclasses import replace
 
 import pytest
 
