@@ -125,9 +125,11 @@ class _Compiler:
         if "unknown" in (left.kind, right.kind):
             return _Part(kind="unknown", evaluate=_constant(None, pa.bool_()))
         if left.kind != right.kind:
-            todo = (
-                "write datetime(2024, 1, 31)" if "moment" in (left.kind, right.kind) else "compare like with like, or convert_column_types"
-            )
+            todo = "compare like with like, or convert_column_types"
+            if "moment" in (left.kind, right.kind):
+                todo = "write datetime(2024, 1, 31)"
+            elif {left.kind, right.kind} == {"truth", "number"}:
+                todo = "write == True; a column of nothing but 0 and 1 is one of numbers with column_type_overrides"
             raise self._error(node, f"{_WORDS[left.kind]} is compared with {_WORDS[right.kind]}", todo)
         if left.kind == "truth" and node.op not in ("==", "!="):
             raise self._error(node, f"truth values have no order, so '{node.op}' means nothing", "write == or !=")

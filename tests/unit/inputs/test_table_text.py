@@ -182,6 +182,9 @@ def test_tables_that_cannot_be_opened(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(UserError, match="all of its files are empty"):
         opened(path)
+    path.write_bytes(b"n\xe4me,b\n5,6\n")
+    with pytest.raises(UserError, match=r"a\.csv:1.*the header is not UTF-8"):
+        opened(path)
     path = tmp_path / "a.csv.gz"
     path.write_bytes(b"no gzip")
     with pytest.raises(UserError, match="cannot be decompressed"):
