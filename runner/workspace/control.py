@@ -99,6 +99,9 @@ class ControlServer:
                 key.data(ready)
         self._server.close()
         self._farewell()
+        for key in list(self._selector.get_map().values()):  # those that only asked to cancel, or nothing yet
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
         self._selector.close()
         self._woken.close()
         self._waker.close()

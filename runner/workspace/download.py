@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -34,9 +35,16 @@ def download(record: JobRecord, target: Path, *, output_name: str | None = None,
     return made
 
 
+def missing_outputs(record: JobRecord) -> list[str]:
+    """The outputs that are not there: of a job that has not ended, or has failed."""
+    return [name for name, port in record.outputs.items() if not Path(str(port["path"])).exists()]
+
+
 def _copy(source: Path, target: Path, *, links: bool = False) -> list[Path]:
     try:
         if source.is_dir():
+            if links:
+                _make_way(source, target)
             shutil.copytree(source, target, symlinks=links, dirs_exist_ok=True)
         elif source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -44,5 +52,24 @@ def _copy(source: Path, target: Path, *, links: bool = False) -> list[Path]:
         else:
             return []
     except (OSError, shutil.Error) as error:
-        raise UserError(f"{source} could not be copied to {target}: {error}", place=Place(field="--download-path")) from error
+        problem = f"{source} could not be copied to {target}: {_first(error)}"
+        raise UserError(problem, place=Place(field="--download-path"), todo="choose another folder") from error
     return [target]
+
+
+def _make_way(source: Path, target: Path) -> None:
+    """Removes the links of an earlier copy, which copytree() would not replace."""
+    for folder, folders, files in os.walk(source):
+        for name in [*folders, *files]:
+            old = target / Path(folder, name).relative_to(source)
+            if Path(folder, name).is_symlink() and old.is_symlink():
+                old.unlink()
+
+
+def _first(error: OSError) -> str:
+    """In words: copytree() collects what went wrong as tuples (source, target, reason)."""
+    reasons = error.args[0] if isinstance(error, shutil.Error) and error.args else None
+    if not isinstance(reasons, list) or not reasons:
+        return str(error)
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"{reasons[0][-1]}{more}"

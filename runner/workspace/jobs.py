@@ -140,7 +140,8 @@ class JobStore:
         paths = self.paths(name)
         lock = take_lock(paths.lock)
         if lock is None:
-            raise JobConflict(f"job {name} is running in another process", todo=f"follow it with `runner job stream {name}`")
+            todo = f"follow it with `runner job stream {name}`, or stop it with `runner job cancel {name}`"
+            raise JobConflict(f"job {name} is running in another process", todo=todo)
         return lock
 
     def cancel(self, name: str) -> bool:
@@ -176,6 +177,9 @@ class JobStore:
         return None
 
     def _unknown(self, name: str) -> UserError:
+        step = self._step(name)
+        if step is not None:
+            return UserError(f"{name!r} is a step of the pipeline {step.parent}", todo=f"name the pipeline: {step.parent}")
         known = self.names()
         return UserError(
             f"there is no job {name!r} in the workspace {self.workspace.root}",
@@ -210,5 +214,6 @@ def _taken(name: str) -> JobConflict:
     return JobConflict(
         f"the name {name!r} is taken by another job of this workspace",
         place=Place(field="name"),
-        todo=f"choose another name, resume that job (`runner job resume {name}`), or delete it (`runner job delete {name}`)",
+        todo=f"choose another name, or delete that job (`runner job delete {name}`); "
+        f"one that was cut short goes on with `runner job resume {name}`",
     )

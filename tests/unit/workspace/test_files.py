@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import JobConflict, UserError
-from runner.workspace.download import download
+from runner.workspace.download import download, missing_outputs
 from runner.workspace.prune import delete_job, plan_prune, prune
 from runner.workspace.snapshot import plan_snapshot
 from runner.workspace.units import parse_age, parse_size, show_size
@@ -68,6 +68,20 @@ def test_download(store, make_job, tmp_path):
     assert (tmp_path / "c/named-outputs/rows/rows.txt").is_file()
     with pytest.raises(UserError, match=r"no output 'row'(.|\n)*did you mean 'rows'"):
         download(record, tmp_path, output_name="row")
+
+
+def test_download_again_replaces_links_and_says_in_words_what_hinders(store, make_job, tmp_path):
+    make_job("one")
+    record = store.get("one")
+    logs = _tree(Path(record.logs), "sys/perf/node.csv")
+    (logs / "perf").symlink_to("sys/perf")
+    for _ in range(2):
+        download(record, tmp_path / "a")
+    assert (tmp_path / "a/artifacts/logs/perf").readlink() == Path("sys/perf")
+    assert missing_outputs(record) == ["rows"]
+    (tmp_path / "b/artifacts/logs/perf").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"could not be copied to \S+: \[Errno 17\] File exists: [^()\[]*\n  next: choose another folder$"):
+        download(record, tmp_path / "b")
 
 
 def test_delete_refuses_a_running_job(store, make_job):

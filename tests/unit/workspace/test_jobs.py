@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import time
 
@@ -111,6 +112,13 @@ def test_unknown_job_suggests(store, make_job):
         store.get("brave_aple_123456")
 
 
+def test_a_step_is_no_job_of_its_own(store, make_job):
+    make_job("night", steps=("score",))
+    assert store.get("night.score").parent == "night"
+    with pytest.raises(UserError, match=r"'night.score' is a step of the pipeline night(.|\n)*name the pipeline: night"):
+        store.paths("night.score")
+
+
 def test_draft_is_published_in_one_step_and_conflicts_are_found(store):
     with store.draft("new") as (draft, lock):
         assert store.names() == []
@@ -158,6 +166,18 @@ def test_streaming_from_the_latest_state_on(store, make_job):
     server.close()
     assert [type(event).__name__ for event in events] == ["Progressed", "JobEnded"]
     assert subscribe(paths.control) is None
+
+
+def test_closing_ends_connections_that_follow_nothing(tmp_path):
+    server = ControlServer(tmp_path / "control.sock", lambda: None)
+    server.start()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(str(tmp_path / "control.sock"))
+        connection.sendall(b'{"command": "cancel"}\n')
+        assert connection.recv(100)
+        server.close()  # an open socket that is left behind would be a warning, thus an error
+        assert connection.recv(1) == b""
 
 
 def test_a_listener_that_does_not_read_holds_nothing_up(store, make_job):
