@@ -53,7 +53,7 @@ class Client:
 
         workspace = self.workspace
         context = ResolveContext(
-            name=name or loaded.name or generate_name(),
+            name=name if name is not None else loaded.name or generate_name(),
             root=workspace.root,
             datastores=workspace.datastores,
             default_datastore=workspace.settings.default_datastore,

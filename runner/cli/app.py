@@ -62,7 +62,7 @@ def run() -> int:
 def _usage_error(error: Exception) -> int:
     """What typer finds wrong with the options."""
     context = getattr(error, "ctx", None)
-    message = error.format_message()  # type: ignore[attr-defined]
+    message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]  # pydantic's word, which typer passes on
     if message.startswith("Usage:"):  # a group without a command: its help
         print(message, file=sys.stderr)
         return EXIT_WRONG

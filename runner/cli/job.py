@@ -173,9 +173,15 @@ def download(
     """Copy outputs and logs of a job."""
     from runner.client import Client
 
-    client = Client(workspace, must_exist=True)
-    for path in client.download(one_name(name, name_option), download_path, output_name=output_name, everything=everything):
+    client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
+    for path in client.download(chosen, download_path, output_name=output_name, everything=everything):
         print(path)
+    if everything:
+        from runner.workspace.download import missing_outputs
+
+        record = client.get(chosen)
+        for output in missing_outputs(record):
+            print(f"the output {output!r} is not there: the job is {record.status}", file=sys.stderr)
 
 
 @app.command()

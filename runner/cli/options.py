@@ -21,6 +21,7 @@ class Format(str, enum.Enum):
 
 # Optional rather than `| None`: typer reads these at run time, in Python 3.10 as well.
 Name = Annotated[Optional[str], typer.Argument(metavar="NAME", help="The name of the job.", show_default=False)]  # noqa: UP045
+ComputeName = Annotated[Optional[str], typer.Argument(metavar="NAME", help="The name of the compute.", show_default=False)]  # noqa: UP045
 NameOption = Annotated[Optional[str], typer.Option("--name", "-n", metavar="NAME", help="The same, as `az ml job` has it.")]  # noqa: UP045
 File = Annotated[Optional[Path], typer.Option("--file", "-f", metavar="FILE", help="The job file (YAML).")]  # noqa: UP045
 Sets = Annotated[
@@ -41,13 +42,14 @@ Python = Annotated[
 LargeSnapshot = Annotated[bool, typer.Option("--allow-large-snapshot", help="Accept a code folder of more than 300 MB.")]
 
 
-def one_name(argument: str | None, option: str | None) -> str:
-    """The job that a command is about, given as an argument or with -n."""
+def one_name(argument: str | None, option: str | None, *, noun: str = "job") -> str:
+    """The job (or other noun) that a command is about, given as an argument or with -n."""
     if argument and option and argument != option:
-        raise UserError(f"two jobs are named: {argument!r} and {option!r}", place=Place(field="--name"), todo="name one")
+        raise UserError(f"two {noun}s are named: {argument!r} and {option!r}", place=Place(field="--name"), todo="name one")
     name = argument or option
     if not name:
-        raise UserError("no job is named", place=Place(field="--name"), todo="give its name: -n NAME; `runner job list` shows all")
+        todo = f"give its name: -n NAME; `runner {noun} list` shows all"
+        raise UserError(f"no {noun} is named", place=Place(field="--name"), todo=todo)
     return name
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from runner.pipeline.options import StepPlan
 
 Rows = Iterable[Sequence[object]]
+_RULE = 100  # characters below a heading; longer cells stand out
 
 
 def print_data(data: object, output: Format | None) -> None:
@@ -39,7 +40,7 @@ def print_jobs(records: Sequence[JobRecord], output: Format | None) -> None:
     if output in (Format.json, Format.yaml):
         print_data([record.to_json() for record in records], output)
         return
-    rows = [(job.name, job.type, job.status, _done(job), job.created_at or "", job.display_name or job.experiment_name) for job in records]
+    rows = [(job.name, job.type, job.status, _done(job), _when(job.created_at), job.display_name) for job in records]
     print_table(("name", "type", "status", "mini-batches", "created (UTC)", "display name"), rows)
 
 
@@ -47,13 +48,19 @@ def print_table(head: Sequence[str], rows: Rows) -> None:
     """Columns as wide as they must be; the last one is not filled up."""
     lines = [tuple(head), *(tuple(_cell(value) for value in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    lines.insert(1, tuple("-" * width for width in widths))
+    lines.insert(1, tuple("-" * min(width, _RULE) for width in widths))
     for line in lines:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _cell(value: object) -> str:
-    return str(value).replace("\n", " ")
+    first, *more = str(value).splitlines() or [""]
+    return f"{first} …" if more else first
+
+
+def _when(stamp: str | None) -> str:
+    """To the second: `2026-01-31 12:00:00`."""
+    return (stamp or "")[:19].replace("T", " ")
 
 
 def _done(job: JobRecord) -> str:
@@ -67,7 +74,7 @@ def _job_rows(record: JobRecord) -> Rows:
     for key, value in record.to_json().items():
         if key in ("progress", "jobs", "inputs", "outputs", "error", "tags", "properties"):
             yield from _nested(key, value)
-        elif value not in (None, "", False):
+        elif value:
             yield key, value
 
 
@@ -75,7 +82,7 @@ def _nested(key: str, value: object) -> Rows:
     if isinstance(value, Mapping):
         for name, child in value.items():
             yield from _nested(f"{key}.{name}", child)
-    elif value not in (None, "", False):
+    elif value is not None and value != "":  # 0 and false are values
         yield key, value
 
 

@@ -85,12 +85,13 @@ def describe_python(environment: Environment | None, *, cache: Path, override: s
     needs = read_conda(environment.conda, environment.conda_path)
     base = choose(needs.python)
     folder = environment_folder(cache, needs, base)
-    state = (
-        "a virtual environment made before"
-        if reuse(folder)
-        else f"a virtual environment to be made, with {len(needs.requirements)} requirements"
-    )
+    state = "a virtual environment made before" if reuse(folder) else f"a virtual environment to be made, with {_count(needs)}"
     return f"{base}, in {state}", needs.notices + version_notice(needs, base)
+
+
+def _count(needs: CondaNeeds) -> str:
+    number = len(needs.requirements)
+    return f"{number} requirement{'s' if number != 1 else ''}"
 
 
 def version_notice(needs: CondaNeeds, base: Interpreter) -> tuple[str, ...]:
@@ -112,7 +113,7 @@ def environment_python(needs: CondaNeeds, base: Interpreter, cache: Path, conda_
     with locked(folder.with_name(folder.name + ".lock"), say) as lock:
         if (ready := reuse(folder)) is not None:
             return ready
-        say(f"making a virtual environment with Python {base} for {len(needs.requirements)} requirements in {folder}")
+        say(f"making a virtual environment with Python {base} for {_count(needs)} in {folder}")
         shutil.rmtree(folder, ignore_errors=True)
         build(folder, needs, base, Path(conda_path).parent if conda_path else folder.parent, lock, say, on_cancel)
         made = {"python": str(base), "requirements": [line.partition("://")[0] for line in needs.requirements]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,7 +74,9 @@ def test_version(project):
         (["job", "create", "-f", "no.yml"], "no.yml: no such file"),
         (["job", "create", "-f", "job.yml", "-n", "a/b"], "'a/b' is not a name of a job"),
         (["job", "create", "-f", "job.yml", "--workspace", "job.yml"], "is not a folder"),
-        (["job", "create", "-f", "job.yml", "-o", "xml"], "'json', 'yaml', 'table'"),
+        (["job", "create", "-f", "job.yml", "-o", "xml"], ": 'xml' is not one of 'json', 'yaml', 'table'"),
+        (["job", "create", "-f", "job.yml", "-n", ""], "'' is not a name of a job"),
+        (["compute", "show"], "no compute is named"),
         (["job", "create", "-f", "job.yml", "--set", "mini_batch_sise=2"], "did you mean 'mini_batch_size'"),
         (["job", "show", "x"], "no workspace"),
         (["job", "prune"], "--keep 30d"),
@@ -123,7 +126,8 @@ def test_formats(project):
     assert yaml.safe_load(project.run("job", "show", "one", "-o", "yaml").stdout) == project.show("one")
     assert "Completed" in project.run("job", "show", "one", "-o", "table").stdout
     assert [job["name"] for job in project.run("job", "list", "-o", "json").job] == ["one"]
-    assert "3/3" in project.run("job", "list").stdout
+    listed = project.run("job", "list").stdout.splitlines()
+    assert re.fullmatch(r"one +parallel +Completed +3/3 +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", listed[-1])
 
 
 def test_set_name_and_workspace(project, tmp_path):
@@ -292,6 +296,8 @@ def test_download_delete_prune(project, tmp_path):
     assert project.run("job", "download", "-n", "one", "--all", "-p", str(target)).status == 0
     assert (target / "artifacts" / "logs" / "job_result.txt").is_file()
     assert len(list((target / "named-outputs" / "rows").iterdir())) == 1
+    again = project.run("job", "download", "-n", "one", "--all", "-p", str(target))
+    assert (again.status, again.stderr) == (0, "")
     assert "one is removed" in project.run("job", "delete", "-n", "one").stderr
     assert not (project.folder / ".runner" / "datastore" / "azureml" / "one").exists()
     dry = project.run("job", "prune", "--max-size", "0", "--dry-run", "-o", "json")
