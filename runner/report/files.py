@@ -80,7 +80,7 @@ class TextFiles:
 
     def replace(self, path: Path, text: str) -> None:
         """Writes a whole file at once."""
-        self._guarded(lambda: self._write(path, text, "w"))
+        self.guarded(lambda: self._write(path, text, "w"))
 
     def flush(self) -> None:
         """Writes what waits, now."""
@@ -92,7 +92,7 @@ class TextFiles:
                 self._waiting = 0
                 self._some.clear()
             for path, text in todo:
-                self._guarded(lambda path=path, text=text: self._write(path, text, "a"))  # type: ignore[misc]
+                self.guarded(lambda path=path, text=text: self._write(path, text, "a"))  # type: ignore[misc]
 
     def close(self) -> None:
         """Writes everything that is left, the ends of capped files included. More may be added afterwards, and another close follow."""
@@ -120,7 +120,8 @@ class TextFiles:
         with open(path, mode, encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
 
-    def _guarded(self, write: Callable[[], None]) -> None:
+    def guarded(self, write: Callable[[], None]) -> None:
+        """Calls it, and keeps the first OSError."""
         try:
             write()
         except OSError as error:

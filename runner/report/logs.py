@@ -29,6 +29,7 @@ from runner.model.events import (
 )
 from runner.model.moments import utc
 from runner.report.files import LOG_CAP, TextFiles, stamp
+from runner.report.latest_rows import keep_latest_rows
 from runner.report.page import advice, duration, rate, render, where
 from runner.report.summary import Summary
 
@@ -83,7 +84,8 @@ class LogTree:
         link = self.logs / "perf"
         if not link.is_symlink():
             link.symlink_to("sys/perf")
-        if not self._csv.exists():  # a resumed job goes on in it
+        self._resumed = self._csv.exists()  # a resumed job goes on in it
+        if not self._resumed:
             self._files.add(self._csv, ",".join(COLUMNS) + "\n", capped=False)
 
     def _line(self, file: Path, at: float, level: str, text: str) -> None:
@@ -212,6 +214,8 @@ class LogTree:
         if event.status == "Failed":
             self._files.add(self._error_file, f"{utc(event.at)} the job has failed\n{event.message}\n")
         self._files.flush()
+        if self._resumed:
+            self._files.guarded(lambda: keep_latest_rows(self._csv))
         page = render(self.name, self.summary, outputs=self._outputs, logs=self.logs, steps=self.steps)
         self._files.replace(self.result, page)
 
