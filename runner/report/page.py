@@ -51,7 +51,8 @@ def where(error: ErrorRecord) -> str:
     """`ValueError: bad pixel (score.py:12)`."""
     text = f"{error.type}: {error.message}" if error.type else error.message or error.kind
     first = text.strip().split("\n", 1)[0]
-    return f"{first} ({error.file}:{error.line})" if error.file else first
+    place = f"{error.file}:{error.line}"
+    return f"{first} ({place})" if error.file and place not in first else first
 
 
 def advice(error: ErrorRecord) -> list[str]:
