@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.measure import CACHE, command, interleaved, job_file, seconds, show
 
-COUNT = 200_000
+COUNT = 500_000
 RAY_COUNT = 1_000
 POOL = "Pool(2).imap_unordered(chunksize=1)"
 SCRIPT = "def run(mini_batch):\n    return mini_batch\n"

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 from runner.engine.workers import Frame, Scratch
 from runner.model.batch import ErrorRecord, Lease, Loaded
-from runner.model.ports import Loader
+from runner.model.ports import Loader, Transport
 
 MEMORY = 256 << 20  # bytes of tables that may lie ready
 FRAME_BYTES = 32 << 20  # bytes of tables in one frame
@@ -30,7 +29,7 @@ class Backlog:
         self._memory = 0
         self.count = 0
         self.bytes_each = 0.0
-        self.transport: Literal["arrow", "csv"] | None = None
+        self.transport: Transport | None = None
 
     def add(self, lease: Lease) -> None:
         self._push(self._queue.append, Frame(first=lease.first, lines=lease.lines.split(b"\n")))

@@ -23,12 +23,14 @@ from runner.engine.switchboard import Switchboard
 from runner.engine.workers import Frame, Worker
 from runner.model.batch import ErrorRecord, Lease, Loaded, Recall, Stop
 from runner.model.events import InitFailed, InstanceEnded, InstanceStarted, Observer, WorkerEnded, WorkerReady, WorkerStarted
-from runner.model.ports import Clock, InstanceRequest, Launcher, Loader
+from runner.model.ports import Clock, InstanceRequest, Launcher, Loader, Transport
 from runner.model.ports import Instance as Keeper
 from runner.worker.protocol import message
 
 SHUTDOWN_SECONDS = 30.0
 KEEPER_SECONDS = 10.0
+PARQUET_FROM = 14  # pyarrow's major version from which on workers read Parquet themselves: as ours does, types included
+GREETING_LOOK = 0.25  # seconds between two looks at a keeper that has not said hello yet
 
 
 class Gateway(Exchange, Protocol):
@@ -40,7 +42,11 @@ class Gateway(Exchange, Protocol):
 
 
 class InstanceLost(Exception):
-    """The keeper has died, and all workers with it; another instance may take the place."""
+    """The keeper has died, and all workers with it; another instance may take the place. `busy`: mini-batches were running."""
+
+    def __init__(self, text: str, *, busy: bool) -> None:
+        super().__init__(text)
+        self.busy = busy
 
 
 class Instance:
@@ -102,6 +108,8 @@ class Instance:
             self._courier.ask(self._processes, idle=True)
             while not self._over():
                 self._turn()
+                if not self._switchboard.has_keeper and keeper.wait(0) is not None:  # no end of file tells of it yet
+                    self.keeper_gone()
         except InstanceLost:
             lost = True
             raise
@@ -127,6 +135,8 @@ class Instance:
             times.append(self._ended_at + SHUTDOWN_SECONDS)
         if self._feeder.may_recall():
             times.append(now + RECALL_AFTER)
+        if not self._switchboard.has_keeper:
+            times.append(now + GREETING_LOOK)
         return max(0.0, min(now + 60, *times) - now) if times else 60.0
 
     def _over(self) -> bool:
@@ -162,7 +172,7 @@ class Instance:
             if not hello.get("pandas"):
                 text = f"the input is a table, and the script's Python {hello.get('python')} has no pandas; add it to the job's environment"
                 self._gateway.fail("environment", text)
-            self._backlog.transport = "arrow" if hello.get("pyarrow") else "csv"
+            self._backlog.transport = _transport(hello.get("pyarrow"))
         worker.buffer += more
         self.heard(worker)
 
@@ -181,7 +191,10 @@ class Instance:
 
     def keeper_gone(self) -> None:
         if self._stop is None:
-            raise InstanceLost(f"{self._node}: the keeper of the workers has died")
+            busy = any(worker.frames for worker in self._crew.workers.values())
+            log = self.settings.request.log
+            raise InstanceLost(f"{self._node}: the keeper of the workers has died; see {log}", busy=busy)
+        self._ended_at = float("-inf")  # nobody is left who could say goodbye
 
     def keeper_said(self, header: dict[str, Any]) -> None:
         if header["t"] == "exited" and (worker := self._crew.workers.get(header["worker"])):
@@ -262,6 +275,14 @@ class Instance:
         shutil.rmtree(self._sockets, ignore_errors=True)
         if self._courier.error and not isinstance(self._courier.error, OSError):
             raise self._courier.error
+
+
+def _transport(pyarrow: object) -> Transport:
+    """What a worker with this version of pyarrow, or without it, can read."""
+    if not pyarrow:
+        return "csv"
+    major = str(pyarrow).partition(".")[0]
+    return "parquet" if major.isdigit() and int(major) >= PARQUET_FROM else "arrow"
 
 
 def _memory_folder() -> str | None:

@@ -94,6 +94,19 @@ class ParquetTable:
         table = self._groups.get((stamp, first, tuple(wanted)), make)
         return table.slice(position[2], position[3] - position[2])
 
+    def direct(self, file: str, position: Sequence[int], schema: pa.Schema) -> dict[str, Any] | None:
+        """Whole row groups of a file that has just the table's columns and types."""
+        if len(position) != 2 or not _is_utf8(file):
+            return None
+        try:
+            footer = self._footers.get(_stamp(file), lambda: (_footer(file), 1))
+        except BadInputError:
+            return None
+        if not footer.schema.to_arrow_schema().remove_metadata().equals(schema.remove_metadata()):
+            return None
+        rows = sum(footer.row_group(number).num_rows for number in range(*position))
+        return {"parquet": file, "groups": list(position), "rows": rows, "keys": None, "dataset": [file]}
+
     def _fit(self, table: pa.Table, wanted: Sequence[str]) -> pa.Table:
         """With the types of the whole table, and nulls for columns that this file has not."""
         if not wanted:
@@ -192,11 +205,15 @@ def _footer(path: str) -> Any:
 
 def _open(path: str) -> Any:
     """Arrow wants names to be UTF-8; files with others it reads through Python."""
+    return pa.OSFile(path) if _is_utf8(path) else pa.PythonFile(Path(path).open("rb"))
+
+
+def _is_utf8(path: str) -> bool:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return pa.PythonFile(Path(path).open("rb"))
-    return pa.OSFile(path)
+        return False
+    return True
 
 
 def _read_groups(path: str, footer: Any, groups: range, columns: Sequence[str], *, threads: bool) -> pa.Table:

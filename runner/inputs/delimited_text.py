@@ -88,7 +88,11 @@ def _by_arrow(data: bytes, names: Sequence[str], types: Mapping[str, pa.DataType
         table = pa.csv.read_csv(
             pa.BufferReader(data),
             read_options=pa.csv.ReadOptions(use_threads=False, column_names=list(names), block_size=min(max(len(data) + 1, 1024), 1 << 30)),
-            parse_options=pa.csv.ParseOptions(delimiter=dialect.delimiter.decode(), newlines_in_values=quotes),
+            parse_options=pa.csv.ParseOptions(
+                delimiter=dialect.delimiter.decode(),
+                quote_char='"' if quotes else False,  # not looking for them makes a fifth of the time
+                newlines_in_values=quotes,
+            ),
             convert_options=pa.csv.ConvertOptions(
                 column_types=types,
                 include_columns=list(types) or [names[0]],

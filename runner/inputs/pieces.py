@@ -48,6 +48,16 @@ class PieceReader:
         check_unchanged(record)
         return self._read(Piece(file=record["f"], position=record["p"], offsets=record.get("at", ())))
 
+    def direct(self, record: Record, schema: pa.Schema) -> dict[str, Any] | None:
+        """Where a worker finds the piece, if it lies in its file just as the table wants it."""
+        if record.keys() != {"f", "z", "m", "p"} or self.pipeline.stages or self.extra:
+            return None
+        try:
+            check_unchanged(record)
+        except BadInputError:
+            return None
+        return self.format.direct(record["f"], record["p"], schema)
+
     def count(self, record: Record) -> tuple[list[int], int]:
         """Rows that come to each counting step from the piece, and rows that are left in the end."""
         piece = Piece(file=record["f"], position=record["p"], offsets=record["at"])

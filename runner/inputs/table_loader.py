@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -18,6 +18,7 @@ from runner.inputs.spill import Spill
 from runner.inputs.tabular import BadInputError
 from runner.inputs.transform import text_of
 from runner.model.batch import ErrorRecord, Loaded
+from runner.model.ports import Transport
 
 NULL = "\\N"  # a missing text in CSV, where an empty field is an empty text: the worker's batches.py has the same
 
@@ -30,9 +31,22 @@ class TableLoader:
     schema: pa.Schema
     spill: Spill | None = None
 
-    def load(self, first: int, lines: Sequence[bytes], scratch: Path, transport: Literal["arrow", "csv"]) -> Loaded:
+    def load(self, first: int, lines: Sequence[bytes], scratch: Path, transport: Transport) -> Loaded:
         """One IPC file with a record batch for each mini-batch that can be read; the others are in `failed`."""
-        return self._load_csv(first, lines, scratch) if transport == "csv" else self._load_arrow(first, lines, scratch)
+        if transport == "csv":
+            return self._load_csv(first, lines, scratch)
+        direct = self._leave_to_worker(lines) if transport == "parquet" else None
+        return direct or self._load_arrow(first, lines, scratch)
+
+    def _leave_to_worker(self, lines: Sequence[bytes]) -> Loaded | None:
+        """Row groups that are wanted as they lie: nothing is read here. None where a single one is not."""
+        told = []
+        for line in lines:
+            where = self.reader.direct(json.loads(line), self.schema)
+            if where is None:
+                return None
+            told.append(json.dumps(where, separators=(",", ":")).encode("ascii"))
+        return Loaded(lines=told)
 
     def _load_arrow(self, first: int, lines: Sequence[bytes], scratch: Path) -> Loaded:
         path = scratch / f"table-{first}-{os.urandom(4).hex()}.arrow"

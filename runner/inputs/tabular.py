@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -58,6 +58,9 @@ class Format(Protocol):
 
     def read(self, file: str, position: Sequence[int], columns: frozenset[str] | None) -> pa.Table:
         """The rows of a slice; only the given columns, in the order of the schema. Raises BadInputError."""
+
+    def direct(self, file: str, position: Sequence[int], schema: pa.Schema) -> dict[str, Any] | None:
+        """Where a worker's own pyarrow reads the same rows from, with exactly this schema; None where it could not."""
 
 
 def shown(text: str, limit: int = 80) -> str:

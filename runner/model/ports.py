@@ -18,10 +18,15 @@ class Clock(Protocol):
         """Seconds since the epoch."""
 
 
+# How tables come to a worker: as Arrow IPC files in memory; the same, but row groups of Parquet files that need no change are left to the
+# worker to read; or as typed CSV, for workers without pyarrow.
+Transport = Literal["arrow", "parquet", "csv"]
+
+
 class Loader(Protocol):
     """Runs beside the workers (one per instance, called from several threads): manifest lines → what a worker can read."""
 
-    def load(self, first: int, lines: Sequence[bytes], scratch: Path, transport: Literal["arrow", "csv"]) -> Loaded:
+    def load(self, first: int, lines: Sequence[bytes], scratch: Path, transport: Transport) -> Loaded:
         """Reads the mini-batches first, first+1, … into new files below `scratch` (memory-backed)."""
 
 

@@ -150,7 +150,7 @@ def _import_readers() -> None:
     import pandas  # noqa: F401
 
     if find_spec("pyarrow"):
-        import pyarrow  # noqa: F401
+        import pyarrow.parquet  # noqa: F401
 
 
 def _make_profiler(path: Optional[str]) -> Optional[Any]:

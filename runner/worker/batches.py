@@ -49,8 +49,16 @@ class FileBatches(object):
         return Context(str(index), line.get("keys"), self.load(line)[0])
 
 
+class UnreadableError(Exception):
+    """The input is broken; nobody's code is."""
+
+    def __init__(self, text: str, item: str) -> None:
+        super().__init__(text)
+        self.record = {"kind": "input", "type": "InputError", "message": text, "item": item}
+
+
 class TableBatches(object):
-    """Arrow IPC files are mapped, and the newest one is kept open: many mini-batches stand in one."""
+    """Arrow IPC files are mapped, row groups of Parquet files read. The newest file is kept open: many mini-batches stand in it."""
 
     def __init__(self) -> None:
         self._path = ""
@@ -58,11 +66,28 @@ class TableBatches(object):
 
     def load(self, line: Dict[str, Any]) -> Tuple[Any, int]:
         """(DataFrame with a fresh RangeIndex, rows)."""
-        frame = _read_csv(line) if "csv" in line else self._read_arrow(line["table"], line["batch"])
+        if "parquet" in line:
+            frame = self._read_parquet(line["parquet"], line["groups"])
+        elif "csv" in line:
+            frame = _read_csv(line)
+        else:
+            frame = self._read_arrow(line["table"], line["batch"])
         return frame, len(frame)
 
     def context(self, index: int, line: Dict[str, Any]) -> Context:
         return Context(str(index), line.get("keys"), TableDataset(list(line.get("dataset") or ()), lambda: self.load(line)[0]))
+
+    def _read_parquet(self, path: str, groups: List[int]) -> Any:
+        import pyarrow.parquet
+
+        if path != self._path:
+            self._path, self._reader = path, pyarrow.parquet.ParquetFile(path)
+        try:
+            table = self._reader.read_row_groups(list(range(*groups)), use_threads=False)
+        except Exception as error:
+            text = "%s: row groups %d to %d cannot be read: %s" % (path, groups[0], groups[1] - 1, error)
+            raise UnreadableError(text.strip(), path) from None
+        return table.to_pandas(ignore_metadata=True)
 
     def _read_arrow(self, path: str, batch: int) -> Any:
         import pyarrow

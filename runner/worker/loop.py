@@ -5,7 +5,7 @@ import threading
 import time
 from typing import Any, Dict, List
 
-from .batches import parse
+from .batches import UnreadableError, parse
 from .channel import Channel, Disconnected
 from .entry_script import EntryScript
 from .failures import Failures
@@ -81,7 +81,10 @@ class Loop(object):
         """`started` is 0 when the mini-batch could not even be read."""
         items = int(line.get("rows") or 0) or len(line.get("files") or ())
         spent = time.monotonic_ns() - started if started else 0
-        record = self._failures.record(error, line, kind="exception" if started else "input")
+        if isinstance(error, UnreadableError):
+            record = error.record
+        else:
+            record = self._failures.record(error, line, kind="exception" if started else "input")
         self._channel.send({"t": "failed", "index": index, "items": items, "ns": spent, "error": record})
 
     def _tell_header(self, index: int, result: Any) -> None:

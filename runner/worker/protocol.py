@@ -35,6 +35,7 @@ A line of a payload, JSON:
 files    {"files": [[path, size, mtime_ns], …]}       path relative to CONFIG["root"], or absolute
 tables   {"table": path of an Arrow IPC file, "batch": number of the record batch in it, "rows": n,
           "keys": {…} or null, "dataset": [paths it came from]}
+         with `"parquet": path, "groups": [first, behind the last]` in the place of table and batch: row groups that are wanted as they lie
          with `"csv": path, "dtypes": {column: pandas dtype}` in the place of table and batch when the worker has no pyarrow
 
 CONFIG   what a worker is told when it starts; all paths absolute
