@@ -171,7 +171,8 @@ class Results:
 
     def _too_few(self, worker: Worker, frame: Frame, result: tuple[int, int, int, int], rows: bytes) -> None:
         _, items, returned, nanoseconds = result
-        text = f"run() returned {returned} elements for {items} {'files' if self._settings.worker.kind == 'files' else 'rows'}"
+        kind = "file" if self._settings.worker.kind == "files" else "row"
+        text = f"run() returned {returned} element{'s' * (returned != 1)} for {items} {kind}{'s' * (items != 1)}"
         error = ErrorRecord(kind="short", message=text, log=worker.stderr)
         self._attempt_failed(worker, frame, nanoseconds / 1e9, error, items=items, returned=returned, rows=rows)
 
