@@ -65,9 +65,7 @@ class Client:
         )
         return resolve(loaded, context)
 
-    def validate(
-        self, loaded: LoadedJob, *, name: str | None = None, local: bool = False, python: str | None = None
-    ) -> tuple[Job, Plans]:
+    def validate(self, loaded: LoadedJob, *, name: str | None = None, local: bool = False, python: str | None = None) -> tuple[Job, Plans]:
         """The checked job and what it would do, a plan for each step; runs no user code and leaves nothing behind."""
         from runner.pipeline.options import RunOptions
         from runner.pipeline.run import plan_job
@@ -90,8 +88,12 @@ class Client:
 
         `watch` sees the events of a streamed job. Raises `UserError` for a wrong request, before anything is left behind.
         """
+        from runner.pipeline.options import RunOptions
+        from runner.pipeline.plan import check_job
+
         job = self.resolve(loaded, name=name, local=local)
         self.store.check_free(job.name)
+        check_job(job, RunOptions(cache=self.workspace.cache, local=local, python=python))
         held = self._create(job, local=local, python=python, allow_large_snapshot=allow_large_snapshot)
         return self._start(job, held, stream=stream, watch=watch)
 
@@ -318,4 +320,3 @@ def _compute(name: str, kind: str, default: bool) -> dict[str, object]:
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {"name": name, "type": kind, "default": default, "cores": cores, "memory_gb": round(memory / 2**30, 1), "state": "Running"}
-

@@ -17,8 +17,18 @@ from runner.pipeline.options import RunOptions, StepPlan
 
 def plan_job(job: Job, options: RunOptions) -> list[StepPlan]:
     """One plan per step. Errors: UserError for an input that cannot be split as the job says."""
-    steps = list(job.steps.values()) if isinstance(job, PipelineJob) else [job]
-    return [_plan_step(step, options, waits=_waits(job, step)) for step in steps]
+    return [_plan_step(step, options, waits=_waits(job, step)) for step in _steps(job)]
+
+
+def check_job(job: Job, options: RunOptions) -> None:
+    """What a job needs beside its input: the settings of its rows and its interpreters. Errors: UserError."""
+    for step in _steps(job):
+        read_format(Path(step.code, step.entry_script).parent, header=step.arguments.append_row_dataframe_header)
+        describe_python(step.environment, cache=options.cache, override=options.python)
+
+
+def _steps(job: Job) -> list[ParallelStep]:
+    return list(job.steps.values()) if isinstance(job, PipelineJob) else [job]
 
 
 def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepPlan:
