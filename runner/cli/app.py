@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -38,6 +39,7 @@ def run() -> int:
     """Runs the command of `sys.argv`. Mistakes of the user are told without a traceback; exit status 2."""
     from runner.cli import compute, job
 
+    _open_missing_streams()
     app.add_typer(job.app, name="job")
     app.add_typer(compute.app, name="compute")
     try:
@@ -54,9 +56,23 @@ def run() -> int:
         print("cancelled", file=sys.stderr)
         return EXIT_CANCELLED
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            print(f"Error: {error}", file=sys.stderr)
+            return EXIT_FAILED
         if not hasattr(error, "format_message"):
             raise  # a bug of ours: with its traceback
         return _usage_error(error)
+
+
+def _open_missing_streams() -> None:
+    """Started with closed standard streams, we get empty ones: no file opened later must become what others print to."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))
 
 
 def _usage_error(error: Exception) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from runner.engine.instance import Instance, InstanceLost
 
-LOSSES = 5  # of the keeper of one instance, after which it is not replaced any more
+LOSSES = 5  # of the keeper of one instance while nothing ran in it, after which it is not replaced any more
 
 
 def cores() -> int:
@@ -41,13 +41,14 @@ class LocalCompute:
             thread.join()
 
     def _run(self, number: int) -> None:
-        lost = ""
+        lost, losses = "", 0
         try:
-            for _ in range(LOSSES):
+            while losses < LOSSES:
                 try:
                     self._make(number).run()
                 except InstanceLost as error:
                     lost = str(error)
+                    losses += not error.busy  # what was running is charged with the loss, and given up in the end
                 else:
                     lost = ""
                     break
@@ -56,4 +57,4 @@ class LocalCompute:
         with self._lock:
             self._left -= 1
             if not self._left:  # says nothing new where the job is decided
-                self._gone(f"{lost} {LOSSES} times" if lost else "all instances have ended")
+                self._gone(f"{LOSSES} times: {lost}" if lost else "all instances have ended")

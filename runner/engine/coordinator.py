@@ -17,6 +17,7 @@ from runner.engine.policy import LOSSES_FORGIVEN, Limits, fair_share, init_hopel
 from runner.engine.ranges import RangeSet
 from runner.model.batch import Chunk, ErrorRecord, Lease, Progress, Recall, Report, Segment, Stop, Tally, Wait
 from runner.model.ports import Clock
+from runner.worker.protocol import item_of
 
 FAILURES_KEPT = 20
 
@@ -309,7 +310,8 @@ class Coordinator:
         session.outstanding.remove(index, index + 1)
         message = f"was running each time when one of {losses} instances was lost"
         self._failures.append((index, ErrorRecord(kind="lost", message=message)))
-        segment = Segment(first=index, last=index, tally=Tally(failed=1))
+        items = item_of(self._manifest.read(index, 1))[0]
+        segment = Segment(first=index, last=index, tally=Tally(failed=1, items=items, items_failed=items))
         self._journal.segment(segment)
         self._durable += segment.tally
         self._done += 1

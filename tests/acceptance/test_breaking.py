@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,70 @@ def test_a_job_that_ends_while_a_worker_is_being_prepared(lab: Lab) -> None:
         done = lab.score(name=f"job{attempt}")
         assert done.status == 0, done.stderr
         assert lab.rows.read_text() == "x\n"
+
+
+def test_a_mini_batch_that_kills_its_instance_fails_alone(lab: Lab) -> None:
+    lab.files(8)
+    lab.script(
+        "import os\n\ndef run(b):\n    if b[0].endswith('f00003.txt'):\n"
+        "        os.kill(os.getppid(), 9)\n        os._exit(1)\n    return ['x']\n"
+    )
+    lab.job(max_concurrency_per_instance=2)
+    done = lab.score()
+    assert done.status == 0, done.stderr
+    assert done.counts == (8, 7, 1)
+    assert done.job["progress"]["items"]["failed"] == 1
+    assert lab.rows.read_text() == 7 * "x\n"
+
+
+def broken_python(lab: Lab, times: int) -> str:
+    """An interpreter that dies, so many times, before the agent can say hello."""
+    path = lab.folder / "python"
+    path.write_text(
+        f'#!/bin/sh\ncase "$1" in\n*/runner/worker)\n  echo x >> {lab.folder}/starts\n'
+        f'  [ "$(wc -l < {lab.folder}/starts)" -le {times} ] && exit 3;;\nesac\nexec {sys.executable} "$@"\n'
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_keeper_that_dies_before_it_says_hello_is_replaced(lab: Lab) -> None:
+    lab.files(3)
+    lab.script()
+    lab.job()
+    done = lab.score("--python", broken_python(lab, 2), timeout=30)
+    assert done.status == 0, done.stderr
+    assert done.counts == (3, 3, 0)
+
+
+def test_a_python_that_cannot_start_the_agent_ends_the_job(lab: Lab) -> None:
+    lab.files(3)
+    lab.script()
+    lab.job()
+    done = lab.score("--python", broken_python(lab, 1000), timeout=30)
+    assert done.status == 1
+    assert "the keeper of the workers has died" in done.job["error"]["message"]
+    assert "_keeper.txt" in done.job["error"]["message"]
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_standard_streams(lab: Lab, closed: tuple[int, ...]) -> None:
+    lab.files(3)
+    lab.script()
+    lab.job()
+    command = lab.command("job", "create", "-f", "job.yml", "-n", "job", "--local", "--stream")
+    shut = "".join(f" {descriptor}>&-" for descriptor in closed)
+    done = subprocess.run(["sh", "-c", f'exec "$@"{shut}', "sh", *command], cwd=lab.folder, env=lab.environment(), timeout=60)
+    assert done.returncode == 0
+    assert lab.rows.read_text() == "f00000.txt\nf00001.txt\nf00002.txt\n"
+
+
+def test_nowhere_to_print_to(lab: Lab) -> None:
+    (lab.folder / ".runner").mkdir()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            lab.command("job", "list"), cwd=lab.folder, env=lab.environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert "Error: [Errno 28] No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.engine.policy import Limits
-from runner.model.batch import ErrorRecord, Lease, Report, Segment, Stop, Tally, Wait
+from runner.model.batch import Chunk, ErrorRecord, Lease, Report, Segment, Stop, Tally, Wait
 from tests.unit.engine.simulation import FakeClock, FakeInstance, coordinator, feed
 
 
@@ -104,7 +104,7 @@ def test_results_that_come_after_the_verdict_are_kept(tmp_path: Path) -> None:
 
 def test_a_mini_batch_that_is_there_whenever_an_instance_is_lost_fails_in_the_end(tmp_path: Path) -> None:
     target = coordinator(tmp_path, FakeClock(), max_retries=2)
-    feed(target, 0, 2)
+    target.feed(Chunk(lines=[b'{"rows":7}', b'{"rows":5}'], items=12, bytes=12))
     target.feed_done()
     losses = 0
     for _ in range(20):
@@ -117,6 +117,7 @@ def test_a_mini_batch_that_is_there_whenever_an_instance_is_lost_fails_in_the_en
         losses += 1
     assert losses == 6  # three at no cost, then an attempt and two further ones
     assert target.progress().failed == 1
+    assert target.progress().items_failed == 7
 
 
 def test_silence_ends_the_job(tmp_path: Path) -> None:
