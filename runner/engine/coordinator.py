@@ -68,6 +68,8 @@ class Coordinator:
         self._done = 0
         self._listed = False
         self._durable = Tally()
+        self._items = journal.restored.items
+        self._items_known = not manifest.count or journal.restored.listed is not None  # not when an earlier run ended while it listed
         self._header = journal.restored.header
         self._failures: list[tuple[int, ErrorRecord]] = []
         self._init_errors: list[ErrorRecord] = []
@@ -85,6 +87,7 @@ class Coordinator:
         self._manifest.append(chunk.lines)
         with self._lock:
             self._free.add(first, first + len(chunk.lines))
+            self._items += chunk.items
             wakers = self._hungry()
         _call(wakers)
         return self._verdict is None
@@ -92,7 +95,7 @@ class Coordinator:
     def feed_done(self) -> None:
         with self._lock:
             self._listed = True
-            self._journal.listed(self._manifest.count)
+            self._journal.listed(self._manifest.count, self._items if self._items_known else 0)
             self._decide()
             wakers = self._hungry()
         _call(wakers)
@@ -170,6 +173,7 @@ class Coordinator:
                 failed=tally.failed,
                 retries=tally.retries,
                 items=tally.items,
+                items_listed=self._items if self._items_known else 0,
                 items_failed=tally.items_failed,
                 workers=sum(one.report.ready for one in self._sessions.values()),
                 running=sum(len(one.report.running) for one in self._sessions.values()),

@@ -14,8 +14,10 @@ from runner.engine.settings import WorkerSettings
 from runner.engine.workcopy import copy_code, keep_written
 from runner.engine.workers import Worker
 from runner.model.batch import ErrorRecord
+from runner.worker import protocol
 from runner.worker.protocol import Slot, message
 
+AGENT = os.path.dirname(protocol.__file__)
 KILL_GRACE = 1.0  # seconds between SIGTERM and SIGKILL
 TAIL_LINES = 30
 
@@ -88,6 +90,14 @@ class Crew:
     def ready(self) -> list[Worker]:
         return [worker for worker in self.workers.values() if worker.state == "ready" and not worker.killed]
 
+    def shown(self, worker: Worker, text: str) -> str:
+        """A traceback or dump of stacks as the user wants to see it: their files where they lie, and no frames of ours."""
+        text = text.replace(f"{worker.copy}{os.sep}", f"{self._settings.source}{os.sep}")
+        if "most recent call first" not in text:
+            return text
+        ours = (f'  File "{AGENT}', '  File "<frozen runpy>"')
+        return "\n".join(line for line in text.split("\n") if not line.startswith(ours))
+
     def stuck_at(self, worker: Worker, stacks: str) -> tuple[str, int]:
         """The innermost line of the user's code in a dump of stacks."""
         block = next((one for one in stacks.split("\n\n") if str(worker.copy) in one), "")
@@ -98,7 +108,7 @@ class Crew:
 
     def exit_error(self, worker: Worker, *, kind: str, message: str, item: str = "") -> ErrorRecord:
         """The error of a worker that ended, with the end of what it wrote to stderr."""
-        return ErrorRecord(kind=kind, message=message, traceback=_tail(worker.stderr), log=worker.stderr, item=item)
+        return ErrorRecord(kind=kind, message=message, traceback=self.shown(worker, _tail(worker.stderr)), log=worker.stderr, item=item)
 
     def _prepare(self, worker: Worker) -> None:
         try:

@@ -187,7 +187,7 @@ class Instance:
                 self._publish(WorkerReady(at=self._clock.wall(), node=self._node, process=worker.process, seconds=seconds))
             elif kind == "init_failed":
                 self._crew.kill(worker, "init_failed")
-                self._init_failed(worker, self._results.error_of(header, log=worker.stderr))
+                self._init_failed(worker, self._results.error_of(worker, header))
 
     def keeper_gone(self) -> None:
         if self._stop is None:
@@ -218,7 +218,7 @@ class Instance:
         self._gateway.init_failed(self._courier.epoch, error)
         hung = error.kind == "timeout" and not self._ever_ready
         if self._stop is None and (hung or policy.init_hopeless(failures=self._init_failures, processes=self._processes)):
-            self._gateway.leave(self._courier.epoch, gave_up=f"init() has failed {self._init_failures} times on {self._node}")
+            self._gateway.leave(self._courier.epoch, gave_up=f"init() has failed {times(self._init_failures)} on {self._node}")
             self._answer(Stop(reason="init"))
 
     def _loaded(self, frame: Frame, loaded: Loaded | BaseException) -> None:
@@ -283,6 +283,10 @@ def _transport(pyarrow: object) -> Transport:
         return "csv"
     major = str(pyarrow).partition(".")[0]
     return "parquet" if major.isdigit() and int(major) >= PARQUET_FROM else "arrow"
+
+
+def times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _memory_folder() -> str | None:

@@ -1,7 +1,8 @@
 """What is finished, on disk, record by record: a job goes on from it after any kind of death.
 
 One record per line: the CRC-32 of the text in hexadecimal, a blank, the text (JSON). A torn last line is cut off at the next opening.
-Records: {"open": epoch} at each opening; {"segment": […]}; {"listed": mini-batches}; {"header": [mini-batch, text]};
+Records: {"open": epoch} at each opening; {"segment": […]}; {"listed": mini-batches, "items": 0 if not known};
+{"header": [mini-batch, text]};
 {"retry": true}: what has failed for good so far is tried afresh, as if it had not run; {"published": true}; {"ended": status}.
 """
 
@@ -25,6 +26,7 @@ class Restored:
     epoch: int = 1
     segments: list[Segment] = field(default_factory=list)
     listed: int | None = None
+    items: int = 0
     header: tuple[int, str] | None = None
     published: bool = False
     ended: str = ""
@@ -43,8 +45,8 @@ class Journal:
     def segment(self, segment: Segment) -> None:
         self._append({"segment": encode_segment(segment)})
 
-    def listed(self, total: int) -> None:
-        self._append({"listed": total})
+    def listed(self, total: int, items: int) -> None:
+        self._append({"listed": total, "items": items})
 
     def header(self, index: int, text: str) -> None:
         self._append({"header": [index, text]})
@@ -134,6 +136,8 @@ def _apply(key: str, value: Any, restored: Restored) -> None:
         restored.header = (int(value[0]), str(value[1]))
     elif key == "listed":
         restored.listed = int(value)
+    elif key == "items":
+        restored.items = int(value)
     elif key == "published":
         restored.published = True
     elif key == "ended":

@@ -61,7 +61,8 @@ def threshold_crossed(tally: Tally, limits: Limits) -> str:
         failed = "1 mini-batch has" if tally.failed == 1 else f"{tally.failed} mini-batches have"
         return f"{failed} failed, mini_batch_error_threshold is {limits.mini_batch_error_threshold}"
     if limits.error_threshold != NO_LIMIT and tally.items_failed > limits.error_threshold:
-        return f"{tally.items_failed} {limits.unit} have failed, error_threshold is {limits.error_threshold}"
+        have = f"{limits.unit[:-1]} has" if tally.items_failed == 1 else f"{limits.unit} have"
+        return f"{tally.items_failed} {have} failed, error_threshold is {limits.error_threshold}"
     return ""
 
 

@@ -99,11 +99,7 @@ class Results:
     def init_error(self, worker: Worker, how: str, stacks: str, timeout: float) -> ErrorRecord:
         """Of a worker that ended before init() had returned."""
         if worker.killed == "init":
-            file, line = self._crew.stuck_at(worker, stacks)
-            text = f"init() has not returned within {timeout:g} s (first_task_creation_timeout)" + (
-                f"; it was at {file}:{line}" if file else ""
-            )
-            return ErrorRecord(kind="timeout", message=text, traceback=stacks, file=file, line=line, log=worker.stderr)
+            return self._stuck(worker, f"init() has not returned within {timeout:g} s (first_task_creation_timeout)", stacks)
         return self._crew.exit_error(worker, kind="init", message=f"the process ended in init(): {how}")
 
     def gather_all(self) -> None:
@@ -127,12 +123,13 @@ class Results:
         if frame.scratch is not None:
             self._backlog.released(frame.scratch.release())
 
-    def error_of(self, header: dict[str, Any], *, log: str) -> ErrorRecord:
+    def error_of(self, worker: Worker, header: dict[str, Any]) -> ErrorRecord:
         """The error in a message of a worker: untrusted, so only the known fields, as text and numbers."""
         error = header.get("error") or {}
         line = error.get("line")
         texts = {key: str(error.get(key) or "") for key in ("kind", "type", "message", "traceback", "file", "item")}
-        return ErrorRecord(line=line if isinstance(line, int) else 0, log=log, **texts)
+        texts["traceback"] = self._crew.shown(worker, texts["traceback"])
+        return ErrorRecord(line=line if isinstance(line, int) else 0, log=worker.stderr, **texts)
 
     # Inside
 
@@ -141,7 +138,7 @@ class Results:
         if kind == "failed":
             frame = worker.frames[0] if worker.frames else None
             if frame is not None and header["index"] == frame.next and header["index"] != worker.doomed:
-                error = self.error_of(header, log=worker.stderr)
+                error = self.error_of(worker, header)
                 self._attempt_failed(worker, frame, header["ns"] / 1e9, error, items=header["items"])
         elif kind == "unstarted":
             self._unstarted(worker, header["index"])
@@ -223,19 +220,22 @@ class Results:
 
     def _death(self, worker: Worker, status: int, how: str, stacks: str) -> ErrorRecord:
         settings = self._settings
-        if worker.killed in ("timeout", "overhead"):
-            file, line = self._crew.stuck_at(worker, stacks)
+        if worker.killed == "timeout":
             limit = f"run() took longer than {settings.timeout:g} s (retry_settings.timeout)"
-            if worker.killed == "overhead":
-                limit = f"handing over the mini-batch took longer than {settings.task_overhead_timeout:g} s (task_overhead_timeout)"
-            text = limit + (f"; it was at {file}:{line}" if file else "")
-            return ErrorRecord(
-                kind="timeout", message=text, traceback=stacks, file=file, line=line, item=self._item(worker), log=worker.stderr
-            )
+            return self._stuck(worker, limit, stacks, self._item(worker))
+        if worker.killed == "overhead":
+            limit = f"handing over the mini-batch took longer than {settings.task_overhead_timeout:g} s (task_overhead_timeout)"
+            return self._stuck(worker, limit, stacks, self._item(worker))
         kind = "killed" if status < 0 else "exit"
         return self._crew.exit_error(
             worker, kind=kind, message=f"the worker process ended while it ran this mini-batch: {how}", item=self._item(worker)
         )
+
+    def _stuck(self, worker: Worker, limit: str, stacks: str, item: str = "") -> ErrorRecord:
+        file, line = self._crew.stuck_at(worker, stacks)
+        text = limit + (f"; it was at {file}:{line}" if file else "")
+        stacks = self._crew.shown(worker, stacks)
+        return ErrorRecord(kind="timeout", message=text, traceback=stacks, file=file, line=line, item=item, log=worker.stderr)
 
     def _item(self, worker: Worker) -> str:
         frame = worker.frames[0]

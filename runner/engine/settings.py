@@ -21,6 +21,7 @@ class WorkerSettings:
     kind: str
     root: str
     code: Path  # the snapshot; each worker gets a copy
+    source: str  # the user's own folder that it was taken from: what messages name in the place of the copy
     copies: Path  # where the copies go
     entry_script: str
     arguments: Sequence[str]

@@ -39,7 +39,7 @@ class Switchboard:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._bell, selectors.EVENT_READ, self._rung)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(str(folder / SOCKET_NAME))
+        _bind(self._listener, folder)
         self._listener.listen(BACKLOG)
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -171,3 +171,12 @@ class Switchboard:
                 self._subscriber.heard(worker)
             else:
                 self._selector.unregister(worker.socket)  # the keeper will say how it ended
+
+
+def _bind(listener: socket.socket, folder: Path) -> None:
+    """By a short name: the path of a socket may have 107 bytes, that of a folder for temporary files more."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        listener.bind(f"/proc/self/fd/{handle}/{SOCKET_NAME}")
+    finally:
+        os.close(handle)

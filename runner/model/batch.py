@@ -137,6 +137,12 @@ class Progress:
     failed: int = 0
     retries: int = 0
     items: int = 0  # of finished mini-batches
+    items_listed: int = 0  # of all that are listed; 0 where that is not known (rows of tables)
     items_failed: int = 0
     workers: int = 0  # ready
     running: int = 0
+
+    @property
+    def all_items(self) -> int:
+        """How many items there are, as far as is known."""
+        return max(self.items_listed, self.items)

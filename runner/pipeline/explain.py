@@ -12,7 +12,7 @@ def explain(verdict: Verdict, step: ParallelStep, paths: JobPaths) -> dict[str, 
     """`message` (its first line tells all that matters), `code`, `log`; empty for a job that completed without a failure."""
     if verdict.status == "Completed":
         return {}
-    go_on = f"go on with: runner job resume -n {step.name}"
+    go_on = f"go on with: runner job resume -n {step.name.removesuffix(f'.{step.step}') if step.step else step.name}"
     if verdict.status == "Canceled":
         return {"message": f"cancelled; {go_on}", "code": verdict.code, "log": str(paths.logs)}
     index, error = verdict.failures[0] if verdict.failures else (-1, None)

@@ -74,6 +74,7 @@ def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir
         kind=plan.summary.kind,
         root=plan.summary.root,
         code=plan.paths.code,
+        source=step.code,
         copies=plan.paths.workers,
         entry_script=step.entry_script,
         arguments=words,

@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from runner.compute.local import LocalCompute, processes_per_instance
 from runner.engine.coordinator import Coordinator, CoordinatorSettings, Verdict
 from runner.engine.instance import Instance
-from runner.engine.journal import Journal, read_segments
+from runner.engine.journal import Journal, Restored, read_segments
 from runner.engine.manifest import Manifest
 from runner.engine.policy import Limits
 from runner.errors import UserError
@@ -93,24 +93,26 @@ class StepRun:
         folders.make(self.step.outputs.values())
         script = self.paths.code / self.step.entry_script
         self._format = append_row.read_format(script.parent, header=self.step.arguments.append_row_dataframe_header)
-        say, warn = partial(self._say, "INFO"), partial(self._say, "WARNING")
+        warn = partial(self._say, "WARNING")
         self._python = find_python(
             self.step.environment,
             cache=self.options.cache,
             override=self.options.python,
-            say=say,
+            say=self._say_of_environment,
             warn=warn,
             on_cancel=self.cancel.on_request,
         )
         return open_source(self.step, scratch=self.paths.scratch, warn=warn)
 
+    def _say_of_environment(self, text: str) -> None:
+        """What is done stands on the terminal; pip's own lines in the log only."""
+        self._say("INFO", text)
+        if text.startswith("making "):
+            self._status("Preparing", text)
+
     def _published_before(self, journal: Journal) -> RunResult:
         """Of a run that was killed after its output had appeared and before it could say so."""
-        tally = sum((segment.tally for segment in journal.restored.segments), Tally())
-        total = tally.succeeded + tally.failed
-        progress = Progress(
-            total=total, listed=True, succeeded=tally.succeeded, failed=tally.failed, items=tally.items, items_failed=tally.items_failed
-        )
+        progress = progress_of(journal.restored)
         journal.ended("Completed")
         journal.sync()
         self.observe(Progressed(at=time.time(), progress=progress))
@@ -251,8 +253,8 @@ class StepRun:
         if output.type == "mltable":
             append_row.write_table_description(target.parent, wanted)
 
-    def _status(self, status: str) -> None:
-        self.observe(StatusChanged(at=time.time(), status=status))
+    def _status(self, status: str, reason: str = "") -> None:
+        self.observe(StatusChanged(at=time.time(), status=status, reason=reason))
 
     def _say(self, level: str, text: str) -> None:
         self.observe(Message(at=time.time(), level=level, text=text))
@@ -273,10 +275,23 @@ def finish_partial(step: ParallelStep, paths: JobPaths, observe: Observer) -> Ru
         run.publish_rows(restored.header[1] if restored.header else "")
     finally:
         journal.close()
-    succeeded = sum(segment.tally.succeeded for segment in restored.segments)
-    failed = sum(segment.tally.failed for segment in restored.segments)
     manifest = Manifest(paths.manifest)
     total = manifest.count
     manifest.close()
-    progress = Progress(total=total, listed=restored.listed is not None, succeeded=succeeded, failed=failed)
+    progress = replace(progress_of(restored), total=total, listed=restored.listed is not None)
     return RunResult(status="Completed", progress=progress, incomplete=True)
+
+
+def progress_of(restored: Restored) -> Progress:
+    """The counts of a job that is complete, from its journal."""
+    tally = sum((segment.tally for segment in restored.segments), Tally())
+    return Progress(
+        total=tally.succeeded + tally.failed,
+        listed=True,
+        succeeded=tally.succeeded,
+        failed=tally.failed,
+        retries=tally.retries,
+        items=tally.items,
+        items_listed=restored.items,
+        items_failed=tally.items_failed,
+    )

@@ -13,7 +13,7 @@ from runner.model.events import Event, JobEnded, Message, Observer, StatusChange
 from runner.model.job import PipelineJob
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
-from runner.pipeline.parallel_step import StepRun
+from runner.pipeline.parallel_step import StepRun, progress_of
 
 
 @dataclass(kw_only=True)
@@ -93,6 +93,7 @@ def add(one: Progress, other: Progress) -> Progress:
         failed=one.failed + other.failed,
         retries=one.retries + other.retries,
         items=one.items + other.items,
+        items_listed=one.items_listed + other.items_listed,
         items_failed=one.items_failed + other.items_failed,
     )
 
@@ -125,9 +126,4 @@ def _completed_before(paths: JobPaths) -> RunResult | None:
     restored = journal.restored
     if restored.ended != "Completed":
         return None
-    succeeded = sum(segment.tally.succeeded for segment in restored.segments)
-    failed = sum(segment.tally.failed for segment in restored.segments)
-    items = sum(segment.tally.items for segment in restored.segments)
-    return RunResult(
-        status="Completed", progress=Progress(total=succeeded + failed, listed=True, succeeded=succeeded, failed=failed, items=items)
-    )
+    return RunResult(status="Completed", progress=progress_of(restored))

@@ -81,7 +81,7 @@ def _tolerated(summary: Summary) -> str:
     if progress.failed:
         parts.append(f"{progress.failed:,} of {progress.total:,} mini-batches")
     if progress.items_failed:
-        parts.append(f"{progress.items_failed:,} of {progress.items:,} items")
+        parts.append(f"{progress.items_failed:,} of {progress.all_items:,} items")
     return " and ".join(parts)
 
 
@@ -94,7 +94,9 @@ def _counts(summary: Summary) -> Iterator[str]:
     total = f"{progress.total:,}" if progress.listed else f"at least {progress.total:,} (listing had not ended)"
     retries = f"; {progress.retries:,} further attempts" if progress.retries else ""
     yield f"  mini-batches  {total}: {progress.succeeded:,} succeeded, {progress.failed:,} failed{rest}{retries}"
-    yield f"  items         {progress.items:,}: {progress.items - progress.items_failed:,} succeeded, {progress.items_failed:,} failed"
+    succeeded, missing = progress.items - progress.items_failed, progress.all_items - progress.items
+    rest = f", {missing:,} not processed" if missing > 0 else ""
+    yield f"  items         {progress.all_items:,}: {succeeded:,} succeeded, {progress.items_failed:,} failed{rest}"
     if began is not None and summary.ended is not None:
         took = summary.ended - began
         scoring = summary.ended - (summary.running or began)

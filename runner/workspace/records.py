@@ -86,7 +86,7 @@ def progress_to_json(progress: Progress) -> dict[str, Any]:
             "retries": progress.retries,
             "listed": progress.listed,
         },
-        "items": {"total": progress.items, "succeeded": progress.items - progress.items_failed, "failed": progress.items_failed},
+        "items": {"total": progress.all_items, "succeeded": progress.items - progress.items_failed, "failed": progress.items_failed},
     }
 
 
@@ -99,7 +99,8 @@ def progress_from_json(data: Mapping[str, Any]) -> Progress:
         succeeded=batches.get("succeeded", 0),
         failed=batches.get("failed", 0),
         retries=batches.get("retries", 0),
-        items=items.get("total", 0),
+        items=items.get("succeeded", 0) + items.get("failed", 0),
+        items_listed=items.get("total", 0),
         items_failed=items.get("failed", 0),
     )
 
@@ -120,7 +121,7 @@ def write_json(path: Path, data: object, *, durable: bool = True) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=2, ensure_ascii=False)
+            json.dump(data, file, indent=2)  # in ASCII: names of files and messages of user code may hold what UTF-8 cannot
             file.write("\n")
             file.flush()
             if durable:

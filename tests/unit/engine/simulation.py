@@ -32,8 +32,12 @@ def coordinator(folder: Path, clock: FakeClock, **settings: object) -> Coordinat
     )
 
 
+def line(index: int) -> bytes:
+    return b'{"files":[["%d",1,1]]}' % index
+
+
 def feed(target: Coordinator, first: int, count: int) -> None:
-    target.feed(Chunk(lines=[b"%d" % i for i in range(first, first + count)], items=count, bytes=count))
+    target.feed(Chunk(lines=[line(i) for i in range(first, first + count)], items=count, bytes=count))
 
 
 @dataclass
@@ -72,7 +76,7 @@ class FakeInstance:
         answer = self.coordinator.exchange(self.epoch, Report(segments=tuple(segments)), self.want)
         if isinstance(answer, Lease):
             lines = answer.lines.split(b"\n")
-            assert lines == [b"%d" % i for i in range(answer.first, answer.first + answer.count)]
+            assert lines == [line(i) for i in range(answer.first, answer.first + answer.count)]
             self.holds.append((answer.first, answer.first + answer.count))
         elif isinstance(answer, Recall):
             back = tuple((first, end - 1) for first, end in self.holds)
