@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 
@@ -39,7 +40,7 @@ def run() -> int:
     """Runs the command of `sys.argv`. Mistakes of the user are told without a traceback; exit status 2."""
     from runner.cli import compute, job
 
-    _open_missing_streams()
+    _prepare_streams()
     app.add_typer(job.app, name="job")
     app.add_typer(compute.app, name="compute")
     try:
@@ -64,7 +65,7 @@ def run() -> int:
         return _usage_error(error)
 
 
-def _open_missing_streams() -> None:
+def _prepare_streams() -> None:
     """Started with closed standard streams, we get empty ones: no file opened later must become what others print to."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -73,6 +74,8 @@ def _open_missing_streams() -> None:
             os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that cannot be decoded
 
 
 def _usage_error(error: Exception) -> int:

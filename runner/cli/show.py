@@ -24,7 +24,8 @@ def print_data(data: object, output: Format | None) -> None:
 
         print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=140), end="")
     else:
-        print(json.dumps(data, indent=2, ensure_ascii=False))
+        text = json.dumps(data, indent=2, ensure_ascii=False)
+        print(text.encode("utf-8", "backslashreplace").decode())  # which is how JSON writes what UTF-8 cannot
 
 
 def print_job(record: JobRecord, output: Format | None) -> None:

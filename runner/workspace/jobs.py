@@ -138,7 +138,10 @@ class JobStore:
     def take(self, name: str) -> FileLock:
         """Makes this process the owner of an existing job; raises `JobConflict` if another one is."""
         paths = self.paths(name)
-        lock = take_lock(paths.lock)
+        try:
+            lock = take_lock(paths.lock)
+        except OSError as error:
+            raise UserError(f"job {name} cannot be changed: {error}", todo="make its folder writable") from error
         if lock is None:
             todo = f"follow it with `runner job stream {name}`, or stop it with `runner job cancel {name}`"
             raise JobConflict(f"job {name} is running in another process", todo=todo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -93,3 +94,50 @@ def test_nowhere_to_print_to(lab: Lab) -> None:
     assert done.returncode == 1
     assert "Error: [Errno 28] No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["ValueError('bad \\ud800 \\x00 \\x1b[31m')", "ValueError(b[0])"])
+def test_errors_that_utf_8_cannot_write(lab: Lab, text: str) -> None:
+    (lab.folder / "input").mkdir()
+    with open(os.path.join(os.fsencode(lab.folder / "input"), b"bad-\xff.bin"), "wb"):
+        pass
+    lab.script(f"def run(b):\n    raise {text}\n")
+    lab.job(mini_batch_error_threshold=0)
+    done = lab.score()
+    assert done.status == 1
+    assert "bad" in done.job["error"]["message"]
+    assert "UnicodeEncodeError" not in done.stderr
+    shown = lab.run("job", "show", "-n", "job", "-o", "json")
+    assert shown.job["error"]["code"] == "threshold"
+    assert lab.run("job", "stream", "-n", "job").status == 1
+
+
+def test_a_workspace_whose_path_cannot_be_decoded(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"bad-\xff")
+    folder.mkdir()
+    lab = Lab(folder)
+    lab.files(3)
+    lab.script()
+    lab.job(environment_variables=None)
+    done = lab.score()
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == "f00000.txt\nf00001.txt\nf00002.txt\n"
+
+
+@pytest.mark.needs("tmpfs")
+def test_a_job_in_a_read_only_folder(lab: Lab) -> None:
+    lab.files(3)
+    lab.script()
+    lab.job()
+    assert lab.score().status == 0
+    jobs = lab.folder / ".runner" / "jobs"
+    subprocess.run(["mount", "--bind", str(jobs), str(jobs)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(jobs)], check=True)
+        for words in (["delete", "-n", "job"], ["prune", "--keep", "0s"]):
+            done = lab.run("job", *words)
+            assert done.status == 2, done
+            assert "Read-only file system" in done.stderr
+            assert "Traceback" not in done.stderr
+    finally:
+        subprocess.run(["umount", str(jobs)], check=True)
