@@ -146,6 +146,8 @@ def _check_target(path: str, text: str, kind: str, at: Node) -> None:
             f"'{text}' is a file, but the output is of type {kind}", place=at.place, todo="name a folder, or write type: uri_file"
         )
     reason = trouble(path)
+    if not reason and not is_file(path) and not is_folder(path):  # it would be replaced: even /dev/null
+        raise UserError(f"'{text}' is a device, a pipe or a socket", place=at.place, todo="name a file or a folder")
     if reason.startswith("cannot"):
         raise UserError(f"'{text}' {reason}", place=at.place, todo="name another path")
     parent = os.path.dirname(path) if kind == "uri_file" else path

@@ -15,7 +15,7 @@ from runner.spec.expressions import has_expression
 from runner.spec.values import Reader, as_number, check_keys, near_case, require_scalar, resolved
 from runner.spec.yaml_source import scalar_text, shown
 
-SIZE = re.compile(r"(\d+) ?([kKmMgG][bB]?)?")
+SIZE = re.compile(r"(\d{1,30}) ?([kKmMgG][bB]?)?", re.ASCII)
 SHM_SIZE = re.compile(r"[1-9]\d*[bkmg]", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _BREAKING = {"PYTHONHOME": "the script's Python would not find its library", "PYTHONINSPECT": "workers would not end"}

@@ -141,3 +141,21 @@ def test_a_job_in_a_read_only_folder(lab: Lab) -> None:
             assert "Traceback" not in done.stderr
     finally:
         subprocess.run(["umount", str(jobs)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("outputs.rows.path=/dev/null", "'/dev/null' is a device, a pipe or a socket"),
+        (f"mini_batch_size={5000 * '9'}", "is not a size of mini-batches"),
+        ("mini_batch_size=\N{ARABIC-INDIC DIGIT THREE}", "is not a size of mini-batches"),
+    ],
+)
+def test_overrides_that_make_no_sense(lab: Lab, override: str, said: str) -> None:
+    lab.files(3)
+    lab.script()
+    lab.job()
+    done = lab.run("job", "validate", "-f", "job.yml", "--local", "--set", override)
+    assert done.status == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
