@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -297,3 +298,43 @@ def test_the_same_bytes_with_1_2_and_8_workers(lab: Lab) -> None:
         assert done.job["progress"]["items"]["total"] == 3000
         found.add(lab.rows.read_bytes())
     assert found == {"".join(f'{n} "row {n}"\n' for n in range(3000)).encode()}
+
+
+SLOW = """
+import time
+from ledger import note
+
+def run(mini_batch):
+    note(str(mini_batch["n"].iloc[0]) if len(mini_batch) else "nothing left")
+    time.sleep(0.1)
+    return mini_batch
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "keys"),
+    [
+        pytest.param("  - take: 900\n  - filter: 'col(\"n\") % 3 == 0'\n", {"mini_batch_size": "500"}, id="rows-that-are-counted"),
+        pytest.param("", {"mini_batch_size": None, "partition_keys": ["k"]}, id="groups-by-keys"),
+    ],
+)
+def test_a_killed_job_goes_on_where_it_was(lab: Lab, steps: str, keys: dict[str, Any]) -> None:
+    folder = lab.folder / "input"
+    for file in range(2):
+        rows = "".join(f'{500 * file + row},{row % 20},"text, {row}"\r\n' for row in range(500))
+        (folder / f"{file}.csv").write_text("n,k,text\r\n" + rows, newline="")
+    lab.script(SLOW)
+    whole = run(lab, DELIMITED + steps, name="whole", max_concurrency_per_instance=2, **keys)
+    assert whole.status == 0, whole.stderr
+    expected = lab.rows.read_bytes()
+    lab.rows.unlink()
+    (lab.folder / "ledger.txt").unlink()
+    killed = lab.score(name="cut", RUNNER_FAILPOINT="journal.synced:3")
+    assert killed.status == -signal.SIGKILL
+    before = len(lab.ledger)
+    done = lab.run("job", "resume", "-n", "cut", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_bytes() == expected
+    assert done.counts == whole.counts
+    assert done.job["progress"]["items"] == whole.job["progress"]["items"]
+    assert len(lab.ledger) - before < whole.counts[0]
