@@ -14,6 +14,7 @@ from pathlib import Path
 from runner.errors import Place, UserError
 from runner.spec.yaml_source import Node, child_field, parse_yaml
 
+DEEPEST = 100  # levels; a job file has fewer than ten
 _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -35,7 +36,8 @@ def override(root: Node, assignments: Sequence[str]) -> Node:
 
 def _parts(path: str, place: Place) -> list[str]:
     parts = [key or index for key, index in _PART.findall(path)]
-    if _PART.sub("", path).strip(".") or ".." in path or not parts or path[0] in ".[" or path[-1] == ".":
+    malformed = _PART.sub("", path).strip(".") or ".." in path or not parts or path[0] in ".[" or path[-1] == "."
+    if malformed or len(parts) > DEEPEST:
         raise UserError("the path of an override is not well formed", place=place, allowed="names and list indexes: a.b.c, a[0].b, a.0.b")
     return parts
 

@@ -147,6 +147,7 @@ def test_a_job_in_a_read_only_folder(lab: Lab) -> None:
     ("override", "said"),
     [
         ("outputs.rows.path=/dev/null", "'/dev/null' is a device, a pipe or a socket"),
+        (f"tags{3000 * '.a'}=1", "the path of an override is not well formed"),
         (f"mini_batch_size={5000 * '9'}", "is not a size of mini-batches"),
         ("mini_batch_size=\N{ARABIC-INDIC DIGIT THREE}", "is not a size of mini-batches"),
     ],
