@@ -13,6 +13,14 @@ from runner.cli.group import make_group
 from runner.errors import UserError
 
 EXIT_FAILED, EXIT_WRONG, EXIT_CANCELLED = 1, 2, 130
+# What a machine may refuse wherever files are used, and the exit status that follows: no bug of ours.
+REFUSALS = {
+    errno.ENOSPC: EXIT_FAILED,
+    errno.EDQUOT: EXIT_FAILED,
+    errno.EACCES: EXIT_WRONG,
+    errno.EPERM: EXIT_WRONG,
+    errno.EROFS: EXIT_WRONG,
+}
 
 
 app = make_group("Azure ML parallel jobs on machines of one's own.")
@@ -57,9 +65,9 @@ def run() -> int:
         print("cancelled", file=sys.stderr)
         return EXIT_CANCELLED
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno in REFUSALS:
             print(f"Error: {error}", file=sys.stderr)
-            return EXIT_FAILED
+            return REFUSALS[error.errno]
         if not hasattr(error, "format_message"):
             raise  # a bug of ours: with its traceback
         return _usage_error(error)

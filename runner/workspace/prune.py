@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -146,11 +147,20 @@ def _remove(removal: Removal) -> None:
 def _remove_folder(path: Path) -> None:
     """As a whole: a folder that is half removed would look like a broken job."""
     doomed = path.with_name(f".{path.name[:200]}.removed")
-    shutil.rmtree(doomed, ignore_errors=True)
+    _remove_tree(doomed)
     try:
         path.rename(doomed)
     except OSError:
         doomed = path
-    shutil.rmtree(doomed, ignore_errors=True)
+    _remove_tree(doomed)
 
 
+def _remove_tree(folder: Path) -> None:
+    """Also folders that user code has closed to everybody, its owner included."""
+    for place, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            if not os.access(path, os.R_OK | os.W_OK | os.X_OK) and not path.is_symlink():
+                with contextlib.suppress(OSError):  # another user's
+                    path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)

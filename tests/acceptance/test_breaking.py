@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli import app
 from tests.acceptance.jobs import Lab
 
 
@@ -160,3 +162,24 @@ def test_overrides_that_make_no_sense(lab: Lab, override: str, said: str) -> Non
     assert done.status == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_refusals_of_the_machine_are_no_bugs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Refused:
+        def add_typer(self, *_: object, **__: object) -> None: ...
+
+        def __call__(self, **_: object) -> int:
+            raise PermissionError(errno.EACCES, "Permission denied", "/some/where")
+
+    monkeypatch.setattr(app, "app", Refused())
+    assert app.run() == app.EXIT_WRONG
+    assert capsys.readouterr().err == "Error: [Errno 13] Permission denied: '/some/where'\n"
+
+
+def test_folders_that_a_script_has_closed_are_removed(lab: Lab) -> None:
+    lab.files(1)
+    lab.script("import os\n\ndef run(b):\n    os.makedirs('x/y')\n    os.chmod('x', 0)\n    return ['x']\n")
+    lab.job()
+    assert lab.score().status == 0
+    assert lab.run("job", "delete", "-n", "job").status == 0
+    assert not list((lab.folder / ".runner" / "jobs").iterdir())
