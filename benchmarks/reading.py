@@ -3,15 +3,16 @@
     python benchmarks/reading.py [--megabytes 200] [--rounds 5] [--cache FOLDER]
 
 Each reading is a process of its own, which reads the file twice and tells the time of the second, as in a worker that has been at
-work for a while; rounds go through all readers in turn, and medians are shown. Ours: mini-batches of 1 MiB, loaded by two threads,
-eight to a call, into an Arrow file in /dev/shm, mapped, and turned into one DataFrame each by the main thread. `mltable` uses all
-cores; pyarrow and pandas are told to use one.
+work for a while; rounds go through all readers in turn, and medians are shown. Ours: mini-batches of 8 MiB through two processes, each
+doing what an instance's loader and then a worker do: text into an Arrow file in memory, mapped, and turned into a DataFrame; row groups
+of Parquet straight from the file. `mltable` uses all cores; pyarrow and pandas are told to use one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -19,19 +20,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runner.model.batch import Loaded
-    from runner.model.ports import Loader
+    from multiprocessing.pool import Pool
 
-THREADS = int(os.environ.get("LOADER_THREADS", "2"))  # an instance has at least two
-EACH = 8  # mini-batches to a call
+    from runner.model.ports import Loader, Source
+
+PROCESSES = 2
+MINI_BATCH = 8 << 20
+SCRATCH = Path(os.environ.get("READING_SCRATCH", ""))  # of a reading process and its pool
 
 READERS = {
     "numbers.csv": ("ours", "mltable", "pyarrow", "pandas"),
@@ -104,49 +105,47 @@ def make(folder: Path, megabytes: int) -> None:
 
 
 def read_ours(folder: Path, _file: Path) -> int:
+    """Two processes, as two workers of a job: what an instance's loader does, and then what a worker does with it."""
+    pool, lines = started(folder)
+    return sum(pool.imap_unordered(rows_of, [(number, line) for number, line in enumerate(lines)]))
+
+
+@cache
+def started(folder: Path) -> tuple[Pool, list[bytes]]:
+    context = multiprocessing.get_context("spawn")
+    lines = [line for chunk in source_of(folder).chunks(iter(())) for line in chunk.lines]
+    return context.Pool(PROCESSES, initializer=begin, initargs=(str(folder),)), lines
+
+
+def source_of(folder: Path) -> Source:
     from runner.inputs.source import open_source
     from runner.model.job import JobInput, ParallelStep
 
-    scratch = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
-    step = ParallelStep(name="job", inputs={"t": JobInput(type="mltable", path=str(folder))}, input_data="t")
-    source = open_source(step, scratch=scratch, warn=print)
-    assert source.loader is not None
-    rows = 0
-    lines = [line for chunk in source.chunks(iter(())) for line in chunk.lines]
-    starts = range(0, len(lines), EACH)
-    with ThreadPoolExecutor(THREADS) as pool:
-        load = partial(load_some, source.loader, lines, scratch)
-        for loaded in ahead(pool, load, starts):
-            rows += rows_of(loaded)
-    shutil.rmtree(scratch)
-    return rows
+    step = ParallelStep(name="job", inputs={"t": JobInput(type="mltable", path=str(folder))}, input_data="t", mini_batch_size=MINI_BATCH)
+    return open_source(step, scratch=SCRATCH, warn=print)
 
 
-def load_some(loader: Loader, lines: list[bytes], scratch: Path, start: int) -> Loaded:
-    return loader.load(start, lines[start : start + EACH], scratch, "arrow")
+def begin(folder: str) -> None:
+    from runner.worker.batches import TableBatches
+
+    global _loader, _batches
+    _loader, _batches = source_of(Path(folder)).loader, TableBatches()
 
 
-def ahead(pool: Executor, load: Callable[[int], Loaded], starts: Iterable[int]) -> Iterator[Loaded]:
-    """In order, with a few loaded ahead, as an instance does it."""
-    waiting: deque[Future[Loaded]] = deque()
-    for start in starts:
-        waiting.append(pool.submit(load, start))
-        if len(waiting) > THREADS + 1:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def rows_of(loaded: Loaded) -> int:
-    """Maps the file and makes a frame of each mini-batch, as a worker does."""
-    import pyarrow as pa
-
+def rows_of(work: tuple[int, bytes]) -> int:
+    number, line = work
+    assert _loader is not None
+    loaded = _loader.load(number, [line], SCRATCH, "parquet")
     assert not loaded.failed
-    with pa.memory_map(loaded.scratch[0]) as mapped:
-        reader = pa.ipc.open_file(mapped)
-        rows = sum(len(reader.get_batch(number).to_pandas()) for number in range(reader.num_record_batches))
-    os.unlink(loaded.scratch[0])
-    return rows
+    frame, rows = _batches.load(json.loads(loaded.lines[0]))
+    del frame
+    for path in loaded.scratch:
+        os.unlink(path)
+    return int(rows)
+
+
+_loader: Loader | None = None
+_batches: Any = None
 
 
 def read_mltable(folder: Path, _file: Path) -> int:
@@ -178,15 +177,17 @@ READ: dict[str, Callable[[Path, Path], int]] = {
 def one(reader: str, folder: Path, file: Path) -> None:
     """In a process of its own: prints seconds and rows of the second reading."""
     READ[reader](folder, file)
-    started = time.perf_counter()
+    began = time.perf_counter()
     rows = READ[reader](folder, file)
-    print(json.dumps({"seconds": time.perf_counter() - started, "rows": rows}))
+    print(json.dumps({"seconds": time.perf_counter() - began, "rows": rows}), flush=True)
+    os._exit(0)  # the pool has nothing to tidy up
 
 
 def measure(reader: str, folder: Path, file: Path) -> tuple[float, int]:
     command = [sys.executable, __file__, "--one", reader, str(folder), str(file)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as scratch:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "READING_SCRATCH": scratch}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     told = json.loads(done.stdout.splitlines()[-1])
     return told["seconds"], told["rows"]
 

@@ -34,8 +34,10 @@ class Crew:
         post: Callable[[Callable[[], None]], None],
         tell_keeper: Callable[[bytes], None],
         now: Callable[[], float],
+        fail: Callable[[str], None],
     ) -> None:
         self._settings, self._pool, self._post, self._tell, self._now = settings, pool, post, tell_keeper, now
+        self._fail = fail
         self._sockets = sockets
         self._numbers = 0
         self.workers: dict[int, Worker] = {}
@@ -131,7 +133,8 @@ class Crew:
 
     def _could_not_copy(self, worker: Worker, error: OSError) -> None:
         if worker.state == "preparing":
-            raise error
+            causes = error.args[0] if isinstance(error, shutil.Error) else [(worker.copy, worker.copy, error)]
+            self._fail(f"the code could not be copied for a worker: {causes[0][2]}")
 
     def _config(self, worker: Worker) -> dict[str, object]:
         settings = self._settings

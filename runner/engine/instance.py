@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from runner.engine import policy
@@ -18,6 +15,7 @@ from runner.engine.courier import Courier, Exchange
 from runner.engine.crew import Crew
 from runner.engine.feeder import RECALL_AFTER, Feeder
 from runner.engine.results import Results
+from runner.engine.scratch import make_scratch
 from runner.engine.settings import InstanceSettings
 from runner.engine.switchboard import Switchboard
 from runner.engine.workers import Frame, Worker
@@ -59,7 +57,7 @@ class Instance:
         self._node = settings.worker.node
         self._processes = settings.worker.processes
         self._pool = ThreadPoolExecutor(max_workers=max(2, self._processes), thread_name_prefix=self._node)
-        self._sockets = Path(tempfile.mkdtemp(prefix="runner-", dir=_memory_folder()))
+        self._sockets = make_scratch()
         self._switchboard = Switchboard(self._sockets, self)
         self._stop: Stop | None = None
         self._ended_at: float | None = None
@@ -72,6 +70,7 @@ class Instance:
             post=self._switchboard.post,
             tell_keeper=self._switchboard.tell_keeper,
             now=clock.now,
+            fail=partial(gateway.fail, "instance"),
         )
         self._backlog = Backlog(loader=loader, pool=self._pool, scratch=self._sockets, loaded=self._loaded)
         self._courier = Courier(
@@ -287,13 +286,3 @@ def _transport(pyarrow: object) -> Transport:
 
 def times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _memory_folder() -> str | None:
-    """Where sockets and tables for workers lie: in memory, where there is room for it."""
-    folder = "/dev/shm"  # noqa: S108
-    try:
-        usage = os.statvfs(folder)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) and usage.f_bavail * usage.f_frsize > (512 << 20) else None
