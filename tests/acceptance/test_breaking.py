@@ -183,3 +183,20 @@ def test_folders_that_a_script_has_closed_are_removed(lab: Lab) -> None:
     assert lab.score().status == 0
     assert lab.run("job", "delete", "-n", "job").status == 0
     assert not list((lab.folder / ".runner" / "jobs").iterdir())
+
+
+@pytest.mark.needs("tmpfs")
+def test_a_disk_too_small_for_the_copies_of_the_code(lab: Lab) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(lab.folder)], check=True)
+    try:
+        lab.files(3)
+        lab.script()
+        lab.job(max_concurrency_per_instance=3)
+        (lab.folder / "code" / "big").write_bytes(os.urandom(1_600_000))
+        (lab.folder / "workspace.yml").write_text("defaults:\n  free_space_floor: 0\n")
+        done = lab.score()
+        assert done.status == 1
+        assert "the code could not be copied for a worker: [Errno 28] No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
+    finally:
+        subprocess.run(["umount", str(lab.folder)], check=True)
