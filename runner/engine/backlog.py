@@ -20,9 +20,15 @@ class Backlog:
     """Used by the loop thread only. With a loader, `load_ahead` keeps frames ready; `loaded` is called in the loader's threads."""
 
     def __init__(
-        self, *, loader: Loader | None, pool: Executor, scratch: Path, loaded: Callable[[Frame, Loaded | BaseException], None]
+        self,
+        *,
+        loader: Loader | None,
+        pool: Executor,
+        scratch: Path,
+        loaded: Callable[[Frame, Loaded | BaseException], None],
+        now: Callable[[], float],
     ) -> None:
-        self._loader, self._pool, self._scratch, self._loaded = loader, pool, scratch, loaded
+        self._loader, self._pool, self._scratch, self._loaded, self._now = loader, pool, scratch, loaded, now
         self._queue: deque[Frame] = deque()
         self._ready: deque[Frame] = deque()
         self._loading: dict[int, Frame] = {}
@@ -72,8 +78,10 @@ class Backlog:
 
     def arrived(self, frame: Frame, loaded: Loaded) -> list[tuple[int, ErrorRecord]]:
         """A frame is loaded; returns the mini-batches that could not be read."""
-        del self._loading[frame.first]
         scratch = Scratch(files=loaded.scratch, bytes=loaded.bytes)
+        if self._loading.pop(frame.first, None) is not frame:  # it came too late
+            scratch.release()
+            return []
         good = len(frame.lines) - len(loaded.failed)
         if good:
             self._memory += loaded.bytes
@@ -87,6 +95,19 @@ class Backlog:
             scratch.release()
         self.count -= len(loaded.failed)
         return [(frame.first + at, error) for at, error in sorted(loaded.failed.items())]
+
+    def give_up_loading(self, before: float) -> list[int]:
+        """The mini-batches of frames whose loading began before that moment and has not ended; what still comes of them is ignored."""
+        late = [frame for frame in self._loading.values() if 0 < frame.began < before]
+        for frame in late:
+            del self._loading[frame.first]
+            self.count -= frame.count
+        return [index for frame in late for index in range(frame.first, frame.first + frame.count)]
+
+    @property
+    def oldest_loading(self) -> float:
+        """When the loading began that has lasted longest."""
+        return min((frame.began for frame in self._loading.values() if frame.began), default=float("inf"))
 
     def released(self, size: int) -> None:
         """Bytes of scratch files that are gone."""
@@ -115,6 +136,7 @@ class Backlog:
     def _load(self, frame: Frame) -> None:
         assert self._loader is not None
         assert self.transport is not None
+        frame.began = self._now()
         try:
             result: Loaded | BaseException = self._loader.load(frame.first, frame.lines, self._scratch, self.transport)
         except BaseException as error:  # told to the loop, which ends the instance

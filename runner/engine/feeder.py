@@ -12,6 +12,7 @@ from runner.engine.results import Results
 from runner.engine.settings import InstanceSettings
 from runner.engine.switchboard import Switchboard
 from runner.engine.workers import Frame, Worker
+from runner.model.batch import ErrorRecord
 from runner.model.ports import Clock
 from runner.worker.protocol import Slot
 
@@ -118,6 +119,10 @@ class Feeder:
                 worker.check_at = float("inf")
             elif now >= worker.check_at:
                 self._check(worker, now)
+        limit = self._settings.task_overhead_timeout
+        for index in self._backlog.give_up_loading(now - limit):
+            text = f"reading the mini-batch took longer than {limit:g} s (task_overhead_timeout)"
+            self._results.input_failed(index, ErrorRecord(kind="timeout", message=text))
 
     def _check(self, worker: Worker, now: float) -> None:
         frame = worker.frames[0]

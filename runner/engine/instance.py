@@ -72,7 +72,7 @@ class Instance:
             now=clock.now,
             fail=partial(gateway.fail, "instance"),
         )
-        self._backlog = Backlog(loader=loader, pool=self._pool, scratch=self._sockets, loaded=self._loaded)
+        self._backlog = Backlog(loader=loader, pool=self._pool, scratch=self._sockets, loaded=self._loaded, now=clock.now)
         self._courier = Courier(
             exchange=gateway,
             name=self._node,
@@ -130,13 +130,14 @@ class Instance:
         """Until the next time-out."""
         now = self._clock.now()
         times = [worker.check_at for worker in self._crew.workers.values() if not worker.killed]
+        times.append(self._backlog.oldest_loading + self.settings.task_overhead_timeout)
         if self._ended_at is not None:
             times.append(self._ended_at + SHUTDOWN_SECONDS)
         if self._feeder.may_recall():
             times.append(now + RECALL_AFTER)
         if not self._switchboard.has_keeper:
             times.append(now + GREETING_LOOK)
-        return max(0.0, min(now + 60, *times) - now) if times else 60.0
+        return max(0.0, min(now + 60, *times) - now)
 
     def _over(self) -> bool:
         if self._stop is None:
@@ -269,7 +270,7 @@ class Instance:
         self._switchboard.close()
         for worker in list(self._crew.workers.values()):
             self._crew.ended(worker)
-        self._pool.shutdown(wait=True)
+        self._pool.shutdown(wait=self._backlog.oldest_loading == float("inf"), cancel_futures=True)
         self._crew.close()
         shutil.rmtree(self._sockets, ignore_errors=True)
         if self._courier.error and not isinstance(self._courier.error, OSError):
