@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.errors import Place, UserError, did_you_mean
+from runner.errors import UserError, did_you_mean
 from runner.model.events import Observer, StatusChanged
 from runner.model.job import Job, PipelineJob
-from runner.model.paths import JobPaths
 from runner.workspace.config import Workspace, find_workspace
 from runner.workspace.jobs import JobStore, new_record
 from runner.workspace.locks import FileLock, hold_outputs
@@ -59,7 +58,7 @@ class Client:
             default_datastore=workspace.settings.default_datastore,
             computes=tuple(workspace.computes),
             default_compute=workspace.settings.default_compute,
-            environments=_environments(workspace),
+            environments=workspace.environments,
             local=local,
             experiment=Path.cwd().name,
         )
@@ -94,12 +93,13 @@ class Client:
         job = self.resolve(loaded, name=name, local=local)
         self.store.check_free(job.name)
         check_job(job, RunOptions(cache=self.workspace.cache, local=local, python=python))
-        held = self._create(job, local=local, python=python, allow_large_snapshot=allow_large_snapshot)
+        held = self._create(job, local=local, python=_absolute(python), allow_large_snapshot=allow_large_snapshot)
         return self._start(job, held, stream=stream, watch=watch)
 
     def _create(self, job: Job, *, local: bool, python: str | None, allow_large_snapshot: bool) -> Held:
         from runner.owner import Held
         from runner.spec.stored import dump
+        from runner.workspace.code import copy_code
         from runner.workspace.space import check_space
 
         self.workspace.make()
@@ -108,7 +108,7 @@ class Client:
         locks = hold_outputs(outputs, job=job.name, registry=self.workspace.locks)
         try:
             with self.store.draft(job.name) as (draft, lock):
-                self._snapshot(job, draft, None if allow_large_snapshot else self.workspace.settings.max_snapshot)
+                copy_code(job, draft, limit=None if allow_large_snapshot else self.workspace.settings.max_snapshot)
                 write_json(draft.spec, dump(job))
                 final = self.workspace.job_paths(job.name)
                 write_json(draft.record, new_record(job, final, local=local, python=python).to_json())
@@ -117,21 +117,6 @@ class Client:
         except BaseException:
             locks.release()
             raise
-
-    @staticmethod
-    def _snapshot(job: Job, draft: JobPaths, limit: int | None) -> None:
-        from runner.workspace.snapshot import plan_snapshot
-
-        steps = {name: (step, draft.step(name)) for name, step in job.steps.items()} if isinstance(job, PipelineJob) else {"": (job, draft)}
-        for step, paths in steps.values():
-            plan = plan_snapshot(Path(step.code), limit=limit)
-            if step.entry_script not in plan.files:
-                raise UserError(
-                    f"the entry script {step.entry_script} is left out of the snapshot by the ignore file of {step.code}",
-                    place=Place(field="entry_script"),
-                    todo="let .amlignore (or .gitignore) keep it",
-                )
-            plan.copy_to(paths.code)
 
     def _start(
         self, job: Job, held: Held, *, stream: bool, watch: Observer | None, resume: bool = False, retry_failed: bool = False
@@ -187,10 +172,21 @@ class Client:
             raise UserError(f"job {name} cannot be cancelled: its process is gone", todo=f"see `runner job show {name}`")
         return self.store.get(name)
 
-    def resume(self, name: str, *, stream: bool = False, watch: Observer | None = None) -> JobRecord:
+    def resume(
+        self,
+        name: str,
+        *,
+        stream: bool = False,
+        watch: Observer | None = None,
+        code: bool = False,
+        python: str | None = None,
+        allow_large_snapshot: bool = False,
+    ) -> JobRecord:
         """Goes on with a job that failed, was cancelled or interrupted: what is finished is not run again.
 
         Mini-batches that failed for good are tried afresh if the job failed, and left alone if it was interrupted or cancelled.
+        `code` takes the code folders (of every step of a pipeline) as they are now in the place of the job's snapshots; `python` is
+        the interpreter from now on.
         """
         from runner.workspace.space import check_space
 
@@ -201,9 +197,35 @@ class Client:
         job = self._stored(name)
         check_space(self.workspace, _output_paths(job))
         retry_failed = record.status == FAILED and (record.error or {}).get("code") != "interrupted"
+        self._check_renewal(job, record, code=code, python=python)
         held = self._take(name, job)
+        try:
+            limit = None if allow_large_snapshot else self.workspace.settings.max_snapshot
+            self._renew(job, name, limit, code=code, python=python)
+        except BaseException:
+            held.release()
+            raise
         self.workspace.job_paths(name).cancel.unlink(missing_ok=True)
         return self._start(job, held, stream=stream, watch=watch, resume=True, retry_failed=retry_failed)
+
+    def _check_renewal(self, job: Job, record: JobRecord, *, code: bool, python: str | None) -> None:
+        from runner.pipeline.options import RunOptions
+        from runner.pipeline.plan import check_job
+        from runner.workspace.code import check_code
+
+        if code:
+            check_code(job)
+        if code or python:
+            check_job(job, RunOptions(cache=self.workspace.cache, local=record.local, python=python or record.python))
+
+    def _renew(self, job: Job, name: str, limit: int | None, *, code: bool, python: str | None) -> None:
+        from runner.workspace.code import renew_code
+
+        paths = self.workspace.job_paths(name)
+        if code:
+            renew_code(job, paths, limit=limit)
+        if python:
+            write_json(paths.record, replace(self.store.get(name), python=_absolute(python)).to_json())
 
     def finish_partial(self, name: str, watch: Observer | None = None) -> JobRecord:
         """Publishes what succeeded in a job that failed or was cancelled, in order; the job is marked as incomplete."""
@@ -244,9 +266,11 @@ class Client:
 
     def _take(self, name: str, job: Job) -> Held:
         from runner.owner import Held
+        from runner.workspace.code import settle_code
 
         lock = self.store.take(name)
         try:
+            settle_code(self.workspace.job_paths(name))
             return Held(name=name, lock=lock, outputs=hold_outputs(_output_paths(job), job=name, registry=self.workspace.locks))
         except BaseException:
             lock.release()
@@ -292,28 +316,18 @@ def exit_status(record: JobRecord) -> int:
     return {FAILED: 1, CANCELED: 130}.get(record.status, 0)
 
 
+def _absolute(python: str | None) -> str | None:
+    """A path of an interpreter as it is found from everywhere: the process that runs the job has a current folder of its own."""
+    if python is None or "/" not in python:
+        return python  # a command or a version
+    return os.path.abspath(os.path.expanduser(python))  # noqa: PTH100, PTH111 (a venv's python is a link that must not be followed)
+
+
 def _output_paths(job: Job) -> list[Path]:
     ports = list(job.outputs.values())
     if isinstance(job, PipelineJob):
         ports += [port for step in job.steps.values() for port in step.outputs.values()]
     return [Path(port.path) for port in ports]
-
-
-def _environments(workspace: Workspace) -> Mapping[str, Mapping[str, object]]:
-    """As `task.environment` has them, by `name:version`; paths are absolute."""
-    found: dict[str, Mapping[str, object]] = {}
-    for name, versions in workspace.settings.environments.items():
-        for version, entry in versions.items():
-            build = {"path": entry.build_context, "dockerfile_path": entry.dockerfile} if entry.build_context else None
-            fields = {"image": entry.image, "conda_file": entry.conda_file, "build": build}
-            found[f"{name}:{version}"] = {key: _plain(value) for key, value in fields.items() if value is not None}
-    return found
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _plain(child) for key, child in value.items() if child is not None}
-    return str(value) if isinstance(value, Path) else value
 
 
 def _compute(name: str, kind: str, default: bool) -> dict[str, object]:

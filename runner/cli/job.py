@@ -130,14 +130,21 @@ def cancel(name: Name = None, name_option: NameOption = None, output: Output = N
 
 @app.command()
 def resume(
-    name: Name = None, name_option: NameOption = None, stream: Stream = False, output: Output = None, workspace: Workspace = None
+    name: Name = None,
+    name_option: NameOption = None,
+    stream: Stream = False,
+    code: Annotated[bool, typer.Option("--code", help="Take the code folder as it is now instead of the job's snapshot.")] = False,
+    python: Python = None,
+    allow_large_snapshot: LargeSnapshot = False,
+    output: Output = None,
+    workspace: Workspace = None,
 ) -> int:
     """Go on with a job that failed, was cancelled or interrupted; what is finished does not run again."""
     from runner.client import Client
 
     client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
     with _watching(stream) as watch:
-        record = client.resume(chosen, stream=stream, watch=watch)
+        record = client.resume(chosen, stream=stream, watch=watch, code=code, python=python, allow_large_snapshot=allow_large_snapshot)
     return _end(record, output, streamed=stream)
 
 

@@ -19,6 +19,7 @@ def explain(verdict: Verdict, step: ParallelStep, paths: JobPaths) -> dict[str, 
     if error is None or verdict.code not in ("threshold", "init", "progress", "instance"):
         return {"message": f"{verdict.message}; {go_on}", "code": verdict.code, "log": str(paths.logs)}
     advice = error.message.strip().splitlines()[1:] if error.kind == "input" else []
+    go_on += "" if error.kind == "input" else " (with --code if you have mended the script)"
     lines = [f"{_headline(index, error)}; log: {error.log or paths.logs}; {go_on}", *advice, f"The job ended because {verdict.message}."]
     if error.traceback:
         lines += ["", error.traceback.rstrip()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +54,17 @@ class Workspace:
         """All computes: name → type, `local` included."""
         return {LOCAL: LOCAL, **self.settings.computes}
 
+    @property
+    def environments(self) -> dict[str, Mapping[str, object]]:
+        """As `task.environment` has them, by `name:version`; paths are absolute."""
+        found: dict[str, Mapping[str, object]] = {}
+        for name, versions in self.settings.environments.items():
+            for version, entry in versions.items():
+                build = {"path": entry.build_context, "dockerfile_path": entry.dockerfile} if entry.build_context else None
+                fields = {"image": entry.image, "conda_file": entry.conda_file, "build": build}
+                found[f"{name}:{version}"] = {key: _plain(value) for key, value in fields.items() if value is not None}
+        return found
+
     def data_folder(self, job: str) -> Path:
         """`azureml/<job>/` of the default datastore: logs and outputs without a path of their own."""
         return self.datastores[self.settings.default_datastore] / "azureml" / job
@@ -73,6 +85,12 @@ class Workspace:
                 f"the workspace {self.root} cannot be written to: {error.strerror}",
                 todo=f"run the command in another folder, or name a workspace with --workspace or {VARIABLE}",
             ) from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(child) for key, child in value.items() if child is not None}
+    return str(value) if isinstance(value, Path) else value
 
 
 def find_workspace(explicit: str | Path | None = None, *, cwd: Path | None = None, must_exist: bool = False) -> Workspace:

@@ -46,7 +46,7 @@ def _pretend(status="Completed", code="completed", message="", before=lambda obs
     """A run that publishes what the real one does, and ends as told."""
 
     def run(observe, cancel):
-        progress = Progress(total=3, listed=True, succeeded=3, items=3)
+        progress = Progress(total=3, listed=True, succeeded=3, items=3, items_listed=3)
         observe(StatusChanged(at=time.time(), status="Preparing"))
         observe(StatusChanged(at=time.time(), status="Running"))
         observe(Message(at=time.time(), level="WARNING", text="a notice"))

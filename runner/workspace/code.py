@@ -1,0 +1,75 @@
+"""The code in a job's folder: the snapshot that its workers run, made with the job and renewed when a mended script is to go on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from runner.errors import Place, UserError
+from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.paths import JobPaths
+from runner.spec.script import check_script
+from runner.workspace.snapshot import Snapshot, plan_snapshot
+
+_NEW, _OLD = "code.new", "code.old"
+
+
+def copy_code(job: Job, paths: JobPaths, *, limit: int | None) -> None:
+    """Takes the snapshots of a job that is being made; a pipeline has one for each step. `limit` in bytes, None: any size."""
+    for step, place in _steps(job, paths):
+        _plan(step, limit).copy_to(place.code)
+
+
+def check_code(job: Job) -> None:
+    """Raises `UserError` unless the code folders still hold entry scripts that can be run."""
+    for step in job.steps.values() if isinstance(job, PipelineJob) else (job,):
+        if not Path(step.code).is_dir():
+            raise UserError(
+                f"the code folder {step.code} is gone", place=Place(field="code"), todo="bring it back, or resume without --code"
+            )
+        check_script(Path(step.code, step.entry_script))
+
+
+def renew_code(job: Job, paths: JobPaths, *, limit: int | None) -> None:
+    """Puts the code as it now is in the place of the job's snapshots.
+
+    All new ones are made before the first old one gives way. Whatever happens in between, each step has one of the two as a whole,
+    once `settle_code` has been called.
+    """
+    places = [(_plan(step, limit), place.root) for step, place in _steps(job, paths)]
+    try:
+        for plan, root in places:
+            plan.copy_to(root / _NEW)
+        for _, root in places:
+            (root / "code").rename(root / _OLD)
+            (root / _NEW).rename(root / "code")
+    finally:
+        settle_code(paths)
+
+
+def settle_code(paths: JobPaths) -> None:
+    """Ends what a killed process has left half done; the caller owns the job."""
+    for root in (paths.root, *(paths.root / "steps").glob("*")):
+        if (root / _OLD).exists() and not (root / "code").exists():
+            (root / _OLD).rename(root / "code")
+        for name in (_OLD, _NEW):
+            shutil.rmtree(root / name, ignore_errors=True)
+
+
+def _plan(step: ParallelStep, limit: int | None) -> Snapshot:
+    plan = plan_snapshot(Path(step.code), limit=limit)
+    if step.entry_script not in plan.files:
+        raise UserError(
+            f"the entry script {step.entry_script} is left out of the snapshot by the ignore file of {step.code}",
+            place=Place(field="entry_script"),
+            todo="let .amlignore (or .gitignore) keep it",
+        )
+    return plan
+
+
+def _steps(job: Job, paths: JobPaths) -> Iterator[tuple[ParallelStep, JobPaths]]:
+    if isinstance(job, PipelineJob):
+        yield from ((step, paths.step(name)) for name, step in job.steps.items())
+    else:
+        yield job, paths
