@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -12,6 +13,11 @@ def is_file(path: str) -> bool:
 
 def is_folder(path: str) -> bool:
     return stat.S_ISDIR(_mode(path))
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is inside a folder, whatever links lead there."""
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
 
 
 def trouble(path: str) -> str:

@@ -10,6 +10,7 @@ from runner.errors import UserError
 from runner.model.job import JobInput, JobOutput, ParallelStep
 from runner.spec.component import Component
 from runner.spec.context import ResolveContext
+from runner.spec.disk import is_file, lies_in
 from runner.spec.expressions import Ports, Scope, only_expression
 from runner.spec.inputs import InputReader, read_inputs
 from runner.spec.outputs import OutputReader, read_outputs
@@ -80,20 +81,32 @@ def read_ports(tree: Node, merged: Node, component: Component | None, frame: Fra
             made[name] = JobOutput(
                 type=kind, path=os.path.join(frame.context.datastores[frame.default_datastore], "azureml", frame.name, name)
             )
+    above = {f"parent.inputs.{name}": one for name, one in (frame.parent.inputs if frame.parent else {}).items() if one.is_data}
     for name, output in made.items():
         at = reader.below("outputs").written(name) or tree
         with frame.problems.catching():
-            _check_apart(name, output, found, split, at, frame.problems)
+            _check_apart(name, output, {**found, **above}, split, at, frame.problems)
     return Ports(inputs=found, outputs=made, broken=broken | broken_outputs)
 
 
 def _check_apart(name: str, output: JobOutput, inputs: Mapping[str, JobInput], split: str | None, at: Node, problems: Problems) -> None:
-    """No output in the place of an input; one inside the folder that is split would be an item of the next run."""
+    """No output in the place of an input or of a file in one; inside the folder that is split it would be an item of the next run."""
+    exists = output.type == "uri_file" and is_file(output.path)
     for other, there in inputs.items():
         if there.path == output.path:
             raise UserError(f"the output '{name}' has the path of the input '{other}'", place=at.place, todo="give it a path of its own")
-        if other == split and output.path.startswith(f"{there.path}/"):
+        if not there.path or not lies_in(output.path, there.path):
+            continue
+        if exists:
+            raise UserError(
+                f"the output '{name}' would overwrite {output.path}, a file of the input '{other}'",
+                place=at.place,
+                todo="give it a path outside the input",
+            )
+        if other == split:
             problems.notice(f"the output '{name}' lies inside the input '{other}': a later run will take it for an item")
+    if exists:
+        problems.notice(f"{output.path} exists and will be replaced when the job completes")
 
 
 def named_port(node: Node | None, side: str) -> str | None:

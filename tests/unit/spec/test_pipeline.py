@@ -188,3 +188,9 @@ def test_mistakes_of_several_steps_and_files_at_once(pipeline: Make) -> None:
 def test_a_component_knows_no_parent(pipeline: Make) -> None:
     with pytest.raises(UserError, match="a component knows no parent"):
         pipeline(component=(("--ratio ${{inputs.ratio}}", "--ratio ${{parent.inputs.size}}"),))
+
+
+def test_no_step_overwrites_a_file_of_the_pipelines_inputs(pipeline: Make) -> None:
+    changes = ("      result: ${{parent.outputs.final}}\n", "      result: {type: uri_file, path: ./images/a.png}\n")
+    with pytest.raises(UserError, match=r"overwrite .*a.png, a file of the input 'parent.inputs.images'"):
+        pipeline(changes, component=(("  result:\n    type: uri_folder", "  result:\n    type: uri_file"),))

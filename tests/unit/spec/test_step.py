@@ -195,6 +195,18 @@ class TestOutputs:
     def test_inside_the_split_input(self, step: Make) -> None:
         assert "lies inside the input 'images'" in step(("./out/rows.txt", "./images/rows.txt")).notices[0]
 
+    def test_a_file_of_an_input_is_not_overwritten(self, step: Make, folder: Path) -> None:
+        (folder / "link").symlink_to(folder / "images")
+        for path in ("./images/a.png", "./link/a.png"):
+            with pytest.raises(UserError, match=r"job.yml:\d+.*would overwrite .*a.png, a file of the input 'images'"):
+                step(("./out/rows.txt", path))
+
+    def test_an_existing_file_is_replaced_with_a_notice(self, step: Make, folder: Path) -> None:
+        (folder / "out").mkdir()
+        assert not step().notices
+        (folder / "out" / "rows.txt").touch()
+        assert step().notices == (f"{folder}/out/rows.txt exists and will be replaced when the job completes",)
+
     def test_registration(self, step: Make) -> None:
         found = step(("input_data:", "  more: {name: scored, version: 2, mode: upload}\ninput_data:")).outputs["more"]
         assert (found.name, found.version, found.mode) == ("scored", "2", "upload")
