@@ -107,8 +107,20 @@ def test_python_values_that_cannot_stand_in_a_job() -> None:
 
 class TestOverrides:
     def test_values_are_yaml_scalars(self) -> None:
-        root = override(parse("a: 1\n"), ["a=2", "b.c=true", "d=", 'e="3"', "f=x: y", "g=[1]", "h=k=v"])
-        assert root.plain() == {"a": 2, "b": {"c": True}, "d": None, "e": "3", "f": "x: y", "g": "[1]", "h": "k=v"}
+        root = override(parse("a: 1\n"), ["a=2", "b.c=true", "d=", 'e="3"', "f=x: y", "g=1, 2", "h=k=v", "i=- 1"])
+        assert root.plain() == {"a": 2, "b": {"c": True}, "d": None, "e": "3", "f": "x: y", "g": "1, 2", "h": "k=v", "i": "- 1"}
+
+    def test_lists_and_mappings_in_brackets(self) -> None:
+        root = override(parse("a: 1\n"), ["a=[user, 2]", "b={c: d, e: [1]}", 'f={"g": true}', "h=[", "i=[]", "j={}"])
+        assert root.plain() == {"a": ["user", 2], "b": {"c": "d", "e": [1]}, "f": {"g": True}, "h": "[", "i": [], "j": {}}
+        assert str(root.entries["b"].entries["e"].items[0].place) == "--set `b.e[0]`"
+
+    def test_an_index_of_an_absent_key_makes_a_list(self) -> None:
+        root = override(parse("a: 1\n"), ["keys[0]=user", "keys[1]=season", "b[0].c=1", "d.0=x"])
+        assert root.plain() == {"a": 1, "keys": ["user", "season"], "b": [{"c": 1}], "d": {"0": "x"}}
+        assert str(root.entries["keys"].items[1].place) == "--set `keys[1]`"
+        with pytest.raises(UserError, match="'1' is not an index of the list `e`"):
+            override(parse("a: 1\n"), ["e[1]=x"])
 
     @pytest.mark.parametrize("path", ["a[1].b", "a.1.b"])
     def test_lists_by_index(self, path: str) -> None:
@@ -127,7 +139,9 @@ class TestOverrides:
     def test_later_errors_name_the_option(self) -> None:
         assert str(override(parse("a: 1"), ["b.c=2"]).entries["b"].entries["c"].place) == "--set `b.c`"
 
-    @pytest.mark.parametrize("bad", ["x", "=1", " =1", "a..b=1", ".a=1", "a.=1", "[0]=1", "a[x]=1"])
+    @pytest.mark.parametrize(
+        "bad", ["x", "=1", " =1", "a..b=1", ".a=1", "a.=1", "[0]=1", "a[x]=1", f"a[{'9' * 5000}]=1", f"b.{'9' * 5000}=1"]
+    )
     def test_bad_overrides(self, bad: str) -> None:
         with pytest.raises(UserError, match="--set"):
             override(parse("a: {b: [1]}"), [bad])
