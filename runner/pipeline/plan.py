@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.compute.local import processes_per_instance
+from runner.compute.local import cores, processes_per_instance
+from runner.errors import Place, UserError
 from runner.inputs.source import open_source
 from runner.launch.python_env import describe_python
 from runner.model.job import Job, ParallelStep, PipelineJob
 from runner.outputs.append_row import read_format, row_file
 from runner.pipeline.options import RunOptions, StepPlan
+
+
+WORKERS_LIMIT = 2048  # on one machine: beyond that it is a slip of the pen
 
 
 def plan_job(job: Job, options: RunOptions) -> list[StepPlan]:
@@ -25,6 +29,15 @@ def check_job(job: Job, options: RunOptions) -> None:
     for step in _steps(job):
         read_format(Path(step.code, step.entry_script).parent, header=step.arguments.append_row_dataframe_header)
         describe_python(step.environment, cache=options.cache, override=options.python)
+        instances = step.resources.instance_count
+        workers = instances * processes_per_instance(asked=step.max_concurrency_per_instance, instances=instances)
+        if workers > WORKERS_LIMIT:
+            field = "max_concurrency_per_instance" if step.max_concurrency_per_instance else "resources.instance_count"
+            raise UserError(
+                f"the job asks for {workers:,} worker processes on this machine, which has {cores()} cores",
+                place=Place(field=field),
+                allowed=f"at most {WORKERS_LIMIT:,}",
+            )
 
 
 def _steps(job: Job) -> list[ParallelStep]:

@@ -6,6 +6,8 @@ from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 
 ALLOWED = "a pandas DataFrame or Series, a list, a tuple, a numpy array, or a generator"
 
+LARGEST = 2**32 - 1  # bytes in one frame
+
 
 class ReturnTypeError(Exception):
     """What came back cannot be rows: of a wrong type, or not to be written as text."""
@@ -84,7 +86,10 @@ def _array_texts(numpy: Any, array: Any) -> Iterable[str]:
 def _encode(text: str) -> bytes:
     """UTF-8; undecodable bytes of file names come out as they were."""
     try:
-        return text.encode("utf-8", "surrogateescape")
+        rows = text.encode("utf-8", "surrogateescape")
+        if len(rows) > LARGEST:
+            raise ReturnTypeError("run() returned rows of %d bytes; allowed: less than 4 GiB from one mini-batch" % len(rows))
+        return rows
     except UnicodeEncodeError as error:
         part = ascii(text[max(0, error.start - 20) : error.end + 20])
         raise ReturnTypeError("run() returned text that cannot be written as UTF-8: %s" % part) from None
