@@ -70,6 +70,7 @@ class Client:
         from runner.pipeline.run import plan_job
 
         job = self.resolve(loaded, name=name, local=local)
+        self.store.check_free(job.name)
         return job, plan_job(job, RunOptions(cache=self.workspace.cache, local=local, python=python))
 
     def submit(
@@ -225,7 +226,9 @@ class Client:
         if code:
             renew_code(job, paths, limit=limit)
         if python:
-            write_json(paths.record, replace(self.store.get(name), python=_absolute(python)).to_json())
+            record, python = self.store.get(name), _absolute(python)
+            steps = {step: replace(one, python=python) for step, one in record.jobs.items()}
+            write_json(paths.record, replace(record, python=python, jobs=steps).to_json())
 
     def finish_partial(self, name: str, watch: Observer | None = None) -> JobRecord:
         """Publishes what succeeded in a job that failed or was cancelled, in order; the job is marked as incomplete."""

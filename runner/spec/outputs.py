@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from runner.errors import UserError
 from runner.model.job import JobInput, JobOutput
 from runner.spec.context import ResolveContext, datastore_root, locate
-from runner.spec.disk import is_file, is_folder, trouble
+from runner.spec.disk import is_file, is_folder, lies_in, trouble
 from runner.spec.expressions import Scope, meaning, only_expression
 from runner.spec.inputs import check_port_name
 from runner.spec.literals import read_type
@@ -17,6 +17,8 @@ from runner.spec.problems import Problems
 from runner.spec.schema import OUTPUT, OUTPUT_MODES
 from runner.spec.values import Reader, as_text, check_keys, near_case
 from runner.spec.yaml_source import Node
+
+_KERNEL = ("/proc", "/sys")  # where root seems to have the permission to write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,9 @@ class OutputReader:
         kind = kind or "uri_folder"
         if not text:
             root = datastore_root(self.default_datastore, self.context, at.place)
-            return JobOutput(type=kind, path=os.path.join(root, "azureml", self.job, name))
+            path = os.path.join(root, "azureml", self.job, name)
+            _check_target(path, path, kind, at)
+            return JobOutput(type=kind, path=path)
         path = locate(text, at.base, self.context, at.place)
         _check_target(path, text, kind, at)
         return JobOutput(type=kind, path=path, uri=text)
@@ -155,5 +159,7 @@ def _check_target(path: str, text: str, kind: str, at: Node) -> None:
         parent = os.path.dirname(parent)
     if not is_folder(parent):
         raise UserError(f"'{text}' cannot be made: {parent} is a file", place=at.place, todo="name another path")
+    if any(one == parent or lies_in(parent, one) for one in _KERNEL):
+        raise UserError(f"'{text}' cannot be made: {parent} is the system's own", place=at.place, todo="name another path")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise UserError(f"'{text}' cannot be made: no permission to write in {parent}", place=at.place, todo="name another path")

@@ -142,6 +142,15 @@ def test_a_second_signal_gives_up():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_validate_says_that_a_name_is_taken(client, pretending, pretend):
+    pretending(pretend())
+    _submit(client, name="one")
+    with pytest.raises(JobConflict, match="`name`: the name 'one' is taken"):
+        client.validate(read_job("job.yml"), name="one")
+    _, plans = client.validate(read_job("job.yml"))
+    assert [plan.mini_batches for plan in plans] == [3]
+
+
 def test_resume(client, pretending, pretend):
     options = pretending(pretend("Failed", "threshold", "bad"))
     _submit(client, name="one")
