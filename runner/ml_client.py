@@ -203,13 +203,13 @@ class JobOperations:
         def await_end(timeout: float | None) -> None:
             _within(timeout, lambda: self._client.stream(name))
 
-        return Poller(finished=lambda: self._client.get(name).finished, await_end=await_end)
+        return Poller(finished=lambda: self._client.get(name).finished, await_end=await_end, what=f"cancel of job {name}")
 
     def begin_delete(self, name: str, **kwargs: Any) -> Poller[None]:
         """Removes a job that has ended, with its logs and the outputs in its own place."""
         refuse_unknown("begin_delete", kwargs, ("name",))
         self._client.delete(name)
-        return Poller(finished=lambda: True, await_end=lambda _timeout: None)
+        return Poller(finished=lambda: True, await_end=lambda _timeout: None, what=f"removal of job {name}")
 
     def download(
         self,

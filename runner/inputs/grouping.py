@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from runner.errors import UserError, did_you_mean
+from runner.errors import Place, UserError, did_you_mean
 from runner.inputs.keys import key_text
 from runner.inputs.pieces import Listed, PieceReader, Pieces, Record
 from runner.inputs.spill import Spill
@@ -38,13 +38,14 @@ def plan_keys(keys: tuple[str, ...], pipeline: Pipeline) -> KeyPlan:
     """Raises a UserError for a key that is neither a column nor a placeholder, or of a type that has no order."""
     names = [name for one in pipeline.formats for name in one.names]
     known = [*dict.fromkeys([*names, *pipeline.schema.names])]
+    place = Place(field="partition_keys")
     for key in keys:
         if key not in known:
             raise UserError(
-                f"partition_keys names '{key}', which the table does not have", allowed=", ".join(known), todo=did_you_mean(key, known)
+                f"names '{key}', which the table does not have", place=place, allowed=", ".join(known), todo=did_you_mean(key, known)
             )
         if key not in names and pa.types.is_nested(pipeline.schema.field(key).type):
-            raise UserError(f"partition_keys names '{key}', whose values are lists or objects", allowed="columns of single values")
+            raise UserError(f"names '{key}', whose values are lists or objects", place=place, allowed="columns of single values")
     return KeyPlan(keys=keys, placeholders=frozenset(key for key in keys if key in names))
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from runner.errors import UserError
+from runner.errors import Place, UserError
 from runner.launch.conda_file import CondaNeeds, read_conda
 from runner.launch.pythons import Interpreter, choose, named, running, satisfies
 from runner.model.job import Environment
@@ -70,7 +70,7 @@ def find_python(
     if environment is None or environment.conda is None:
         return running().path
     needs = read_conda(environment.conda, environment.conda_path)
-    base = choose(needs.python)
+    base = base_python(needs, environment.conda_path)
     for notice in needs.notices + version_notice(needs, base):
         (warn or say)(notice)
     return environment_python(needs, base, cache, environment.conda_path, say, on_cancel)
@@ -83,10 +83,19 @@ def describe_python(environment: Environment | None, *, cache: Path, override: s
     if environment is None or environment.conda is None:
         return str(running()), ()
     needs = read_conda(environment.conda, environment.conda_path)
-    base = choose(needs.python)
+    base = base_python(needs, environment.conda_path)
     folder = environment_folder(cache, needs, base)
     state = "a virtual environment made before" if reuse(folder) else f"a virtual environment to be made, with {_count(needs)}"
     return f"{base}, in {state}", needs.notices + version_notice(needs, base)
+
+
+def base_python(needs: CondaNeeds, conda_path: str | None) -> Interpreter:
+    """The interpreter that a conda file asks for; `UserError` with its name when there is none."""
+    try:
+        return choose(needs.python)
+    except UserError as error:
+        place = Place(file=conda_path) if conda_path else Place(field="task.environment.conda_file")
+        raise UserError(error.problem, place=place, allowed=error.allowed, todo=error.todo) from None
 
 
 def _count(needs: CondaNeeds) -> str:

@@ -140,13 +140,14 @@ class ValidationResult:
         return "valid" if self.passed else "\n".join(self.error_messages.values())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Poller(Generic[T]):
     """Something under way, as Azure's `LROPoller`: `wait` returns when it is over, `result` what came of it."""
 
     finished: Any  # () -> bool
     await_end: Any  # (timeout | None) -> None
     outcome: Any = None  # () -> T
+    what: str = "an operation"
 
     def done(self) -> bool:
         return bool(self.finished())
@@ -161,3 +162,6 @@ class Poller(Generic[T]):
     def result(self, timeout: float | None = None) -> T | None:
         self.wait(timeout)
         return self.outcome() if self.outcome else None
+
+    def __repr__(self) -> str:
+        return f"<{self.what}: {self.status()}>"

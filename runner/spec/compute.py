@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.errors import UserError, did_you_mean
-from runner.spec.context import ResolveContext, listed
+from runner.spec.context import ResolveContext, add_local, listed
 from runner.spec.yaml_source import Node
 
 
@@ -20,5 +20,5 @@ def check_compute(name: str, node: Node, context: ResolveContext) -> None:
             f"the compute '{name}' is not known",
             place=node.place,
             allowed=listed(context.computes, "computes"),
-            todo=f"{near} " * bool(near) + "add --local to run on this machine whatever the job file says",
+            todo=f"{near} " * bool(near) + f"{add_local(node.place)} to run on this machine whatever the job says",
         )

@@ -32,6 +32,11 @@ class ResolveContext:
     experiment: str = ""  # the name of the current folder
 
 
+def add_local(place: Place) -> str:
+    """The advice to run on this machine, as one can follow it: what has no file comes from Python."""
+    return "add --local" if place.file else "add --local (in Python: local=True)"
+
+
 def placed(error: UserError, place: Place) -> UserError:
     """The same error with a place."""
     return type(error)(error.problem, place=place, allowed=error.allowed, todo=error.todo)

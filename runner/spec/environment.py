@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.errors import NotSupportedHere, UserError, did_you_mean
 from runner.model.job import Environment
 from runner.spec import schema
-from runner.spec.context import ResolveContext, find_version, listed, locate, parse_at
+from runner.spec.context import ResolveContext, add_local, find_version, listed, locate, parse_at
 from runner.spec.disk import is_file, is_folder
 from runner.spec.expressions import Scope
 from runner.spec.problems import Problems
@@ -153,5 +153,5 @@ def _check_container(environment: Environment, node: Node, problems: Problems, l
         f"the environment asks for a container ({what}), and this build runs no containers",
         place=place,
         allowed="conda_file alone, or no environment",
-        todo="add --local to run the script in processes of this machine, without the image",
+        todo=f"{add_local(place)} to run the script in processes of this machine, without the image",
     )

@@ -10,7 +10,7 @@ from runner.errors import UserError, did_you_mean
 from runner.model.job import Resources, RetrySettings
 from runner.spec import schema
 from runner.spec.arguments import LONGEST_SECONDS
-from runner.spec.context import ResolveContext, listed
+from runner.spec.context import ResolveContext, add_local, listed
 from runner.spec.expressions import has_expression
 from runner.spec.values import Reader, as_number, check_keys, near_case, require_scalar, resolved
 from runner.spec.yaml_source import scalar_text, shown
@@ -30,7 +30,7 @@ def mini_batch_size(reader: Reader) -> tuple[int | None, bool]:
         value = resolved(node, reader.scope)
         text = scalar_text(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
         match = None if isinstance(value, bool) else SIZE.fullmatch(text)
-        allowed = "a number of files, or bytes with a unit of 1024: ^\\d+ ?([kKmMgG][bB]?)?$, e.g. 10, 100kb, 1 MB"
+        allowed = "a whole number of files, or of bytes for tables: 10, 100kb, 1 MB (^\\d+ ?([kKmMgG][bB]?)?$, units of 1024)"
         if match is None:
             raise UserError(f"{shown(text)} is not a size of mini-batches", place=node.place, allowed=allowed)
         size = int(match[1]) * _UNITS[(match[2] or "")[:1].lower()]
@@ -119,7 +119,7 @@ def _instance_type(below: Reader, context: ResolveContext, local: bool) -> tuple
                 f"the instance type '{one}' is not known",
                 node.place,
                 allowed=listed(context.instance_types, "instance types"),
-                todo=did_you_mean(one, context.instance_types) or "leave it out, or add --local to run on this machine",
+                todo=did_you_mean(one, context.instance_types) or f"leave it out, or {add_local(node.place)} to run on this machine",
             )
     return types
 

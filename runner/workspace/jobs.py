@@ -26,13 +26,14 @@ from runner.workspace.records import NOT_RUN, STATUSES, JobRecord, interrupted, 
 def new_record(job: Job, paths: JobPaths, *, local: bool, python: str | None) -> JobRecord:
     """The record of a job that has just been created."""
     created = utc(time.time())
+    given: dict[str, object] = {"local": local, "python": python}
     if not isinstance(job, PipelineJob):
-        return _record(job, paths, created, type="parallel", local=local, python=python, compute=job.compute)
+        return _record(job, paths, created, type="parallel", compute=job.compute, **given)
     steps = {
-        name: _record(step, paths.step(name), created, type="parallel", compute=step.compute, parent=job.name, status="Queued")
+        name: _record(step, paths.step(name), created, type="parallel", compute=step.compute, parent=job.name, status="Queued", **given)
         for name, step in job.steps.items()
     }
-    return _record(job, paths, created, type="pipeline", local=local, python=python, jobs=steps)
+    return _record(job, paths, created, type="pipeline", jobs=steps, **given)
 
 
 def _record(job: Job, paths: JobPaths, created: str, **further: object) -> JobRecord:

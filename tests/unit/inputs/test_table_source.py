@@ -226,7 +226,7 @@ def test_groups_by_numbers_moments_and_placeholders(table: Callable[..., Path]) 
 
 def test_unknown_keys_are_named(table: Callable[..., Path]) -> None:
     folder = table({"1.csv": NUMBERS}, DELIMITED)
-    with pytest.raises(UserError, match="partition_keys names 'c'") as error:
+    with pytest.raises(UserError, match="`partition_keys`: names 'c'") as error:
         opened(folder, keys=["c"])
     assert error.value.allowed == "a, b"
 

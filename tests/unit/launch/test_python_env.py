@@ -177,6 +177,13 @@ def test_a_python_is_found_on_the_path_and_broken_ones_are_passed_over(tmp_path,
         pythons.choose("==3.6.*")
 
 
+def test_a_python_that_is_not_there_is_told_with_the_conda_file(tmp_path):
+    conda = {"dependencies": ["python=3.6"]}
+    for path, place in (("/jobs/conda.yml", "/jobs/conda.yml: the conda file"), (None, "`task.environment.conda_file`: the conda file")):
+        with pytest.raises(UserError, match=f"^{place} asks for python==3.6"):
+            python_env.describe_python(Environment(conda=conda, conda_path=path), cache=tmp_path, override=None)
+
+
 def test_without_an_environment_the_running_interpreter_is_taken(tmp_path):
     for environment in (None, Environment(image="image:1")):
         assert python_env.find_python(environment, cache=tmp_path, override=None, say=pytest.fail) == sys.executable

@@ -125,6 +125,7 @@ def test_cancel_gives_a_poller(client: MLClient, fake: Fake) -> None:
     fake.answer = record(status="Running")
     poller = client.jobs.begin_cancel("j")
     assert (poller.done(), poller.status()) == (False, "InProgress")
+    assert str(poller) == "<cancel of job j: InProgress>"
     fake.answer = record(status="Canceled")
     assert poller.result(timeout=5) is None
     assert (poller.done(), poller.status()) == (True, "Succeeded")

@@ -432,3 +432,31 @@ def test_importing_is_cheap() -> None:
     code = "import sys, runner.spec.load, runner.spec.resolve, runner.spec.stored; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pydantic", "pyarrow", "pandas", "numpy", "rich", "typer", "azure"} & set(loaded)
+
+
+class TestWhereOutputsCannotBe:
+    @pytest.mark.parametrize("path", ["/proc/rows.txt", "/sys/a/b/rows.txt"])
+    def test_below_the_kernels_folders(self, step: Make, path: str) -> None:
+        with pytest.raises(UserError, match=r"cannot be made: /(proc|sys)"):
+            step(("./out/rows.txt", path))
+
+    def test_a_store_that_is_no_folder(self, step: Make, folder: Path) -> None:
+        (folder / "store").touch()
+        with pytest.raises(UserError, match="store is a file"):
+            step(("    path: ./out/rows.txt\n", ""))
+
+    def test_a_folder_without_permission(self, step: Make, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("os.access", lambda path, _mode: str(path) != str(folder))
+        with pytest.raises(UserError, match="no permission to write in"):
+            step()
+
+
+def test_from_python_the_advice_is_one_for_python(from_mapping: Callable[..., object]) -> None:
+    for change in ({"compute": "gpus"}, {"resources": {"instance_type": "STANDARD_D2"}}):
+        with pytest.raises(UserError, match=r"\(in Python: local=True\)"):
+            from_mapping({**MINIMAL, **change})
+
+
+def test_sizes_are_told_in_words(step: Make) -> None:
+    with pytest.raises(UserError, match=r"a whole number of files, or of bytes for tables: 10, 100kb, 1 MB \(\^"):
+        step(("mini_batch_size: 2", "mini_batch_size: 2 parsecs"))

@@ -140,7 +140,7 @@ class TestOverrides:
         assert str(override(parse("a: 1"), ["b.c=2"]).entries["b"].entries["c"].place) == "--set `b.c`"
 
     @pytest.mark.parametrize(
-        "bad", ["x", "=1", " =1", "a..b=1", ".a=1", "a.=1", "[0]=1", "a[x]=1", f"a[{'9' * 5000}]=1", f"b.{'9' * 5000}=1"]
+        "bad", ["x", "=1", " =1", "a..b=1", ".a=1", "a.=1", "[0]=1", "a[x]=1", f"a[{'9' * 5000}]=1", f"a.b.{'9' * 5000}=1"]
     )
     def test_bad_overrides(self, bad: str) -> None:
         with pytest.raises(UserError, match="--set"):

@@ -203,3 +203,8 @@ def test_lock_survives_in_a_copy_of_its_handle(tmp_path):
     again = take_lock(tmp_path / "lock")
     assert again is not None
     again.release()
+
+
+def test_the_steps_of_a_pipeline_were_created_as_it_was(store, make_job):
+    make_job("all", steps=("a", "b"))
+    assert [store.get(name).local for name in ("all", "all.a", "all.b")] == [True, True, True]
