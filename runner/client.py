@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -293,14 +293,17 @@ class Client:
 
         return delete_job(self.store, name)
 
-    def prune(
-        self, *, keep: float | None = None, max_size: int | None = None, dry_run: bool = False, say: Callable[[str], None] = print
-    ) -> Removals:
-        """Removes what is older than `keep` seconds, then the oldest beyond `max_size` bytes; returns what it did, or would, remove."""
-        from runner.workspace.prune import plan_prune, prune
+    def plan_prune(self, *, keep: float | None = None, max_size: int | None = None) -> Removals:
+        """What goes: all that is older than `keep` seconds, then the oldest beyond `max_size` bytes."""
+        from runner.workspace.prune import plan_prune
 
-        removals = plan_prune(self.store, keep=keep, max_size=max_size)
-        return removals if dry_run else prune(self.store, removals, say)
+        return plan_prune(self.store, keep=keep, max_size=max_size)
+
+    def prune(self, removals: Removals, say: Callable[[str], None] = print) -> Iterator[Removal]:
+        """Removes what `plan_prune` chose; gives each when it is gone."""
+        from runner.workspace.prune import prune
+
+        return prune(self.store, removals, say)
 
     def computes(self) -> Computes:
         """The computes of the workspace, `local` first."""

@@ -23,6 +23,8 @@ from runner.cli.options import (
     Sets,
     Stream,
     Workspace,
+    Yes,
+    ask,
     one_name,
     the_file,
 )
@@ -30,7 +32,9 @@ from runner.cli.show import print_data, print_job, print_jobs, print_plans, prin
 from runner.errors import Place, UserError
 
 if TYPE_CHECKING:
+    from runner.client import Client
     from runner.report.progress import ProgressView
+    from runner.workspace.prune import Removal
     from runner.workspace.records import JobRecord
 
 app = make_group("Create, follow and clean up jobs.")
@@ -195,7 +199,7 @@ def download(
 def delete(
     name: Name = None,
     name_option: NameOption = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    yes: Yes = False,
     workspace: Workspace = None,
 ) -> None:
     """Remove a job: its folder, its logs, and its outputs unless the job file gave them a path."""
@@ -203,8 +207,7 @@ def delete(
 
     client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
     client.get(chosen)
-    if not yes and sys.stdin.isatty() and sys.stdout.isatty():
-        typer.confirm(f"Remove job {chosen} with its logs and outputs?", abort=True)
+    ask(f"Remove job {chosen} with its logs and outputs?", yes=yes)
     removal = client.delete(chosen)
     from runner.workspace.units import show_size
 
@@ -216,6 +219,7 @@ def prune(
     keep: Annotated[Optional[str], typer.Option("--keep", metavar="AGE", help="Remove what is older, e.g. 30d.")] = None,  # noqa: UP045
     max_size: Annotated[Optional[str], typer.Option("--max-size", metavar="SIZE", help="Remove the oldest beyond, e.g. 50GB.")] = None,  # noqa: UP045
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    yes: Yes = False,
     output: Output = None,
     workspace: Workspace = None,
 ) -> None:
@@ -228,13 +232,37 @@ def prune(
     age = parse_age(keep, Place(field="--keep")) if keep else None
     size = parse_size(max_size, Place(field="--max-size")) if max_size else None
     client = Client(workspace, must_exist=True)
-    removals = client.prune(keep=age, max_size=size, dry_run=dry_run, say=lambda text: print(text, file=sys.stderr))
+    removals = client.plan_prune(keep=age, max_size=size)
+    if not dry_run:
+        removals = _remove(client, removals, yes=yes)
     if output in (Format.json, Format.yaml):
         print_data([{"kind": one.kind, "name": one.name, "bytes": one.bytes} for one in removals], output)
     else:
         print_table(("kind", "name", "size"), [(one.kind, one.name, show_size(one.bytes)) for one in removals])
-    verb = "would be" if dry_run else "are"
-    print(f"{len(removals)} {verb} removed, {show_size(sum(one.bytes for one in removals))}", file=sys.stderr)
+    print(f"{len(removals)} {'would be' if dry_run else 'are'} removed, {_size(removals)}", file=sys.stderr)
+
+
+def _remove(client: Client, removals: list[Removal], *, yes: bool) -> list[Removal]:
+    """What has been removed, once the user has agreed. Ctrl-C ends it between two, or within one that is then gone in part."""
+    if removals:
+        jobs = ", ".join(one.name for one in removals if one.kind == "job") or "none"
+        others = sum(one.kind != "job" for one in removals)
+        ask(f"Remove jobs with their logs and outputs ({jobs}), and caches ({others}): {_size(removals)}?", yes=yes)
+    removed: list[Removal] = []
+    try:
+        for one in client.prune(removals, say=lambda text: print(text, file=sys.stderr)):
+            removed.append(one)  # noqa: PERF402 (what is done counts when it is interrupted)
+    except KeyboardInterrupt:
+        names = ", ".join(one.name for one in removed) or "nothing"
+        print(f"\n{len(removed)} of {len(removals)} are removed, {_size(removed)}: {names}", file=sys.stderr)
+        raise
+    return removed
+
+
+def _size(removals: list[Removal]) -> str:
+    from runner.workspace.units import show_size
+
+    return show_size(sum(one.bytes for one in removals))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -39,6 +40,7 @@ Python = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--python", metavar="PATH", help="The interpreter for the entry script, instead of one made from the conda file."),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 LargeSnapshot = Annotated[bool, typer.Option("--allow-large-snapshot", help="Accept a code folder of more than 300 MB.")]
 
 
@@ -51,6 +53,12 @@ def one_name(argument: str | None, option: str | None, *, noun: str = "job") -> 
         todo = f"give its name: -n NAME; `runner {noun} list` shows all"
         raise UserError(f"no {noun} is named", place=Place(field="--name"), todo=todo)
     return name
+
+
+def ask(question: str, *, yes: bool) -> None:
+    """Ends the command if the user says no; a question is asked on a terminal only, and not with `--yes`."""
+    if not yes and sys.stdin.isatty() and sys.stdout.isatty():
+        typer.confirm(question, abort=True)
 
 
 def the_file(file: Path | None) -> Path:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +61,8 @@ def plan_prune(store: JobStore, *, keep: float | None, max_size: int | None, now
     return chosen
 
 
-def prune(store: JobStore, removals: list[Removal], say: Callable[[str], None]) -> list[Removal]:
-    """Removes what `plan_prune` chose; a job that has been resumed in the meantime stays."""
-    done = []
+def prune(store: JobStore, removals: Iterable[Removal], say: Callable[[str], None]) -> Iterator[Removal]:
+    """Removes what `plan_prune` chose, and gives each when it is gone; a job that has been resumed in the meantime stays."""
     for one in removals:
         try:
             if one.kind == "job":
@@ -73,8 +72,7 @@ def prune(store: JobStore, removals: list[Removal], say: Callable[[str], None]) 
         except JobConflict:
             say(f"job {one.name} is running again: kept")
             continue
-        done.append(one)
-    return done
+        yield one
 
 
 def size_of(path: Path) -> int:

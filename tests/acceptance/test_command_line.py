@@ -307,6 +307,22 @@ def test_download_delete_prune(project, tmp_path):
     assert project.run("job", "list", "-o", "json").job == []
 
 
+@pytest.mark.parametrize(("answer", "left"), [("n", ["one"]), ("y", [])])
+def test_prune_asks_on_a_terminal(project, answer, left):
+    project.stream("-n", "one")
+    terminal, inner = os.openpty()
+    command = [sys.executable, "-m", "runner.cli", "job", "prune", "--max-size", "0"]
+    process = subprocess.Popen(command, cwd=project.folder, stdin=inner, stdout=inner, stderr=subprocess.PIPE)
+    os.write(terminal, f"{answer}\n".encode())
+    _, stderr = process.communicate(timeout=60)
+    shown = os.read(terminal, 65536)
+    os.close(inner)
+    os.close(terminal)
+    assert b"Remove jobs with their logs and outputs (one)" in shown
+    assert (process.returncode, b"cancelled" in stderr) == ((130, True) if left else (0, False))
+    assert [job["name"] for job in project.run("job", "list", "-o", "json").job] == left
+
+
 def test_finish_partial(project):
     project.script(FAILING)
     project.job(mini_batch_error_threshold=0, retry_settings={"max_retries": 0}, max_concurrency_per_instance=1)
