@@ -7,8 +7,22 @@ stands, what is allowed and what to do next. Every other exception is a bug of o
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+# What moves the cursor, hides or turns text on a terminal; surrogates are the business of the stream's encoding.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def one_line(text: str) -> str:
+    """A text that may come from binary data, on one line: control characters and line breaks as Python writes them (`\\x1b`, `\\n`)."""
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def printable(text: str) -> str:
+    """The same for a text of several lines: its line ends and tabs stay."""
+    return "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.split("\n"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +50,10 @@ class UserError(RunnerError):
         super().__init__(self.describe())
 
     def describe(self) -> str:
-        head = f"{self.place}: {self.problem}" if self.place and str(self.place) else self.problem
-        allowed = f"  allowed: {self.allowed}" if self.allowed else ""
-        todo = f"  next: {self.todo}" if self.todo else ""
+        problem = printable(self.problem)
+        head = f"{one_line(str(self.place))}: {problem}" if self.place and str(self.place) else problem
+        allowed = f"  allowed: {one_line(self.allowed)}" if self.allowed else ""
+        todo = f"  next: {printable(self.todo)}" if self.todo else ""
         return "\n".join(part for part in (head, allowed, todo) if part)
 
 

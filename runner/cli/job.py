@@ -29,7 +29,7 @@ from runner.cli.options import (
     the_file,
 )
 from runner.cli.show import print_data, print_job, print_jobs, print_plans, print_table
-from runner.errors import Place, UserError
+from runner.errors import Place, UserError, printable
 
 if TYPE_CHECKING:
     from runner.client import Client
@@ -299,4 +299,4 @@ def _print_page(record: JobRecord) -> None:
     if record.status not in page.split("\n", 1)[0]:  # an interrupted job has none, or an old one
         message = record.error["message"] if record.error else ""
         page = f"Job {record.name}: {record.status}\n\n{message}\n\nLogs: {record.logs}\n"
-    print(f"\n{page}", file=sys.stderr)
+    print(f"\n{printable(page)}", file=sys.stderr)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runner.cli.options import Format
+from runner.errors import one_line
 from runner.workspace.records import JobRecord
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def print_table(head: Sequence[str], rows: Rows) -> None:
 
 def _cell(value: object) -> str:
     first, *more = str(value).splitlines() or [""]
-    return f"{first} …" if more else first
+    return one_line(f"{first} …" if more else first)
 
 
 def _when(stamp: str | None) -> str:

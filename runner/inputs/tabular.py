@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from runner.errors import InputError, Place, UserError
+from runner.errors import InputError, Place, UserError, one_line
 from runner.inputs.files import FileEntry
 from runner.model.batch import ErrorRecord
 
@@ -33,7 +33,7 @@ class BadInputError(Exception):
     @property
     def message(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{where}: {self.problem}" + (f"\n  next: {self.todo}" if self.todo else "")
+        return one_line(f"{where}: {self.problem}") + (f"\n  next: {one_line(self.todo)}" if self.todo else "")
 
     def __str__(self) -> str:
         return self.message
@@ -43,7 +43,7 @@ class BadInputError(Exception):
 
     def user_error(self) -> UserError:
         """The same for input that is read before there are mini-batches."""
-        return InputError(self.problem, place=Place(file=self.file, line=self.line or None), todo=self.todo)
+        return InputError(one_line(self.problem), place=Place(file=self.file, line=self.line or None), todo=self.todo)
 
 
 class Format(Protocol):

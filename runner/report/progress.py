@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from runner.errors import printable
 from runner.model.batch import Progress
 from runner.model.events import AttemptFailed, Event, InitFailed, JobEnded, Message, Progressed, StatusChanged
 from runner.report.page import duration, rate, where
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _FAILURES_SHOWN = 5  # failed attempts that are printed; then only counted
+_NARROW = 80  # columns: below, there is no room for a bar
+_BESIDE = 68  # columns that status and counts mostly take
+_ENDED = ("Completed", "Failed", "Canceled", "NotRun")
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 2.0, 60.0, 1.3  # seconds between plain lines
 
 
@@ -156,9 +160,19 @@ class PlainProgress(_View):
 
     def _say(self, text: str) -> None:
         try:
-            print(f"{time.strftime('%H:%M:%S')} {text}", file=self._stream, flush=True)
+            print(f"{time.strftime('%H:%M:%S')} {printable(text)}", file=self._stream, flush=True)
         except (OSError, ValueError):
             pass  # nobody reads any more; the job goes on
+
+
+def short_counts(progress: Progress, speed: Speed) -> str:
+    """`12/100, 1 failed, 10.0 s left, 34.5 items/s`: what matters first, because a narrow terminal cuts off the end."""
+    parts = [f"{_done(progress):,}/{progress.total:,}{'' if progress.listed else '…'}"]
+    if progress.failed:
+        parts.append(f"{progress.failed:,} failed")
+    if speed.remaining is not None and _done(progress) < progress.total:
+        parts.append(f"{duration(speed.remaining)} left")
+    return ", ".join([*parts, f"{rate(speed.items, 1)} items/s"])
 
 
 def counts(progress: Progress, speed: Speed) -> str:
@@ -177,40 +191,63 @@ def counts(progress: Progress, speed: Speed) -> str:
 
 
 class TerminalProgress(_View):
-    """A bar for the job, or one for each step of a pipeline; lines are printed above it."""
+    """A bar for the job, or one for each step of a pipeline; lines are printed above it. On a narrow terminal the counts only."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+        from rich.table import Column
 
         super().__init__()
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"))
-        self._bar: Bar = Progress(*columns, console=Console(file=stream, highlight=False), transient=True, refresh_per_second=8)
+        console = Console(file=stream, highlight=False)
+        self._narrow = console.width < _NARROW
+        one_line = Column(no_wrap=True, overflow="ellipsis")
+        text = TextColumn("{task.fields[counts]}", markup=False, table_column=one_line)
+        status = TextColumn("{task.description}", markup=False)
+        columns = (SpinnerColumn(), text) if self._narrow else (SpinnerColumn(), status, BarColumn(min(40, console.width - _BESIDE)), text)
+        self._bar: Bar = Progress(*columns, console=console, transient=True, refresh_per_second=8)
         self._tasks: dict[str, TaskID] = {}
+        self._counts: dict[str, str] = {}
         self._bar.start()
 
     def close(self) -> None:
         """Takes the bar away; what was printed above it stays."""
         self._bar.stop()
 
-    def _task(self, prefix: str) -> TaskID:
-        if prefix not in self._tasks:
-            self._tasks[prefix] = self._bar.add_task(prefix + "Running", total=None, counts="")
-        return self._tasks[prefix]
-
     def _status(self, prefix: str, status: str, reason: str) -> None:
-        self._bar.update(self._task(prefix), description=prefix + status)
+        self._show(prefix, status)
+        if status in _ENDED:
+            self._stop(prefix)
         if reason:
             self._say(f"{prefix}{status}: {reason}")
 
     def _say(self, text: str) -> None:
-        self._bar.console.print(text, markup=False, soft_wrap=True)
+        self._bar.console.print(printable(text), markup=False, soft_wrap=True)
 
     def _progressed(self, event: Progressed, prefix: str) -> None:
         progress = event.progress
-        total = progress.total if progress.listed else None
-        self._bar.update(self._task(prefix), total=total, completed=_done(progress), counts=counts(progress, self._speed))
+        self._counts[prefix] = (short_counts if self._narrow else counts)(progress, self._speed)
+        self._show(prefix)
+        self._bar.update(self._tasks[prefix], total=progress.total if progress.listed else None, completed=_done(progress))
 
     def _ended(self, event: JobEnded, prefix: str) -> None:
         if prefix in self._tasks:
-            self._bar.update(self._tasks[prefix], description=prefix + event.status)
+            self._show(prefix, event.status)
+            self._stop(prefix)
+
+    def _show(self, prefix: str, status: str = "") -> None:
+        """The line of the job or step, with a new status unless that is empty. On a narrow terminal it has one text, counts first."""
+        if prefix not in self._tasks:
+            self._tasks[prefix] = self._bar.add_task(prefix + "Running", total=None, counts="")
+        task = self._tasks[prefix]
+        if status:
+            self._bar.update(task, description=prefix + status)
+        said = self._counts.get(prefix, "")
+        description = self._bar.tasks[self._bar.task_ids.index(task)].description
+        self._bar.update(task, counts=", ".join(filter(None, (said, description))) if self._narrow else said)
+
+    def _stop(self, prefix: str) -> None:
+        """A bar whose end nobody knows goes to and fro; that of something that has ended does not."""
+        task = self._bar.tasks[self._bar.task_ids.index(self._tasks[prefix])]
+        if task.total is None:
+            self._bar.update(task.id, total=max(1, task.completed), completed=max(1, task.completed))

@@ -25,3 +25,8 @@ def test_zero_and_false_are_values(capsys):
     assert rows["progress.items.failed"] == "0"
     assert "inputs.note.value" not in rows
     assert "incomplete" not in rows
+
+
+def test_cells_hold_no_control_characters(capsys):
+    print_table(("a",), [("x\x1b[2Jy\nz",)])
+    assert capsys.readouterr().out.splitlines()[-1] == "x\\x1b[2Jy …"

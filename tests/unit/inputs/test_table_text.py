@@ -189,3 +189,9 @@ def test_tables_that_cannot_be_opened(tmp_path: Path) -> None:
     path.write_bytes(b"no gzip")
     with pytest.raises(UserError, match="cannot be decompressed"):
         opened(path)
+
+
+def test_messages_about_binary_data_stay_on_one_line():
+    error = BadInputError(problem="column 'a\n\x1b[2J': no number", file="a\r.csv", line=3, todo="mend it")
+    assert error.message == "a\\r.csv:3: column 'a\\n\\x1b[2J': no number\n  next: mend it"
+    assert "\x1b" not in str(error.user_error())

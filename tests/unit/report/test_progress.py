@@ -4,8 +4,10 @@ import io
 import subprocess
 import sys
 
+import pytest
+
 from runner.model.batch import ErrorRecord, Progress
-from runner.model.events import AttemptFailed, Message, Progressed, StatusChanged
+from runner.model.events import AttemptFailed, JobEnded, Message, Progressed, StatusChanged
 from runner.report.page import duration
 from runner.report.progress import PlainProgress, Speed, TerminalProgress, counts, progress_view
 
@@ -96,3 +98,45 @@ def test_rich_is_loaded_for_terminals_only():
 
 def test_durations():
     assert [duration(s) for s in (0.44, 59.94, 60, 3725)] == ["0.4 s", "59.9 s", "1 min 0 s", "1 h 2 min"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def _narrow_view(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = Terminal()
+    return stream, progress_view(stream)
+
+
+def test_a_narrow_terminal_shows_what_matters_first(monkeypatch):
+    stream, view = _narrow_view(monkeypatch, 60)
+    view(StatusChanged(at=0, status="Running", step="first_step_with_a_long_name"))
+    progress = Progress(total=1000, listed=True, succeeded=499, failed=1, items=500)
+    view(Progressed(at=10, progress=progress, step="first_step_with_a_long_name"))
+    view.close()
+    lines = [line for line in stream.getvalue().splitlines() if "500/1,000" in line]
+    assert "500/1,000, 1 failed, 10.0 s left, 50 items/s" in lines[-1]
+    assert "…" in lines[-1]  # the rest is cut off, and nothing wraps
+
+
+def test_the_bar_of_a_finished_pipeline_stands_still(monkeypatch):
+    _, view = _narrow_view(monkeypatch, 120)
+    view(StatusChanged(at=0, status="Running"))
+    view(StatusChanged(at=0, status="NotRun", step="second"))
+    (pipeline, step) = view._bar.tasks
+    assert (pipeline.finished, step.finished) == (False, True)
+    view(JobEnded(at=1, status="Completed", code="completed", message=""))
+    assert pipeline.finished
+    assert pipeline.description == "Completed"
+    view.close()
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_messages_cannot_move_the_cursor(stream):
+    view = progress_view(stream)
+    view(Message(at=1, level="WARNING", text="column 'a\x1b[2Jb\rc\x00'\n  next: mend"))
+    view.close()
+    assert "Warning: column 'a\\x1b[2Jb\\rc\\x00'\n  next: mend" in stream.getvalue()

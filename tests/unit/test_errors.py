@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from runner.errors import Place, UserError, one_line, printable
+
+
+def test_control_characters_are_shown():
+    assert one_line("a\x1b[31m\r\n\tb\x85\u2028\u202e") == "a\\x1b[31m\\r\\n\\tb\\x85\\u2028\\u202e"
+    assert one_line("ä 日本\u3000語 \udc80") == "ä 日本\u3000語 \udc80"
+    assert printable("a\x07\tb\n\x1bc") == "a\\x07\tb\n\\x1bc"
+
+
+def test_errors_about_binary_data():
+    error = UserError("column '\x00'", place=Place(file="a\nb.csv", line=3), allowed="x\ny, \x1b", todo="mend it")
+    assert str(error) == "a\\nb.csv:3: column '\\x00'\n  allowed: x\\ny, \\x1b\n  next: mend it"
