@@ -95,7 +95,12 @@ class Client:
         self.store.check_free(job.name)
         check_job(job, RunOptions(cache=self.workspace.cache, local=local, python=python))
         held = self._create(job, local=local, python=_absolute(python), allow_large_snapshot=allow_large_snapshot)
-        return self._start(job, held, stream=stream, watch=watch)
+        try:
+            return self._start(job, held, stream=stream, watch=watch)
+        except UserError:
+            if stream:  # refused before anything ran: its name is free again
+                self.delete(job.name)
+            raise
 
     def _create(self, job: Job, *, local: bool, python: str | None, allow_large_snapshot: bool) -> Held:
         from runner.owner import Held

@@ -15,7 +15,6 @@ from runner.model.job import Job, ParallelStep, PipelineJob
 from runner.outputs.append_row import read_format, row_file
 from runner.pipeline.options import RunOptions, StepPlan
 
-
 WORKERS_LIMIT = 2048  # on one machine: beyond that it is a slip of the pen
 
 

@@ -55,6 +55,8 @@ def test_an_empty_folder_is_an_error_that_says_so(lab: Lab) -> None:
     assert done.status == 2
     assert "no files" in done.stderr or "empty" in done.stderr
     assert "Traceback" not in done.stderr
+    lab.files(1)
+    assert lab.score().status == 0  # under the same name: the refused job is gone
 
 
 def test_empty_files_are_items_like_others(lab: Lab) -> None:
