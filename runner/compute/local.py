@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from runner.engine.instance import Instance, InstanceLost
 
+DRIVER = Path("/proc/driver/nvidia/gpus")  # a folder for each GPU
 LOSSES = 5  # of the keeper of one instance while nothing ran in it, after which it is not replaced any more
 
 
@@ -16,9 +18,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def processes_per_instance(*, asked: int | None, instances: int, gpus: int = 0) -> int:
+def gpus() -> tuple[str, ...]:
+    """The GPUs that this process may use, as CUDA names them: those of CUDA_VISIBLE_DEVICES where it is set, else all of the driver's."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return tuple(name.strip() for name in visible.split(",") if name.strip() not in ("", "-1", "NoDevFiles"))
+    return tuple(str(number) for number in range(len(list(DRIVER.iterdir())))) if DRIVER.is_dir() else ()
+
+
+def gpus_of(number: int, *, instances: int) -> tuple[str, ...]:
+    """The GPUs of one of the instances that share this machine."""
+    return gpus()[number::instances]
+
+
+def processes_per_instance(*, asked: int | None, instances: int) -> int:
     """`max_concurrency_per_instance`: as asked, else one per GPU, else the cores that fall to one of the instances."""
-    return asked or gpus or max(1, cores() // instances)
+    return asked or len(gpus_of(instances - 1, instances=instances)) or max(1, cores() // instances)
 
 
 class LocalCompute:

@@ -138,9 +138,9 @@ class Crew:
 
     def _config(self, worker: Worker) -> dict[str, object]:
         settings = self._settings
-        environment = dict(settings.environment)
-        if worker.lane < settings.gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = str(worker.lane)
+        environment: dict[str, str | None] = dict(settings.environment)
+        if settings.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = settings.gpus[worker.lane] if worker.lane < len(settings.gpus) else None
         profile = settings.logs / "sys" / "node" / settings.node / f"{worker.process}.profile"
         return {
             "job": settings.job,

@@ -31,7 +31,7 @@ class WorkerSettings:
     logging_level: str
     logs: Path
     output_dir: str
-    gpus: int = 0
+    gpus: tuple[str, ...] = ()  # worker i gets the i-th while there are some left; further ones get none of them
     profile: bool = False
     log_cap: int = LOG_CAP
     environment: Mapping[str, str] = field(default_factory=dict)

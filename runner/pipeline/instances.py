@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import runner.worker
+from runner.compute.local import gpus_of
 from runner.engine.settings import InstanceSettings, WorkerSettings
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
@@ -40,10 +41,11 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     output_dir = replace_path(_output_dir(plan), moved)
     log = plan.paths.logs / "sys" / "node" / node / "_keeper.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    variables = job_variables(step, bi_output=_output_dir(plan), tracking=plan.cache / "mlruns")
+    gpus = gpus_of(number, instances=step.resources.instance_count)
+    variables = job_variables(step, bi_output=_output_dir(plan), tracking=plan.cache / "mlruns", gpus=len(gpus))
     arguments = step.arguments
     return InstanceSettings(
-        worker=_worker_settings(plan, node, [replace_path(word, moved) for word in step.program_arguments], output_dir),
+        worker=_worker_settings(plan, node, [replace_path(word, moved) for word in step.program_arguments], output_dir, gpus),
         request=InstanceRequest(
             job=step.name,
             node=node,
@@ -65,7 +67,7 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     )
 
 
-def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir: str) -> WorkerSettings:
+def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir: str, gpus: tuple[str, ...]) -> WorkerSettings:
     step = plan.step
     return WorkerSettings(
         job=step.name,
@@ -84,6 +86,7 @@ def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir
         logging_level=step.logging_level,
         logs=plan.paths.logs,
         output_dir=output_dir,
+        gpus=gpus,
         profile=step.arguments.profiling_module == "cProfile",
     )
 

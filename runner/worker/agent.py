@@ -41,7 +41,11 @@ class Agent(object):
     def __init__(self, sockets: str, config: Dict[str, Any], log: int) -> None:
         self._config = config
         _announce_crashes(config["stacks"])
-        os.environ.update(config["environment"])
+        for name, value in config["environment"].items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
         os.environ[ENTRY_SCRIPT_VARIABLE] = json.dumps(_entry_script_facts(config))
         _prepare_logging(config["logging_level"], log)
         sys.stdout = sys.__stdout__ = _open_lines(1)

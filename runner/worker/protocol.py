@@ -46,7 +46,7 @@ CONFIG   what a worker is told when it starts; all paths absolute
   code                    the worker's own copy of the code folder: working directory and sys.path[0]
   entry_script            relative to code
   arguments               sys.argv[1:]
-  environment             further environment variables of this worker ({"CUDA_VISIBLE_DEVICES": …})
+  environment             further environment variables of this worker ({"CUDA_VISIBLE_DEVICES": …}); null: taken out
   append_rows             whether rows are wanted; false: only counted
   to_csv                  keyword arguments of DataFrame.to_csv, complete ({"sep": " ", "header": false, "index": false, …});
                           header is always false in it

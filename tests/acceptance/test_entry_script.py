@@ -260,3 +260,21 @@ def test_entry_script_works_without_a_runner() -> None:
     assert script.agent_name
     assert script.working_dir
     assert script.config is not None
+
+
+def test_each_worker_gets_a_gpu_of_its_own_while_there_are_some_left(lab: Lab) -> None:
+    """By what is set: no GPU is needed. A replacement takes over the GPU of the worker it replaces."""
+    lab.files(40)
+    lab.script(
+        "import os, time\nfrom ledger import note\n\n"
+        "def init():\n    note(os.environ.get('CUDA_VISIBLE_DEVICES', 'unset'))\n\n"
+        "def run(b):\n    time.sleep(0.05)\n    if b[0].endswith('7.txt'): os._exit(1)\n    return [1]\n"
+    )
+    lab.job(retry_settings={"max_retries": 0})
+    assert lab.score(CUDA_VISIBLE_DEVICES="4,6").status == 0  # two workers by default: one per GPU
+    assert set(lab.ledger) == {"4", "6"}
+    assert len(lab.ledger) >= 6
+    lab.job(max_concurrency_per_instance=3, file="more.yml")
+    (lab.folder / "ledger.txt").unlink()
+    assert lab.run("job", "create", "-f", "more.yml", "-n", "more", "--local", "--stream", CUDA_VISIBLE_DEVICES="5").status == 0
+    assert set(lab.ledger) == {"5", "unset"}
