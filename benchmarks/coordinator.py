@@ -8,9 +8,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from runner.engine.coordinator import Coordinator, CoordinatorSettings
+from runner.engine.coordinator import Coordinator
 from runner.engine.journal import Journal
 from runner.engine.manifest import Manifest
+from runner.engine.session import CoordinatorSettings
 from runner.model.batch import Chunk, Lease, Report, Segment, Tally
 
 LINE = b'{"files":[["image-0000000.png",1024,1690000000000000000]]}'

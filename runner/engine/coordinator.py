@@ -9,51 +9,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from runner.engine.journal import Journal
 from runner.engine.manifest import Manifest
-from runner.engine.policy import LOSSES_FORGIVEN, Limits, fair_share, init_hopeless_everywhere, judged_at_end, may_retry, threshold_crossed
+from runner.engine.policy import LOSSES_FORGIVEN, fair_share, init_hopeless_everywhere, judged_at_end, may_retry, threshold_crossed
 from runner.engine.ranges import RangeSet
+from runner.engine.session import CoordinatorSettings, Session, Verdict
 from runner.model.batch import Chunk, ErrorRecord, Lease, Progress, Recall, Report, Segment, Stop, Tally, Wait
 from runner.model.ports import Clock
 from runner.worker.protocol import item_of
 
 FAILURES_KEPT = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class CoordinatorSettings:
-    """Seconds throughout. `session` is how long an instance may be silent before its work is given to others; None: for ever."""
-
-    limits: Limits = field(default_factory=Limits)
-    max_retries: int = 2
-    progress_update_timeout: float = 600
-    session: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """How the job ended. `code`: completed, threshold, init, progress, input, output, cancelled."""
-
-    status: str
-    code: str = "completed"
-    message: str = ""
-    failures: tuple[tuple[int, ErrorRecord], ...] = ()
-
-
-@dataclass(kw_only=True, eq=False)
-class _Session:
-    name: str
-    workers: int
-    wake: Callable[[], None]
-    expires: float
-    territory: RangeSet = field(default_factory=RangeSet)
-    outstanding: RangeSet = field(default_factory=RangeSet)
-    report: Report = field(default_factory=Report)
-    recall: bool = False
-    hungry: bool = False
-    init_failures: int = 0
 
 
 class Coordinator:
@@ -62,7 +29,7 @@ class Coordinator:
     def __init__(self, *, settings: CoordinatorSettings, manifest: Manifest, journal: Journal, clock: Clock) -> None:
         self._settings, self._manifest, self._journal, self._clock = settings, manifest, journal, clock
         self._lock = threading.Condition()
-        self._sessions: dict[int, _Session] = {}
+        self._sessions: dict[int, Session] = {}
         self._epochs = 0
         self._free = RangeSet()
         self._done = 0
@@ -106,7 +73,7 @@ class Coordinator:
         """A new instance; returns its epoch, which its exchanges carry. `wake` is called when an exchange would bring something."""
         with self._lock:
             self._epochs += 1
-            self._sessions[self._epochs] = _Session(name=name, workers=workers, wake=wake, expires=self._expiry())
+            self._sessions[self._epochs] = Session(name=name, workers=workers, wake=wake, expires=self._expiry())
             return self._epochs
 
     def exchange(self, epoch: int, report: Report, want: int) -> Lease | Wait | Recall | Stop:
@@ -219,7 +186,7 @@ class Coordinator:
             self._done += segment.last + 1 - segment.first
         self._listed = False
 
-    def _commit(self, epoch: int, session: _Session, report: Report) -> None:
+    def _commit(self, epoch: int, session: Session, report: Report) -> None:
         # Not under the lock: others go on while the disk works. A segment is accepted once; its epoch is checked before and after.
         with self._committing:
             with self._lock:
@@ -239,7 +206,7 @@ class Coordinator:
                 self._done += segment.last + 1 - segment.first
             session.report = replace(session.report, volatile=report.volatile)
 
-    def _take_over(self, session: _Session, report: Report) -> None:
+    def _take_over(self, session: Session, report: Report) -> None:
         now = self._clock.now()
         session.expires = self._expiry()
         if report.attempts != session.report.attempts:
@@ -253,7 +220,7 @@ class Coordinator:
         session.report = replace(report, segments=(), failures=(), returned=())
         self._decide()
 
-    def _hand_out(self, session: _Session, want: int) -> tuple[Lease | Wait | Recall | Stop, list[Callable[[], None]]]:
+    def _hand_out(self, session: Session, want: int) -> tuple[Lease | Wait | Recall | Stop, list[Callable[[], None]]]:
         if session.recall:
             session.recall = False
             return Recall(), self._hungry()
@@ -269,7 +236,7 @@ class Coordinator:
         first, end = taken
         return Lease(first=first, count=end - first, lines=self._manifest.read(first, end - first)), self._hungry()
 
-    def _take(self, session: _Session, count: int) -> tuple[int, int] | None:
+    def _take(self, session: Session, count: int) -> tuple[int, int] | None:
         territory = session.territory
         if not territory and self._free:
             ahead = max(count, self._free.count // (2 * len(self._sessions)))
@@ -281,7 +248,7 @@ class Coordinator:
                 territory.add(*half)
         return territory.take(count)
 
-    def _recall_from_others(self, session: _Session) -> list[Callable[[], None]]:
+    def _recall_from_others(self, session: Session) -> list[Callable[[], None]]:
         """Nothing is free: whoever holds more than its workers are busy with is asked to hand it back."""
         wakers = []
         for other in self._sessions.values():
@@ -298,7 +265,7 @@ class Coordinator:
             one.hungry = False
         return [one.wake for one in waiting]
 
-    def _give_back(self, session: _Session, *, lost: bool) -> None:
+    def _give_back(self, session: Session, *, lost: bool) -> None:
         for index in session.report.running if lost else ():
             if session.outstanding.contains(index, index + 1):
                 self._count_loss(session, index)
@@ -306,7 +273,7 @@ class Coordinator:
             for start, end in ranges:
                 self._free.add(start, end)
 
-    def _count_loss(self, session: _Session, index: int) -> None:
+    def _count_loss(self, session: Session, index: int) -> None:
         """A lost instance costs its mini-batches no attempt, but one that was running at loss after loss may have caused them."""
         losses = self._losses[index] = self._losses.get(index, 0) + 1
         if may_retry(failed_attempts=losses - LOSSES_FORGIVEN, max_retries=self._settings.max_retries):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.engine.coordinator import Verdict
+from runner.engine.session import Verdict
 from runner.model.batch import ErrorRecord
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths

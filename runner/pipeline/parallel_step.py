@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from runner.compute.local import LocalCompute, processes_per_instance
-from runner.engine.coordinator import Coordinator, CoordinatorSettings, Verdict
+from runner.engine.coordinator import Coordinator
 from runner.engine.instance import Instance
 from runner.engine.journal import Journal, Restored, read_segments
 from runner.engine.manifest import Manifest
 from runner.engine.policy import Limits
+from runner.engine.session import CoordinatorSettings, Verdict
 from runner.errors import UserError
 from runner.inputs.source import open_source
 from runner.launch.process import ProcessLauncher

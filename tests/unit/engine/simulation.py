@@ -6,9 +6,10 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.engine.coordinator import Coordinator, CoordinatorSettings
+from runner.engine.coordinator import Coordinator
 from runner.engine.journal import Journal
 from runner.engine.manifest import Manifest
+from runner.engine.session import CoordinatorSettings
 from runner.model.batch import Chunk, Lease, Recall, Report, Segment, Stop, Tally
 
 
