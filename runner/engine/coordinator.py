@@ -24,9 +24,21 @@ FAILURES_KEPT = 20
 
 
 class Coordinator:
-    """One per job. `restored` runs of earlier epochs count as done; their mini-batches must already stand in the manifest."""
+    """One per job. Runs that the journal tells of count as done; their mini-batches must already stand in the manifest.
 
-    def __init__(self, *, settings: CoordinatorSettings, manifest: Manifest, journal: Journal, clock: Clock) -> None:
+    `lost` is told of a mini-batch that is given up because instances were lost with it again and again, and the name of the last.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: CoordinatorSettings,
+        manifest: Manifest,
+        journal: Journal,
+        clock: Clock,
+        lost: Callable[[str, int, ErrorRecord], None] = lambda _name, _index, _error: None,
+    ) -> None:
+        self._lost = lost
         self._settings, self._manifest, self._journal, self._clock = settings, manifest, journal, clock
         self._lock = threading.Condition()
         self._sessions: dict[int, Session] = {}
@@ -280,7 +292,9 @@ class Coordinator:
             return
         session.outstanding.remove(index, index + 1)
         message = f"was running each time when one of {losses} instances was lost"
-        self._failures.append((index, ErrorRecord(kind="lost", message=message)))
+        error = ErrorRecord(kind="lost", message=message)
+        self._failures.append((index, error))
+        self._lost(session.name, index, error)
         items = item_of(self._manifest.read(index, 1))[0]
         segment = Segment(first=index, last=index, tally=Tally(failed=1, items=items, items_failed=items))
         self._journal.segment(segment)

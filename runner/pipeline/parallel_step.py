@@ -22,8 +22,8 @@ from runner.errors import UserError
 from runner.inputs.source import open_source
 from runner.launch.process import ProcessLauncher
 from runner.launch.python_env import find_python
-from runner.model.batch import Chunk, Progress, Tally
-from runner.model.events import JobEnded, Message, Observer, Progressed, StatusChanged
+from runner.model.batch import Chunk, ErrorRecord, Progress, Tally
+from runner.model.events import AttemptFailed, JobEnded, Message, Observer, Progressed, StatusChanged
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import Source
@@ -76,7 +76,8 @@ class StepRun:
             if journal.restored.listed is not None:
                 self._warn_of_new(first)
                 first, chunks = None, iter(())
-            coordinator = Coordinator(settings=self._coordinator_settings(source), manifest=manifest, journal=journal, clock=SystemClock())
+            settings = self._coordinator_settings(source)
+            coordinator = Coordinator(settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._say_lost)
             verdict = self._score(source, coordinator, first, chunks, journal.restored.epoch)
             coordinator.close()
             result = self._finish(verdict, coordinator, journal)
@@ -120,6 +121,21 @@ class StepRun:
         self.observe(JobEnded(at=time.time(), status="Completed", code="completed", message=""))
         self._status("Completed")
         return RunResult(status="Completed", progress=progress)
+
+    def _say_lost(self, node: str, index: int, error: ErrorRecord) -> None:
+        attempts = self.step.retry.max_retries + 1
+        event = AttemptFailed(
+            at=time.time(),
+            node=node,
+            process="keeper",
+            index=index,
+            attempt=attempts,
+            attempts=attempts,
+            final=True,
+            seconds=0.0,
+            error=error,
+        )
+        self.observe(event)
 
     def _warn_of_new(self, chunk: Chunk | None) -> None:
         if chunk is not None:
