@@ -23,7 +23,8 @@ def pythons() -> dict[str, str]:
     folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     folders += sorted((Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions").glob("*/bin"), reverse=True)
     found = {"{}.{}".format(*sys.version_info[:2]): sys.executable}
-    for path in [path for folder in folders for path in folder.glob("python3*") if re.fullmatch(r"python3(\.\d+)?", path.name)]:
+    readable = [folder for folder in folders if os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)]
+    for path in [path for folder in readable for path in folder.glob("python3*") if re.fullmatch(r"python3(\.\d+)?", path.name)]:
         if version := version_of(str(path)):
             found.setdefault(version, str(path))
     return found
