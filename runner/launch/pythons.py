@@ -110,7 +110,8 @@ def paths_of(minors: Iterable[int]) -> Iterator[str]:
             path = os.path.join(folder, f"python3.{minor}")
             if os.access(path, os.X_OK):
                 yield path
-        yield from (str(path) for path in sorted(pyenv.glob(f"3.{minor}.*/bin/python3"), reverse=True))
+        if os.access(pyenv, os.R_OK | os.X_OK):  # it may be another user's
+            yield from (str(path) for path in sorted(pyenv.glob(f"3.{minor}.*/bin/python3"), reverse=True))
 
 
 def any_micro(clauses: str) -> str:
