@@ -18,6 +18,7 @@ from runner.worker.protocol import Slot
 
 RECALL_AFTER = 0.02  # seconds that a mini-batch runs before those that wait behind it are taken back, when others idle
 PENDING_LIMIT = 64 << 20  # bytes of rows waiting for the disk beyond which nothing new is started
+GATHER_SECONDS = 0.25  # that finished mini-batches wait for the rest of their frame
 PREFETCH_SECONDS = 0.005  # mini-batches cheaper than this wait in the worker, dearer ones in the instance
 _BARRIER = threading.Lock()
 
@@ -119,6 +120,7 @@ class Feeder:
                 worker.check_at = float("inf")
             elif now >= worker.check_at:
                 self._check(worker, now)
+        self._results.gather_before(now - GATHER_SECONDS)
         limit = self._settings.task_overhead_timeout
         for index in self._backlog.give_up_loading(now - limit):
             text = f"reading the mini-batch took longer than {limit:g} s (task_overhead_timeout)"

@@ -13,7 +13,7 @@ from runner.engine import policy
 from runner.engine.backlog import Backlog
 from runner.engine.courier import Courier, Exchange
 from runner.engine.crew import Crew
-from runner.engine.feeder import RECALL_AFTER, Feeder
+from runner.engine.feeder import GATHER_SECONDS, RECALL_AFTER, Feeder
 from runner.engine.results import Results
 from runner.engine.scratch import make_scratch
 from runner.engine.settings import InstanceSettings
@@ -130,6 +130,7 @@ class Instance:
         """Until the next time-out."""
         now = self._clock.now()
         times = [worker.check_at for worker in self._crew.workers.values() if not worker.killed]
+        times.append(self._results.oldest_finished + GATHER_SECONDS)
         times.append(self._backlog.oldest_loading + self.settings.task_overhead_timeout)
         if self._ended_at is not None:
             times.append(self._ended_at + SHUTDOWN_SECONDS)

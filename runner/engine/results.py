@@ -108,6 +108,18 @@ class Results:
             for frame in worker.frames:
                 self._gather(worker, frame)
 
+    def gather_before(self, moment: float) -> None:
+        """Hands over what is finished of frames sent before then: it does not wait for a long mini-batch behind it in its frame."""
+        for worker in self._crew.workers.values():
+            if worker.frames and worker.frames[0].results and worker.frames[0].began <= moment:
+                self._gather(worker, worker.frames[0])
+
+    @property
+    def oldest_finished(self) -> float:
+        """When the oldest frame was sent that has something to hand over."""
+        frames = (worker.frames[0] for worker in self._crew.workers.values() if worker.frames)
+        return min((frame.began for frame in frames if frame.results), default=float("inf"))
+
     def attempt_ended(self) -> None:
         self._attempts += 1
 

@@ -8,7 +8,7 @@ would blow a small file up.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,10 +98,6 @@ def child_field(parent: str | None, key: str | int) -> str:
     if isinstance(key, int):
         return f"{parent or ''}[{key}]"
     return f"{parent}.{key}" if parent else key
-
-
-def replace_entries(node: Node, entries: Mapping[str, Node]) -> Node:
-    return replace(node, value=dict(entries))
 
 
 class _Loader(yaml.SafeLoader):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -133,8 +134,6 @@ def test_two_processes_cannot_resume_one_job(lab: Lab) -> None:
     assert lab.score(RUNNER_FAILPOINT="journal.synced:2").status == -9
     first = lab.start("job", "resume", "-n", "job", "--stream")
     try:
-        import time
-
         time.sleep(1.5)
         second = lab.run("job", "resume", "-n", "job", "--stream")
         assert second.status == 2, second
@@ -157,3 +156,37 @@ def test_the_same_bytes_with_killed_workers_and_retries(lab: Lab) -> None:
     done = lab.score()
     assert done.status == 0, done.stderr
     assert lab.rows.read_text() == EXPECTED
+
+
+STUCK = """
+import os, time
+from ledger import note
+
+def run(mini_batch):
+    name = os.path.basename(mini_batch[0])
+    note(name)
+    if name == "f00030.txt" and not os.path.exists(os.environ["LEDGER"] + ".mended"):
+        time.sleep(600)
+    return [name]
+"""
+
+
+def test_what_is_finished_is_durable_while_a_long_mini_batch_runs_in_the_same_frame(lab: Lab) -> None:
+    lab.files(100)
+    lab.script(STUCK)
+    lab.job(max_concurrency_per_instance=1, retry_settings={"timeout": 600})
+    process = lab.start("job", "create", "-f", "job.yml", "-n", "job", "--local", "--stream")
+    try:
+        end = time.monotonic() + 20
+        while not set(range(30)) <= finished_in_journal(lab):
+            assert time.monotonic() < end, finished_in_journal(lab)
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.communicate()
+    before = lab.ledger
+    Path(lab.folder, "ledger.txt.mended").touch()
+    done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == "".join(f"f{i:05d}.txt\n" for i in range(100))
+    assert set(lab.ledger[len(before) :]) & set(before) == {"f00030.txt"}
