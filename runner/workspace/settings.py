@@ -6,6 +6,7 @@
     default_compute:   name
     environments:      {name: {version: {image: …, conda_file: …, build: {path: …, dockerfile_path: …}}}}
     defaults:          {free_space_floor: 512MB, max_snapshot: 300MB}
+    docker, instance_types: see docker_settings.py
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import UserError, UserErrors, did_you_mean
+from runner.model.docker import DockerSettings, InstanceType
+from runner.workspace.docker_settings import DockerReading
 from runner.workspace.units import parse_size
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ class Settings:
     computes: Mapping[str, str] = field(default_factory=dict)  # name → type
     default_compute: str = LOCAL
     environments: Mapping[str, Mapping[str, EnvironmentEntry]] = field(default_factory=dict)
+    docker: DockerSettings = field(default_factory=DockerSettings)
+    instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
     free_space_floor: int = 512 * 1024 * 1024  # bytes that must be free before a job starts
     max_snapshot: int = 300 * 1024 * 1024  # bytes of a code folder, as on Azure
 
@@ -64,7 +69,7 @@ class _Reading:
         self._errors: list[UserError] = []
 
     def settings(self, root: Node) -> Settings:
-        known = ("datastores", "default_datastore", "computes", "default_compute", "environments", "defaults")
+        known = ("datastores", "default_datastore", "computes", "default_compute", "environments", "docker", "instance_types", "defaults")
         self._check(root, ("$schema", *known))
         datastores = {name: self._datastore(node) for name, node in self._named(root, "datastores")}
         computes = {name: self._compute(node) for name, node in self._named(root, "computes")}
@@ -72,6 +77,7 @@ class _Reading:
             name: {version: self._environment(entry) for version, entry in self._entries(node)}
             for name, node in self._named(root, "environments")
         }
+        containers = DockerReading(self._errors)
         defaults = root.get("defaults")
         if defaults:
             self._check(defaults, ("free_space_floor", "max_snapshot"))
@@ -81,6 +87,8 @@ class _Reading:
             computes=computes,
             default_compute=self._choice(root, "default_compute", LOCAL, computes),
             environments=environments,
+            docker=containers.docker(root.get("docker")),
+            instance_types={name: containers.instance_type(node) for name, node in self._named(root, "instance_types")},
             free_space_floor=self._size(defaults, "free_space_floor", Settings.free_space_floor),
             max_snapshot=self._size(defaults, "max_snapshot", Settings.max_snapshot),
         )

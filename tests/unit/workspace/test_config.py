@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from runner.errors import UserError
+from runner.model.docker import DockerPolicy, DockerSettings, InstanceType
 from runner.workspace.config import find_workspace
 
 
@@ -81,3 +82,60 @@ def test_mistakes_are_named_with_file_and_line(tmp_path, text, message):
     (tmp_path / "workspace.yml").write_text(text)
     with pytest.raises(UserError, match=message):
         find_workspace(tmp_path)
+
+
+def test_docker_and_instance_types(tmp_path):
+    (tmp_path / "ca.pem").write_text("x")
+    (tmp_path / "workspace.yml").write_text(
+        """
+docker:
+  policy: {allow: [devices, host-network], data_roots: [shared, /srv/data]}
+  images: {registry.example/azureml/: mine.example/}
+  proxy: {http_proxy: "http://proxy.example:3128", no_proxy: localhost}
+  ca_bundle: ca.pem
+  pull_timeout: 90
+  build_timeout: 2h
+  mount_label: z
+instance_types:
+  gpu: {cpus: 0.5, gpus: 2, memory: 4GB, labels: {zone: a}}
+  small:
+"""
+    )
+    settings = find_workspace(tmp_path).settings
+    assert settings.docker == DockerSettings(
+        policy=DockerPolicy(allow=frozenset({"devices", "host-network"}), data_roots=(str(tmp_path / "shared"), "/srv/data")),
+        image_map={"registry.example/azureml/": "mine.example/"},
+        proxy={"http_proxy": "http://proxy.example:3128", "no_proxy": "localhost"},
+        ca_bundle=str(tmp_path / "ca.pem"),
+        pull_timeout=90,
+        build_timeout=7200,
+        mount_label="z",
+    )
+    assert settings.instance_types == {
+        "gpu": InstanceType(cpus=0.5, gpus=2, memory=4 << 30, labels={"zone": "a"}),
+        "small": InstanceType(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("docker: {polcy: {}}", "unknown key 'polcy'"),
+        ("docker: [1]", "must be a mapping"),
+        ("docker: {policy: {allow: [privilegd]}}", "Did you mean 'privileged'|did you mean"),
+        ("docker: {policy: {allow: privileged}}", "must be a list"),
+        ("docker: {images: {a: [b]}}", "must be one value"),
+        ("docker: {ca_bundle: missing.pem}", "does not exist"),
+        ("docker: {pull_timeout: soon}", "is not a length of time"),
+        ("docker: {mount_label: q}", "not known here"),
+        ("instance_types: {a: {gpus: -1}}", "is not a number that fits here"),
+        ("instance_types: {a: {cpus: many}}", "is not a number that fits here"),
+        ("instance_types: {a: {memory: big}}", "is not a size"),
+        ("instance_types: {a: {gpu: 1}}", "unknown key 'gpu'"),
+    ],
+)
+def test_mistakes_in_docker_and_instance_types(tmp_path, text, message):
+    (tmp_path / "workspace.yml").write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        find_workspace(tmp_path)
+    assert "workspace.yml:1" in str(caught.value)
