@@ -75,7 +75,8 @@ def wheels(*requirements: str) -> Wheels:
 COMPILE = run("python3", "-m", "compileall", "-q", "-j", "2", "/usr/local/lib")
 # The linker has to be told of libpython in /usr/local/lib, and no other Python may be found.
 SETTLE = (run("ldconfig"), run("rm", "/usr/bin/python3", "/usr/bin/python3.11"))
-BARE = Debian(("python3",))
+# libstdc++ is what the wheels link to, passwd has useradd; Debian's smallest usual image has both.
+BARE = Debian(("python3", "libstdc++6", "passwd"))
 TINY = (
     *("bin", "lib", "lib64", "tmp", "etc/passwd", "etc/group"),
     *("usr/bin/sh", "usr/bin/dash", "usr/bin/cat", "usr/bin/sleep"),
