@@ -85,7 +85,7 @@ def context_of(environment: Environment, docker: DockerSettings) -> BuildContext
     from runner.launch.image import files_of_context
 
     assert environment.build_context is not None
-    return read_context(environment.build_context, environment.dockerfile or "Dockerfile", docker.image_map, files_of_context)
+    return read_context(environment.build_context, environment.dockerfile or "Dockerfile", docker, files_of_context)
 
 
 def built_image(

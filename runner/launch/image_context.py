@@ -10,15 +10,18 @@ import re
 import stat
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from runner.errors import Place, UserError
+from runner.launch.network import CA_PATH, CA_VARIABLES
+from runner.model.docker import DockerSettings
 from runner.model.image_reference import map_image
 
 FORMAT = 1  # part of the hash: raised when images are built in another way
+BUNDLE = ".runner-ca.pem"  # in the archive
 PLACE = Place(field="task.environment.build")
 FROM = re.compile(r"(?P<head>\s*FROM\s+(?:--\S+\s+)*)(?P<image>\S+)(?:\s+AS\s+(?P<stage>\S+))?", re.IGNORECASE)
 
@@ -33,6 +36,7 @@ class BuildContext:
     dockerfile: str
     dockerfile_text: str  # as it is built: after the image map
     files: tuple[str, ...]
+    bundle: str | None = None  # a CA bundle of this machine; like proxies, it does not count
 
     @property
     def content_hash(self) -> str:
@@ -54,7 +58,9 @@ class BuildContext:
             for name in self.files:
                 if name != self.dockerfile:
                     add(archive, os.path.join(self.folder, name), name)
-            text = self.dockerfile_text.encode()
+            if self.bundle:
+                archive.add(self.bundle, BUNDLE, filter=readable_by_all)
+            text = (with_bundle(self.dockerfile_text) if self.bundle else self.dockerfile_text).encode()
             entry = tarfile.TarInfo(self.dockerfile)
             entry.size, entry.mode = len(text), 0o644
             archive.addfile(entry, io.BytesIO(text))
@@ -75,6 +81,11 @@ def add(archive: tarfile.TarFile, path: str, name: str) -> None:
         archive.addfile(entry)
 
 
+def readable_by_all(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.mode = 0o644
+    return entry
+
+
 def content_digest(path: str, mode: int) -> bytes:
     """Of a file's bytes, or of where a link points to."""
     if stat.S_ISLNK(mode):
@@ -88,7 +99,7 @@ def content_digest(path: str, mode: int) -> bytes:
         return digest.digest()
 
 
-def read_context(folder: str, dockerfile: str, image_map: Mapping[str, str], files_of: FilesOf) -> BuildContext:
+def read_context(folder: str, dockerfile: str, docker: DockerSettings, files_of: FilesOf) -> BuildContext:
     """The context below `folder`. Errors: UserError for a Dockerfile that is missing or lies outside, and for files one may not read."""
     name = dockerfile_name(folder, dockerfile)
     try:
@@ -100,7 +111,8 @@ def read_context(folder: str, dockerfile: str, image_map: Mapping[str, str], fil
     if unreadable is not None:
         todo = "mend its permissions, or let .dockerignore leave it out"
         raise UserError(f"the file {unreadable} of the build context {folder} cannot be read", place=PLACE, todo=todo)
-    return BuildContext(folder=folder, dockerfile=name, dockerfile_text=map_froms(text, image_map), files=tuple(files))
+    text = map_froms(text, docker.image_map)
+    return BuildContext(folder=folder, dockerfile=name, dockerfile_text=text, files=tuple(files), bundle=docker.ca_bundle)
 
 
 def readable(path: str) -> bool:
@@ -136,17 +148,41 @@ def ignore_lines(folder: str, dockerfile: str) -> list[str]:
     return []
 
 
+def statements(dockerfile: str) -> Iterator[str]:
+    """The Dockerfile's text in pieces: an instruction with its continued lines, a comment, an empty line."""
+    piece = ""
+    for line in dockerfile.splitlines(keepends=True):
+        piece += line
+        comment = line.lstrip().startswith("#")
+        continued = line.rstrip().endswith("\\") and not comment
+        if not continued and not (comment and piece != line):  # comments may stand between continued lines
+            yield piece
+            piece = ""
+    if piece:
+        yield piece
+
+
 def map_froms(dockerfile: str, image_map: Mapping[str, str]) -> str:
     """The same Dockerfile with the image map applied to its FROM lines; stages, `scratch` and names with variables stay."""
     stages = {"scratch"}
-    lines = []
-    for line in dockerfile.splitlines(keepends=True):
-        found = FROM.match(line)
-        if found:
+    pieces = []
+    for piece in statements(dockerfile):
+        if found := FROM.match(piece):
             image = found["image"]
-            if image.lower() not in stages and "$" not in image and image_map:
-                line = line[: found.start("image")] + map_image(image, image_map) + line[found.end("image") :]
+            if image_map and image.lower() not in stages and not set(image) & {"$", "\\"}:
+                piece = piece[: found.start("image")] + map_image(image, image_map) + piece[found.end("image") :]
             if found["stage"]:
                 stages.add(found["stage"].lower())
-        lines.append(line)
-    return "".join(lines)
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def with_bundle(dockerfile: str) -> str:
+    """The same Dockerfile with the CA bundle in each stage: a file that RUN lines are pointed to by variables that no image keeps."""
+    added = [f"COPY {BUNDLE} {CA_PATH}", *(f"ARG {name}={CA_PATH}" for name in CA_VARIABLES)]
+    pieces = []
+    for piece in statements(dockerfile):
+        pieces.append(piece)
+        if FROM.match(piece):
+            pieces.append(("" if piece.endswith("\n") else "\n") + "\n".join(added) + "\n")
+    return "".join(pieces)
