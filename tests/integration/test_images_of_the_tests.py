@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from docker.errors import APIError
 from docker.models.images import Image
 
+from tests.docker_engine import as_tester
 from tests.images import recipes
 
 pytestmark = pytest.mark.needs("docker")
@@ -104,6 +107,22 @@ def test_nopython(run, command):
     with pytest.raises(APIError, match=NOT_THERE):
         run("nopython", command)
     assert run("nopython", "sh", "-c", "echo a shell is there") == "a shell is there\n"
+
+
+@pytest.mark.needs("docker-user")
+def test_an_ordinary_user_starts_containers(test_image):
+    code = """
+import docker, os, sys
+client = docker.from_env()
+container = client.containers.run(sys.argv[1], ["true"], network_mode="none", detach=True)
+print(os.getuid() > 0, container.wait()["StatusCode"])
+container.remove()
+client.close()
+"""
+    done = subprocess.run(
+        [*as_tester(), sys.executable, "-c", code, test_image("bare")], cwd="/", capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "True 0\n", done.stderr
 
 
 def test_the_pins_of_the_images_are_those_of_the_project():
