@@ -20,7 +20,7 @@ from docker.errors import BuildError, ImageNotFound
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.images.recipes import RECIPES, Recipe, recipe_digest, with_parents
-from tests.images.sources import CannotBuild, archive, cache_folder
+from tests.images.sources import CannotBuild, Lacking, archive, cache_folder
 
 LABEL = "runner.test-image"
 # As in the images that are published: without a PATH some programs fall back on one of their own.
@@ -87,7 +87,9 @@ def build_on_top(client: docker.DockerClient, name: str, recipe: Recipe, label: 
                 tar.add(layer, layer.name)
         context.seek(0)
         try:
-            client.images.build(fileobj=context, custom_context=True, tag=tag_of(name), labels=label, rm=True, network_mode="none")
+            client.images.build(
+                fileobj=context, custom_context=True, tag=tag_of(name), labels=label, rm=True, forcerm=True, network_mode="none"
+            )
         except BuildError as error:
             log = "".join(line.get("stream", "") for line in error.build_log)
             raise CannotBuild(f"{tag_of(name)}: {error}\n{log[-3000:]}") from error
@@ -101,7 +103,7 @@ def main(names: list[str]) -> int:
     try:
         made = ensure(names or list(RECIPES))
     except CannotBuild as error:
-        print(error, file=sys.stderr)
+        print(f"needs {error}" if isinstance(error, Lacking) else error, file=sys.stderr)
         return 1
     for name, identifier in made.items():
         print(f"{tag_of(name)}  {identifier}")

@@ -19,7 +19,11 @@ BULKY = ("usr/share/doc", "usr/share/man", "usr/share/locale")
 
 
 class CannotBuild(Exception):
-    """Says what this machine lacks, or which command failed and how."""
+    """Says which command failed and how."""
+
+
+class Lacking(CannotBuild):
+    """Says what this machine lacks."""
 
 
 def cache_folder() -> Path:
@@ -32,7 +36,7 @@ def call(*words: str) -> str:
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise CannotBuild(f"{words[0]} is missing: `apt-get install {words[0]}`") from error
+        raise Lacking(f"the command {words[0]} on the path") from error
     if done.returncode:
         raise CannotBuild(f"`{' '.join(words)}` failed with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")
     return done.stdout
@@ -83,7 +87,7 @@ def make_interpreter(source: Interpreter, target: Path) -> None:
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     found = sorted((root / "versions").glob(f"{source.version}.*/bin/python{source.version}"))
     if not found:
-        raise CannotBuild(f"Python {source.version} is missing below {root / 'versions'}: `pyenv install {source.version}`")
+        raise Lacking(f"Python {source.version} below {root / 'versions'} (`pyenv install {source.version}`)")
     prefix = found[-1].parent.parent
     with tarfile.open(target, "w") as tar:
         for name in ("bin", "lib"):
