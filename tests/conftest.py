@@ -23,6 +23,7 @@ import pytest
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")
 SECOND_PYTHON = "second-python"
 TMPFS = "tmpfs"
+DOCKER = "docker"
 
 
 def python_works(path: str, version: str) -> bool:
@@ -68,6 +69,17 @@ def can_mount_tmpfs() -> str | None:
 
 
 @cache
+def find_docker() -> str | None:
+    """The engine's version, when one answers where the docker command looks for it."""
+    ask = ["docker", "version", "--format", "{{.Server.Version}}"]
+    try:
+        done = subprocess.run(ask, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+@cache
 def find_part(part: str) -> tuple[str | None, str]:
     """What was found of the part, or None; and what would have to be there."""
     if version := re.fullmatch(r"python(3\.\d+)", part):
@@ -78,7 +90,9 @@ def find_part(part: str) -> tuple[str | None, str]:
         return can_mount_tmpfs(), "root, to mount a small tmpfs"
     if part == "mltable":
         return "mltable" if importlib.util.find_spec("mltable") else None, "the mltable package"
-    raise pytest.UsageError(f"unknown part {part!r}: known are python3.N, {SECOND_PYTHON}, {TMPFS}, mltable")
+    if part == DOCKER:
+        return find_docker(), "a Docker engine, with the docker command"
+    raise pytest.UsageError(f"unknown part {part!r}: known are python3.N, {SECOND_PYTHON}, {TMPFS}, {DOCKER}, mltable")
 
 
 def demand(part: str) -> str:
