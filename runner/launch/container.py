@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import docker
 import docker.errors
 
 from runner.errors import UserError
 from runner.failpoints import failpoint
-from runner.launch.docker_args import create_body
+from runner.launch.docker_body import create_body
+from runner.launch.docker_draft import DockerArguments
+from runner.launch.image import FAILURES, connect
 from runner.model.docker import LABEL_INSTANCE, LABEL_JOB, BindMount, ContainerRequest
 from runner.model.ports import InstanceRequest
 from runner.worker.protocol import INSTANCE_MARK, NO_WORKER, WORKER_MARK
@@ -25,13 +27,14 @@ class ContainerLauncher:
     """Starts keepers in containers. `template` is what all instances of the job have in common; names and mounts come from the request."""
 
     template: ContainerRequest
+    arguments: DockerArguments = field(default_factory=DockerArguments)  # `docker_args`
 
     def start(self, request: InstanceRequest) -> ContainerInstance:
         """Errors: UserError with the engine's own words, when it refuses."""
         wanted = container_request(self.template, request)
-        engine = docker.APIClient(version="auto", timeout=None)
+        engine = connect().client()
         with explained(f"the container of {request.node} could not be started"):
-            made = engine.create_container_from_config(create_body(wanted), wanted.name)["Id"]
+            made = engine.create_container_from_config(create_body(wanted, self.arguments), wanted.name)["Id"]
             failpoint("container.created")
             try:
                 output = engine.attach(made, stdout=True, stderr=True, stream=True)
@@ -51,7 +54,7 @@ def explained(what: str) -> Iterator[None]:
     except docker.errors.APIError as error:
         text = str(error.explanation or error)
         raise UserError(f"{what}: {text}", todo=_advice(text)) from None
-    except (docker.errors.DockerException, OSError) as error:
+    except (*FAILURES, OSError) as error:
         raise UserError(f"{what}: {error}", todo="see that the Docker engine runs and that you may use it") from None
 
 
@@ -103,7 +106,7 @@ class ContainerInstance:
         """Asks the keeper to end everything, then kills the container. Idempotent."""
         if not self._ended.is_set():
             with contextlib.suppress(docker.errors.APIError):  # it has just ended
-                docker.APIClient(version="auto", timeout=None).stop(self._id, timeout=ASK_SECONDS)
+                connect().client().stop(self._id, timeout=ASK_SECONDS)
             self._ended.wait()
 
     def wait(self, timeout: float | None = None) -> int | None:

@@ -193,6 +193,10 @@ class Engine:
         }
         return self._long(request, lambda client: client.build(fileobj=context, custom_context=True, decode=True, **options))
 
+    def client(self) -> Any:
+        """A connection of its own, for requests that take as long as a container lives."""
+        return docker.APIClient(base_url=self.address.url, version=self._client.api_version, tls=self.address.tls or False, timeout=None)
+
     def _long(self, request: Request, ask: Callable[[Any], Iterable[Event]]) -> Iterator[Event]:
         client = docker.APIClient(
             base_url=self.address.url, version=self._client.api_version, tls=self.address.tls or False, timeout=API_SECONDS

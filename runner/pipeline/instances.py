@@ -76,7 +76,7 @@ def _request(plan: InstancePlan, node: str, moved: Mapping[str, str], gpus: tupl
         log=str(log),
         gpus=gpus,
     )
-    return for_container(request, plan, tracking, moved, written) if plan.site.container else request
+    return for_container(request, step, paths, moved=moved, written=written, tracking=tracking) if plan.site.container else request
 
 
 def _gpus(plan: InstancePlan, number: int) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runner.errors import UserError
 from runner.launch.accounts import HOME, TEMPORARY
@@ -13,9 +12,6 @@ from runner.model.docker import BindMount
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest
-
-if TYPE_CHECKING:
-    from runner.pipeline.instances import InstancePlan
 
 AGENT_FOLDER = "/run/runner/agent"
 # Where an image keeps what makes it run: nothing of ours may cover it.
@@ -25,17 +21,17 @@ MANY = 100  # files that an MLTable may name one by one, beyond which their fold
 
 
 def for_container(
-    request: InstanceRequest, plan: InstancePlan, tracking: Path, moved: Mapping[str, str], written: Iterable[str]
+    request: InstanceRequest, step: ParallelStep, paths: JobPaths, *, moved: Mapping[str, str], written: Iterable[str], tracking: Path
 ) -> InstanceRequest:
     """The request of an instance in a container: with mounts, and the container's own path of the agent.
 
-    `moved`: inputs and outputs that this instance has elsewhere; `written`: what the script writes to.
+    `moved`: inputs and outputs that this instance has elsewhere; `written`: what the script writes to; `tracking`: MLflow's folder.
     Errors: UserError for an input or output that lies where images keep their own files.
     """
-    own = plan.paths.workers / request.node
-    outputs = [folder_of(path, plan.step) for path in written]
-    writable = own_folders(plan.paths, request.node) + [str(_made(Path(path))) for path in (*outputs, tracking)]
-    mounts = path_mounts(read_only=read_paths(plan.step, moved), writable=writable, protected=str(plan.paths.root))
+    own = paths.workers / request.node
+    outputs = [Path(folder_of(path, step)) for path in written]
+    writable = own_folders(paths, request.node) + [str(_made(folder)) for folder in (*outputs, tracking)]
+    mounts = path_mounts(read_only=read_paths(step, moved), writable=writable, protected=str(paths.root))
     fixed = (
         BindMount(source=request.agent, target=AGENT_FOLDER),
         BindMount(source=str(_made(own / "home")), target=HOME, read_only=False),

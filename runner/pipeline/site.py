@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.compute.local import cores, gpus_of
 from runner.errors import Place, UserError
 from runner.launch.accounts import account_files, account_variables, own_user
+from runner.launch.docker_args import parse_docker_args
+from runner.launch.docker_draft import DockerArguments
+from runner.launch.network import CA_PATH, network_environment
 from runner.launch.python_env import describe_python, find_python
-from runner.model.docker import ContainerRequest, InstanceType
+from runner.model.docker import BindMount, ContainerRequest, InstanceType
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import Launcher
@@ -19,7 +23,7 @@ from runner.pipeline.options import RunOptions
 from runner.workspace.units import parse_size
 
 if TYPE_CHECKING:
-    from runner.launch.image import ImageFound
+    from runner.launch.image_find import ImageFound
 
 Say = Callable[[str], None]
 OnCancel = Callable[[Callable[[], None]], None]
@@ -58,10 +62,11 @@ def describe_site(step: ParallelStep, options: RunOptions) -> tuple[str, tuple[s
     if not in_container(step, options):
         return describe_python(step.environment, cache=options.cache, override=options.python)
     _refuse_python(options)
-    from runner.launch.image import describe_image  # loads the Docker SDK
+    from runner.launch.image_find import describe_image
 
     assert step.environment is not None
-    return describe_image(step.environment, docker=options.docker, cache=options.cache), ()
+    plan = describe_image(step.environment, docker=options.docker, cache=options.cache)
+    return f"that of the image {plan.text}", plan.notices
 
 
 def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, say: Say, warn: Say, on_cancel: OnCancel) -> Site:
@@ -77,29 +82,36 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
         return Site(python=python, launcher=ProcessLauncher())
     _refuse_python(options)
     from runner.launch.container import ContainerLauncher
-    from runner.launch.image import find_image
+    from runner.launch.image_find import find_image
 
     image = find_image(environment, docker=options.docker, cache=options.cache, say=say, warn=warn, on_cancel=on_cancel)
-    return Site(python=image.python, launcher=ContainerLauncher(template=_template(step, paths, options, image)), container=True)
+    launcher = ContainerLauncher(template=_template(step, paths, options, image), arguments=_docker_arguments(step))
+    return Site(python=image.facts.executable, launcher=launcher, container=True)
 
 
 def _template(step: ParallelStep, paths: JobPaths, options: RunOptions, image: ImageFound) -> ContainerRequest:
     """What all containers of the step have in common."""
     kind, docker = instance_type(step, options), options.docker
-    accounts = account_files(image.passwd, image.group, uid=os.getuid(), gid=os.getgid(), folder=paths.scratch / "accounts")
+    facts = image.facts
+    mounts = account_files(facts.passwd, facts.group, uid=os.getuid(), gid=os.getgid(), folder=paths.scratch / "accounts")
+    if docker.ca_bundle:
+        mounts += (BindMount(source=docker.ca_bundle, target=CA_PATH),)
     return ContainerRequest(
         image=image.id,
         command=(),
         name="",
-        environment={**image.environment, **account_variables(os.getuid())},
-        mounts=accounts,
+        environment={**image.environment, **network_environment(docker), **account_variables(os.getuid())},
+        mounts=mounts,
         user=own_user(),
         shm_size=parse_size(step.resources.shm_size, Place(field="resources.shm_size")),
         cpus=kind.cpus,
         memory=kind.memory,
-        docker_args=step.resources.docker_args,
         mount_label=docker.mount_label,
     )
+
+
+def _docker_arguments(step: ParallelStep) -> DockerArguments:
+    return parse_docker_args(step.resources.docker_args, environment=os.environ, directory=Path("/"))
 
 
 def _refuse_python(options: RunOptions) -> None:
