@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from runner.engine.settings import WorkerSettings
-from runner.engine.workcopy import copy_code, keep_written
+from runner.engine.workcopy import copy_code, keep_written, let_in
 from runner.engine.workers import Worker
 from runner.model.batch import ErrorRecord
 from runner.worker.protocol import Slot, message
@@ -43,6 +43,7 @@ class Crew:
         self.vacant: set[int] = set()  # places that are to stay empty for a while
         pages = sockets / "slots"
         pages.write_bytes(bytes(Slot.SIZE * settings.processes))
+        pages.chmod(0o666)  # the workers may be another user's; nobody else gets as far as this folder
         with open(pages, "r+b") as file:
             self._memory = mmap.mmap(file.fileno(), Slot.SIZE * settings.processes)
 
@@ -145,6 +146,8 @@ class Crew:
             for path in (worker.stdout, worker.stderr, worker.log):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             copy_code(self._settings.code, worker.copy)
+            if self._settings.foreign:
+                let_in(worker.copy, *(Path(path).parent for path in (worker.stdout, worker.stderr, worker.log)))
         except OSError as error:
             failure = error
             self._post(lambda: self._could_not_copy(worker, failure))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from runner.engine.courier import Courier, Exchange
 from runner.engine.crew import SHUTDOWN_SECONDS, Crew
 from runner.engine.feeder import GATHER_SECONDS, RECALL_AFTER, Feeder
 from runner.engine.results import Results
-from runner.engine.scratch import make_scratch
+from runner.engine.scratch import make_scratch, remove_scratch
 from runner.engine.settings import InstanceSettings
 from runner.engine.switchboard import Switchboard
 from runner.engine.workers import Frame, Worker
@@ -277,7 +276,7 @@ class Instance:
             self._crew.ended(worker)
         self._pool.shutdown(wait=self._backlog.oldest_loading == float("inf"), cancel_futures=True)
         self._crew.close()
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        remove_scratch(self._sockets)
         if self._courier.error and not isinstance(self._courier.error, OSError):
             raise self._courier.error
 

@@ -34,6 +34,7 @@ class WorkerSettings:
     logging_level: str
     logs: Path
     output_dir: str
+    foreign: bool = False  # the workers are another user's than this process
     agent: str = AGENT  # where the agent lies for the script's interpreter: its frames are none of the user's
     gpus: tuple[str, ...] = ()  # worker i gets the i-th while there are some left; further ones get none of them
     profile: bool = False

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import docker
 import docker.errors
@@ -15,6 +16,7 @@ from runner.failpoints import failpoint
 from runner.launch.docker_body import create_body
 from runner.launch.docker_draft import DockerArguments
 from runner.launch.image import FAILURES, connect
+from runner.launch.sharing import Sharing
 from runner.model.docker import LABEL_INSTANCE, LABEL_JOB, BindMount, ContainerRequest
 from runner.model.ports import InstanceRequest
 from runner.worker.protocol import INSTANCE_MARK, NO_WORKER, WORKER_MARK
@@ -27,11 +29,13 @@ class ContainerLauncher:
     """Starts keepers in containers. `template` is what all instances of the job have in common; names and mounts come from the request."""
 
     template: ContainerRequest
-    arguments: DockerArguments = field(default_factory=DockerArguments)  # `docker_args`
+    arguments: DockerArguments  # `docker_args`
+    sharing: Sharing
 
     def start(self, request: InstanceRequest) -> ContainerInstance:
         """Errors: UserError with the engine's own words, when it refuses."""
         wanted = container_request(self.template, request)
+        self.sharing.open(wanted.mounts)
         engine = connect().client()
         with explained(f"the container of {request.node} could not be started"):
             made = engine.create_container_from_config(create_body(wanted, self.arguments), wanted.name)["Id"]
@@ -44,6 +48,10 @@ class ContainerLauncher:
                     engine.remove_container(made, force=True)  # the engine leaves it behind
                 raise
         return ContainerInstance(engine, made, output, request.log)
+
+    def close(self, warn: Callable[[str], None]) -> None:
+        """Gives back what another user than the submitter has written."""
+        self.sharing.give_back(warn)
 
 
 @contextlib.contextmanager
@@ -74,7 +82,7 @@ def container_request(template: ContainerRequest, request: InstanceRequest) -> C
     """The container of one instance: its name and labels, its mounts, and variables that attribute processes to workers."""
     sockets = BindMount(source=request.sockets, target=request.sockets, read_only=False)
     marks = {INSTANCE_MARK: request.sockets, WORKER_MARK: NO_WORKER}
-    suffix = request.sockets.rpartition("-")[2]  # of a restarted instance another one
+    suffix = Path(request.sockets).parent.name.rpartition("-")[2]  # of a restarted instance another one
     return replace(
         template,
         command=(request.python, request.agent, request.sockets),

@@ -106,6 +106,7 @@ def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir
         logging_level=step.logging_level,
         logs=plan.paths.logs,
         output_dir=output_dir,
+        foreign=plan.site.foreign,
         agent=AGENT_FOLDER if plan.site.container else AGENT,
         gpus=tuple(map(str, range(len(gpus)))) if plan.site.container else gpus,  # a container sees only its own, and counts them from 0
         profile=step.arguments.profiling_module == "cProfile",

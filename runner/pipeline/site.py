@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from runner.compute.local import cores, gpus_of
 from runner.errors import Place, UserError
-from runner.launch.accounts import account_files, account_variables, own_user
+from runner.launch.accounts import Account, account_files, account_of, submitter
 from runner.launch.docker_args import parse_docker_args
-from runner.launch.docker_draft import DockerArguments
 from runner.launch.network import CA_PATH, network_environment
 from runner.launch.python_env import describe_python, find_python
 from runner.model.docker import BindMount, ContainerRequest, InstanceType
@@ -36,6 +35,13 @@ class Site:
     python: str
     launcher: Launcher
     container: bool = False
+    foreign: bool = False  # the script runs as another user than the submitter, who must be let in
+
+    def close(self, warn: Say) -> None:
+        """After the last instance has ended."""
+        close = getattr(self.launcher, "close", None)
+        if close:
+            close(warn)
 
 
 def in_container(step: ParallelStep, options: RunOptions) -> bool:
@@ -83,35 +89,35 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
     _refuse_python(options)
     from runner.launch.container import ContainerLauncher
     from runner.launch.image_find import find_image
+    from runner.launch.sharing import Sharing
 
     image = find_image(environment, docker=options.docker, cache=options.cache, say=say, warn=warn, on_cancel=on_cancel)
-    launcher = ContainerLauncher(template=_template(step, paths, options, image), arguments=_docker_arguments(step))
-    return Site(python=image.facts.executable, launcher=launcher, container=True)
+    arguments = parse_docker_args(step.resources.docker_args, environment=os.environ, directory=Path(step.resources.docker_args_base))
+    user = arguments.config.get("User")
+    account = account_of(str(user), image.facts.passwd, image.facts.group) if user else submitter()
+    sharing = Sharing(job=step.name, image=image.id, python=image.facts.executable, account=account)
+    launcher = ContainerLauncher(template=_template(step, paths, options, image, account), arguments=arguments, sharing=sharing)
+    return Site(python=image.facts.executable, launcher=launcher, container=True, foreign=not account.is_submitter)
 
 
-def _template(step: ParallelStep, paths: JobPaths, options: RunOptions, image: ImageFound) -> ContainerRequest:
+def _template(step: ParallelStep, paths: JobPaths, options: RunOptions, image: ImageFound, account: Account) -> ContainerRequest:
     """What all containers of the step have in common."""
-    kind, docker = instance_type(step, options), options.docker
-    facts = image.facts
-    mounts = account_files(facts.passwd, facts.group, uid=os.getuid(), gid=os.getgid(), folder=paths.scratch / "accounts")
+    kind, docker, facts = instance_type(step, options), options.docker, image.facts
+    mounts = account_files(account, facts.passwd, facts.group, folder=paths.scratch / "accounts")
     if docker.ca_bundle:
         mounts += (BindMount(source=docker.ca_bundle, target=CA_PATH),)
     return ContainerRequest(
         image=image.id,
         command=(),
         name="",
-        environment={**image.environment, **network_environment(docker), **account_variables(os.getuid())},
+        environment={**image.environment, **network_environment(docker), **account.variables},
         mounts=mounts,
-        user=own_user(),
+        user=str(account),
         shm_size=parse_size(step.resources.shm_size, Place(field="resources.shm_size")),
         cpus=kind.cpus,
         memory=kind.memory,
         mount_label=docker.mount_label,
     )
-
-
-def _docker_arguments(step: ParallelStep) -> DockerArguments:
-    return parse_docker_args(step.resources.docker_args, environment=os.environ, directory=Path("/"))
 
 
 def _refuse_python(options: RunOptions) -> None:

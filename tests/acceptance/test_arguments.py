@@ -216,6 +216,7 @@ task:
 """
 
 
+@pytest.mark.in_processes  # it is about what has no effect there
 def test_every_key_of_the_contract_in_one_file(lab: Lab) -> None:
     lab.script(
         "import json, os, sys\n\ndef run(b):\n    return [json.dumps(sys.argv[1:]), os.environ['C'], os.environ['AZUREML_MODEL_DIR']]\n"

@@ -125,6 +125,7 @@ def test_a_table_without_its_file_is_a_folder_with_a_warning(lab: Lab) -> None:
     assert done.counts == (2, 2, 0)
 
 
+@pytest.mark.in_processes  # a container takes its time to start
 def test_the_first_mini_batch_does_not_wait_for_the_listing(lab: Lab) -> None:
     """20 folders of 250 files at a millisecond each take five seconds to list."""
     for folder in range(20):

@@ -132,22 +132,6 @@ TASK = (
         local=True,
     ),
     set_row(
-        "environment-image",
-        ENVIRONMENT,
-        ENVIRONMENT + "\n  environment: {image: 'python:3.11'}",
-        "this build runs no containers",
-        "--local",
-        at="environment: {",
-    ),
-    set_row(
-        "environment-build",
-        ENVIRONMENT,
-        ENVIRONMENT + "\n  environment: {build: {path: ./src}}",
-        "container (build)",
-        "--local",
-        at="environment: {",
-    ),
-    set_row(
         "environment-image-and-build",
         ENVIRONMENT,
         ENVIRONMENT + "\n  environment: {image: x, build: {path: ./src}}",
