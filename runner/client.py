@@ -59,6 +59,7 @@ class Client:
             computes=tuple(workspace.computes),
             default_compute=workspace.settings.default_compute,
             environments=workspace.environments,
+            docker_policy=workspace.docker_policy,
             local=local,
             experiment=Path.cwd().name,
         )
