@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Mapping
 
 from runner.errors import Place, UserError, UserErrors, did_you_mean
-from runner.launch.docker_policy import checked_docker_args
 from runner.model.job import Resources, RetrySettings
 from runner.spec import schema
 from runner.spec.arguments import LONGEST_SECONDS
@@ -142,6 +141,8 @@ def _docker_args(below: Reader, context: ResolveContext) -> tuple[str, ...]:
     node = below.written("docker_args")
     if node is None:
         return ()
+    from runner.launch.docker_policy import checked_docker_args  # a hundredth of a second that most jobs need not spend
+
     with below.problems.catching():
         words = below.texts("docker_args") if node.is_list else _shell_words(below.text("docker_args"), node.place)
         try:

@@ -1,15 +1,15 @@
 """`docker:` and `instance_types:` of workspace.yml.
 
-docker:
-  policy: {allow: [devices], data_roots: [/srv/data, ./shared]}
-  images: {registry.example/azureml/: mine.example/mirror/}
-  proxy: {http_proxy: …, https_proxy: …, no_proxy: …}
-  ca_bundle: certs/company.pem
-  pull_timeout: 1h
-  build_timeout: 1h
-  mount_label: z
-instance_types:
-  gpu: {cpus: 8, gpus: 1, memory: 32GB, labels: {zone: a}}
+    docker:
+      policy: {allow: [devices], data_roots: [/srv/data, ./shared]}
+      images: {registry.example/azureml/: mine.example/mirror/}
+      proxy: {http_proxy: …, https_proxy: …, no_proxy: …}
+      ca_bundle: certs/company.pem
+      pull_timeout: 1h
+      build_timeout: 1h
+      mount_label: z
+    instance_types:
+      gpu: {cpus: 8, gpus: 1, memory: 32GB, labels: {zone: a}}
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """What `workspace.yml` says.
 
-datastores:        {name: {type: local, path: folder}}
-default_datastore: name
-computes:          {name: {type: local}}
-default_compute:   name
-environments:      {name: {version: {image: …, conda_file: …, build: {path: …, dockerfile_path: …}}}}
-defaults:          {free_space_floor: 512MB, max_snapshot: 300MB}
-docker, instance_types: see docker_settings.py
+    datastores:        {name: {type: local, path: folder}}
+    default_datastore: name
+    computes:          {name: {type: local}}
+    default_compute:   name
+    environments:      {name: {version: {image: …, conda_file: …, build: {path: …, dockerfile_path: …}}}}
+    defaults:          {free_space_floor: 512MB, max_snapshot: 300MB}
+    docker, instance_types: see docker_settings.py
 """
 
 from __future__ import annotations

@@ -36,3 +36,5 @@ def _decode_field(key: str, value: Any) -> Any:
     if key == "error" and value is not None:
         return ErrorRecord(**value)
     return value
+
+
