@@ -1,4 +1,4 @@
-"""Parts that some tests need and not every machine has: another Python, a file system to fill up, the `mltable` package.
+"""Parts that some tests need and not every machine has: another Python, a file system to fill up, a Docker engine, the `mltable` package.
 
 A test says `@pytest.mark.needs("python3.8", "mltable")`, or asks the fixture `needs` when it wants what was found:
 `needs("python3.8")` gives the interpreter's path. Where a part is absent the test is shown as NOT RUN; with REQUIRE_ALL=1 in the

@@ -110,6 +110,17 @@ WRONG = """
 -e ''
 """.strip().splitlines()
 
+OURS = """
+-e RUNNER_X=1
+-e RUNNER_X
+-e runner_x=1
+-e PYTHONHOME=/x
+--env-file own
+-l runner.job=x
+-l Runner.x
+--label-file own-labels
+""".strip().splitlines()
+
 
 @pytest.fixture
 def parse(tmp_path: Path) -> Parse:
@@ -327,7 +338,7 @@ class TestFiles:
 
     @pytest.mark.parametrize(
         ("text", "says"),
-        [(b"A B=1", "line 1: 'A B' is not a name"), (b"A=1\n=2", "line 2"), (b"A=\xff", "not a text in UTF-8"), (b"A=\0", "line 1")],
+        [(b"A B=1", "line 1: 'A B' is not a name"), (b"A=1\n=2", "line 2"), (b"A=\xff", "no text in UTF-8"), (b"A=\0", "line 1")],
     )
     def test_wrong_files(self, refuse: Refuse, tmp_path: Path, text: bytes, says: str) -> None:
         (tmp_path / "x").write_bytes(text)
