@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test images lint bench clean
 
 setup: $(VENV)/.complete
 
@@ -22,6 +22,11 @@ demo: setup
 # Parts that the machine lacks are printed as NOT RUN; with REQUIRE_ALL=1 they are failures.
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+# What the tests with containers start: nothing is pulled, tests/images makes them. Needs a Docker engine and, where they are not in the
+# cache (TEST_CACHE or ~/.cache/runner-tests), mmdebstrap, PyPI, and pyenv's 3.6, 3.7 and 3.8. Tests make what they need by themselves, too.
+images: setup
+	$(BIN)/python tests/images/build.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,8 +1,9 @@
-"""Parts that some tests need and not every machine has: another Python, a file system to fill up, a Docker engine, the `mltable` package.
+"""Parts that some tests need and not every machine has: another Python, a file system to fill up, a Docker engine.
 
-A test says `@pytest.mark.needs("python3.8", "mltable")`, or asks the fixture `needs` when it wants what was found:
-`needs("python3.8")` gives the interpreter's path. Where a part is absent the test is shown as NOT RUN; with REQUIRE_ALL=1 in the
-environment, as in `.ci/run`, it fails.
+A test says `@pytest.mark.needs("python3.8", "docker")`, or asks the fixture `needs` when it wants what was found: `needs("python3.8")`
+gives the interpreter's path, `needs("docker")` the engine's address, `needs("docker-user")` the name of an ordinary user whom the engine
+obeys (`docker_engine.as_tester` runs a command as that user). `test_image("pandas")` makes one of the images in tests/images and gives its
+tag. Where a part is absent the test is shown as NOT RUN; with REQUIRE_ALL=1 in the environment, as in `.ci/run`, it fails.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+
+from tests.docker_engine import TESTER, find_engine, find_tester
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")
 SECOND_PYTHON = "second-python"
 TMPFS = "tmpfs"
 DOCKER = "docker"
+DOCKER_USER = "docker-user"
 
 
 def python_works(path: str, version: str) -> bool:
@@ -69,17 +74,6 @@ def can_mount_tmpfs() -> str | None:
 
 
 @cache
-def find_docker() -> str | None:
-    """The engine's version, when one answers where the docker command looks for it."""
-    ask = ["docker", "version", "--format", "{{.Server.Version}}"]
-    try:
-        done = subprocess.run(ask, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
-
-
-@cache
 def find_part(part: str) -> tuple[str | None, str]:
     """What was found of the part, or None; and what would have to be there."""
     if version := re.fullmatch(r"python(3\.\d+)", part):
@@ -88,26 +82,49 @@ def find_part(part: str) -> tuple[str | None, str]:
         return find_second_python(), "a second Python, 3.7 or newer, on the path or below ~/.pyenv/versions"
     if part == TMPFS:
         return can_mount_tmpfs(), "root, to mount a small tmpfs"
+    if part == DOCKER:
+        return find_engine(), "a Docker engine that answers at DOCKER_HOST or the default socket"
+    if part == DOCKER_USER:
+        return find_tester(), f"root, and a user {TESTER} who can reach the Docker engine and run {sys.executable} (.ci/run makes one)"
     if part == "mltable":
         return "mltable" if importlib.util.find_spec("mltable") else None, "the mltable package"
-    if part == DOCKER:
-        return find_docker(), "a Docker engine, with the docker command"
-    raise pytest.UsageError(f"unknown part {part!r}: known are python3.N, {SECOND_PYTHON}, {TMPFS}, {DOCKER}, mltable")
+    raise pytest.UsageError(f"unknown part {part!r}: known are python3.N, {SECOND_PYTHON}, {TMPFS}, {DOCKER}, {DOCKER_USER}, mltable")
 
 
 def demand(part: str) -> str:
     found, what = find_part(part)
-    if found is not None:
-        return found
+    return found if found is not None else leave(what)
+
+
+def leave(lacking: str) -> NoReturn:
     if REQUIRE_ALL:
-        pytest.fail(f"REQUIRE_ALL is set, and this machine lacks {what}", pytrace=False)
-    pytest.skip(f"NOT RUN: needs {what}")
+        pytest.fail(f"REQUIRE_ALL is set, and this machine lacks {lacking}", pytrace=False)
+    pytest.skip(f"NOT RUN: needs {lacking}")
 
 
 @pytest.fixture
 def needs() -> Callable[[str], str]:
     """`needs(part)` gives what was found of the part, and leaves the test where there is nothing."""
     return demand
+
+
+@pytest.fixture(scope="session")
+def test_image() -> Callable[[str], str]:
+    """`test_image(name)` gives the tag of one of the images of the tests, which is made where the engine lacks it."""
+
+    @cache
+    def tag(name: str) -> str:
+        demand(DOCKER)
+        # Only here: these import the Docker package, which takes its time.
+        from tests.images import build, sources
+
+        try:
+            build.ensure([name])
+        except sources.Lacking as error:
+            leave(str(error))
+        return build.tag_of(name)
+
+    return tag
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -23,6 +23,10 @@ CLAUSE = re.compile(r"(?P<operator>==|>=|<=|!=|~=|=|>|<)?\s*(?P<version>[A-Za-z0
 FILE_OPTIONS = ("-r", "--requirement", "-c", "--constraint", "-e", "--editable")
 
 
+class NeedsConda(UserError):
+    """Something that conda can do and pip cannot: no mistake where there is a conda."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CondaNeeds:
     """What a conda file asks for, in pip's words."""
@@ -54,7 +58,7 @@ def read_conda(conda: Mapping[str, object], path: str | None) -> CondaNeeds:
         try:
             reader.read(entry)
         except UserError as error:
-            errors.append(UserError(error.problem, place=place, allowed=error.allowed, todo=error.todo))
+            errors.append(type(error)(error.problem, place=place, allowed=error.allowed, todo=error.todo))
     if errors:
         raise errors[0] if len(errors) == 1 else UserErrors(errors)
     return CondaNeeds(
@@ -127,7 +131,7 @@ def pypi_name(name: str, entry: str) -> str:
     if todo is None and name.startswith("-"):
         todo = "leave it out: it only steers conda's choice of packages"
     if todo is not None:
-        raise UserError(f"conda package `{entry}` is no Python package of PyPI", todo=todo)
+        raise NeedsConda(f"conda package `{entry}` is no Python package of PyPI", todo=todo)
     return PYPI_NAMES.get(name, name)
 
 
@@ -162,7 +166,7 @@ def version_clauses(text: str, entry: str) -> str:
     if not text or text in ("*", "=*"):
         return ""
     if "|" in text:
-        raise UserError(f"conda package `{entry}`: pip has no `|` (or) between versions", todo="name one range, such as `>=1.2,<2`")
+        raise NeedsConda(f"conda package `{entry}`: pip has no `|` (or) between versions", todo="name one range, such as `>=1.2,<2`")
     clauses = []
     for part in text.split(","):
         match = CLAUSE.fullmatch(part.strip())
@@ -179,8 +183,22 @@ def version_clauses(text: str, entry: str) -> str:
     return ",".join(clauses)
 
 
-def absolute_line(line: str, path: str | None) -> tuple[str, list[str]]:
-    """A line below `pip:` with the file it names, if any, made absolute; and that file in a list of its own."""
+@dataclass(frozen=True, kw_only=True)
+class NamedPath:
+    """What a line of a requirements file names on this machine."""
+
+    option: str  # of FILE_OPTIONS, or empty
+    target: str  # as it is written
+    extras: str  # `[extra]`
+
+    def line(self, path: str) -> str:
+        """The same line with another path. pip undoes the quoting of its options, and takes a bare path as it is."""
+        quoted = shlex.quote(path) if self.option else path
+        return f"{self.option} {quoted}{self.extras}".strip()
+
+
+def named_path(line: str) -> NamedPath | None:
+    """The file or folder that a line names, if it names one."""
     text = line.strip()
     option, value = next(
         ((option, text[len(option) :].lstrip("= \t")) for option in FILE_OPTIONS if re.match(rf"{option}(=|\s)", text)),
@@ -188,16 +206,23 @@ def absolute_line(line: str, path: str | None) -> tuple[str, list[str]]:
     )
     is_path = option[1:2] in ("r", "c") or option[2:3] in ("r", "c") or re.match(r"\.{0,2}/", value) or value == "."
     if not is_path or "://" in value:
-        return text, []
+        return None
     words = shlex.split(value, comments=True)
     if len(words) != 1:
-        return text, []
+        return None
     target, bracket, extras = words[0].partition("[")
-    if path is None and not Path(target).is_absolute():
+    return NamedPath(option=option, target=target, extras=bracket + extras)
+
+
+def absolute_line(line: str, path: str | None) -> tuple[str, list[str]]:
+    """A line below `pip:` with the file it names, if any, made absolute; and that file in a list of its own."""
+    text = line.strip()
+    named = named_path(text)
+    if named is None:
+        return text, []
+    if path is None and not Path(named.target).is_absolute():
         raise UserError(f"`{text}` below `pip:` of an inline conda file is relative to no folder", todo="write an absolute path")
-    file = Path(os.path.dirname(path or "/"), target).resolve()
+    file = Path(os.path.dirname(path or "/"), named.target).resolve()
     if not file.exists():
         raise UserError(f"`{text}` below `pip:`: there is no {file}", todo="mend the path; it is relative to the conda file")
-    # pip undoes the quoting of its options, and takes a bare path as it is.
-    quoted = shlex.quote(str(file)) if option else str(file)
-    return f"{option} {quoted}{bracket}{extras}".strip(), [str(file)]
+    return named.line(str(file)), [str(file)]

@@ -56,6 +56,11 @@ class Environment:
     dockerfile: str | None = None
     description: str | None = None
 
+    @property
+    def is_container(self) -> bool:
+        """Whether it is an image, or says how to build one."""
+        return bool(self.image or self.build_context)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RetrySettings:

@@ -78,8 +78,8 @@ def retry_settings(reader: Reader) -> RetrySettings:
     return RetrySettings(max_retries=defaults.max_retries if retries is None else retries, timeout=timeout)
 
 
-def resources(reader: Reader, context: ResolveContext, *, local: bool) -> Resources:
-    """`local`: processes of this machine. What has no effect there is said."""
+def resources(reader: Reader, context: ResolveContext, *, container: bool) -> Resources:
+    """`container`: the step runs in containers. What has no effect is said."""
     below, problems = reader.below("resources"), reader.problems
     check_keys(below.node, schema.RESOURCES, "of resources", problems)
     defaults = Resources()
@@ -91,7 +91,7 @@ def resources(reader: Reader, context: ResolveContext, *, local: bool) -> Resour
     found = Resources(
         instance_count=count,
         max_instance_count=limit,
-        instance_type=_instance_type(below, context, local),
+        instance_type=_instance_type(below, context),
         shm_size=_shm_size(below, defaults.shm_size),
         docker_args=_docker_args(below, context),
         properties={key: child.plain() for key, child in properties.entries.items()} if properties else {},
@@ -101,17 +101,17 @@ def resources(reader: Reader, context: ResolveContext, *, local: bool) -> Resour
         if below.written(key):
             problems.notice(f"resources.{key} is kept without effect")
     for key in ("shm_size", "docker_args"):
-        if below.written(key):
+        if below.written(key) and not container:
             problems.notice(f"resources.{key} has no effect: the script runs in processes of this machine, not in a container")
     return found
 
 
-def _instance_type(below: Reader, context: ResolveContext, local: bool) -> tuple[str, ...]:
+def _instance_type(below: Reader, context: ResolveContext) -> tuple[str, ...]:
     types = below.texts("instance_type")
     node = below.written("instance_type")
     if not types or node is None:
         return types
-    if local:
+    if context.local:
         below.problems.notice("resources.instance_type is not used: --local runs the step on this machine")
         return types
     for one in types:

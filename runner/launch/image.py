@@ -1,0 +1,318 @@
+"""The Docker engine, as far as images go: look them up, pull, build, run a short container, commit, list, remove.
+
+Only this file and container.py import `docker`; the rest of `image_*.py` decides what is asked of it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import docker
+import docker.context
+import docker.credentials.errors
+import docker.utils.build
+import requests.exceptions
+
+from runner.errors import UserError
+from runner.launch.image_stream import Event, Request
+from runner.model.docker import BindMount, ContainerRequest
+from runner.model.image_reference import hide_credentials, parse_reference
+
+LABEL_IMAGE = "runner.image"  # the content hash of an image that we made
+REPOSITORY = "runner/image"  # its tag is the same hash: so no clean-up of untagged images takes it
+DEFAULT_SOCKETS = ("/var/run/docker.sock", "{XDG_RUNTIME_DIR}/docker.sock")  # of root's engine, and of a rootless one
+WITHOUT_ENGINE = "or add --local to run the script in processes of this machine, without the image"
+API_SECONDS = 120  # for one short request
+FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException, docker.credentials.errors.StoreError)
+
+
+class EngineError(Exception):
+    """The engine refused; in its own words."""
+
+    def __init__(self, error: BaseException | str) -> None:
+        explanation = getattr(error, "explanation", None) or str(error)
+        super().__init__(hide_credentials(str(explanation)))
+
+
+class NoSuchCommand(EngineError):
+    """The image lacks the program that a container was to start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """An image that is on this machine. `config` is what its containers start with, in the engine's own form."""
+
+    id: str
+    tags: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()  # name@sha256:…
+    labels: Mapping[str, str]
+    config: Mapping[str, Any]
+    size: int = 0
+    created: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        pairs = (entry.partition("=") for entry in self.config.get("Env") or ())
+        return {name: value for name, _, value in pairs}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where an engine is asked for, and who said so."""
+
+    url: str
+    source: str
+    tls: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.url} ({self.source})"
+
+
+def connect() -> Engine:
+    """The engine of DOCKER_HOST, of Docker's current context, or at the usual sockets. Errors: UserError that says what was tried."""
+    refusals = []
+    for address in addresses():
+        try:
+            client = docker.APIClient(base_url=address.url, version="auto", tls=address.tls or False, timeout=API_SECONDS)
+        except FAILURES as error:
+            refusals.append((address, error))
+        else:
+            return Engine(client, address)
+    raise no_engine(refusals)
+
+
+def addresses() -> list[Address]:
+    """In the order in which Docker's own client looks."""
+    if os.environ.get("DOCKER_HOST"):
+        settings = docker.utils.kwargs_from_env()
+        return [Address(url=os.environ["DOCKER_HOST"], source="from DOCKER_HOST", tls=settings.get("tls"))]
+    name = os.environ.get("DOCKER_CONTEXT") or docker.context.config.get_current_context_name()
+    if name and name != "default":
+        found = docker.context.ContextAPI.get_context(name)
+        if found is None:
+            raise UserError(f"Docker has no context {name!r}", todo="see `docker context ls`, or unset DOCKER_CONTEXT")
+        return [Address(url=found.Host, source=f"Docker's context {name!r}", tls=found.TLSConfig)]
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    paths = [path.format(XDG_RUNTIME_DIR=runtime) for path in DEFAULT_SOCKETS if runtime or "{" not in path]
+    existing = [path for path in paths if Path(path).exists()]
+    return [Address(url=f"unix://{path}", source="the usual place") for path in existing or paths]
+
+
+def no_engine(refusals: list[tuple[Address, Exception]]) -> UserError:
+    reasons = "; ".join(f"{address}: {reason(error)}" for address, error in refusals)
+    if any(isinstance(cause, PermissionError) for _, error in refusals for cause in causes(error)):
+        todo = "let your user use it (`sudo usermod -aG docker $USER`, then log in again), or use a rootless engine,"
+        return UserError(f"you may not use the Docker engine: tried {reasons}", todo=f"{todo} {WITHOUT_ENGINE}")
+    todo = "start Docker (`sudo systemctl start docker`), or say where it is with DOCKER_HOST or `docker context use`,"
+    return UserError(f"no Docker engine answers: tried {reasons}", todo=f"{todo} {WITHOUT_ENGINE}")
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and all that stands behind it: the libraries wrap it several times."""
+    stack: list[object] = [error]
+    seen: set[int] = set()
+    while stack:
+        one = stack.pop()
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            stack += [one.__cause__, one.__context__, *one.args]
+
+
+def reason(error: BaseException) -> str:
+    system = next((cause for cause in causes(error) if isinstance(cause, OSError) and cause.strerror), None)
+    return str(system.strerror if system else error)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """What the library raises as an EngineError: the engine's words without the library's."""
+    try:
+        yield
+    except FAILURES as error:
+        raise EngineError(error) from error
+
+
+class Engine:
+    """One engine. Errors: EngineError, unless it says otherwise."""
+
+    def __init__(self, client: Any, address: Address) -> None:
+        self._client, self.address = client, address
+
+    # Images
+
+    def find(self, name: str) -> Image | None:
+        """The image with this name, digest or id, if it is on this machine."""
+        with plainly():
+            try:
+                found = self._client.inspect_image(engine_name(name))
+            except docker.errors.ImageNotFound:
+                return None
+        return image_of(found)
+
+    def own_images(self, hash_: str | None = None) -> list[Image]:
+        """Those that we made: with our label, and tagged with what the label says; or only the one with this hash.
+
+        An image that somebody made on top of one of ours has inherited the label, and not the tag.
+        """
+        label = LABEL_IMAGE if hash_ is None else f"{LABEL_IMAGE}={hash_}"
+        with plainly():
+            ids = [found["Id"] for found in self._client.images(filters={"label": label})]
+        images = [image for one in ids if (image := self.find(one)) is not None]
+        return [image for image in images if f"{REPOSITORY}:{image.labels.get(LABEL_IMAGE)}" in image.tags]
+
+    def remove(self, name: str) -> None:
+        with plainly(), suppress(docker.errors.ImageNotFound):
+            self._client.remove_image(name)
+
+    def pull(self, name: str, request: Request) -> Iterator[Event]:
+        """What the engine tells while it pulls. Errors: EngineError; Stopped at the end of the request's time or on its cancellation."""
+        reference = parse_reference(name)
+        repository = name.partition("@")[0] if reference.digest else name
+        repository = repository.removesuffix(f":{reference.tag}") if reference.tag else repository
+        tag = reference.digest or reference.tag or "latest"
+        return self._long(request, lambda client: client.pull(repository, tag=tag, stream=True, decode=True))
+
+    def build(
+        self, context: IO[bytes], request: Request, *, dockerfile: str, hash_: str, arguments: Mapping[str, str]
+    ) -> Iterator[Event]:  # fmt: skip
+        """What the engine tells while it builds; the image gets our label and tag. Errors: as for `pull`."""
+        options = {
+            "dockerfile": dockerfile,
+            "tag": f"{REPOSITORY}:{hash_}",
+            "labels": {LABEL_IMAGE: hash_},
+            "buildargs": dict(arguments),
+            "rm": True,
+            "forcerm": True,
+        }
+        return self._long(request, lambda client: client.build(fileobj=context, custom_context=True, decode=True, **options))
+
+    def client(self) -> Any:
+        """A connection of its own, for requests that take as long as a container lives."""
+        return docker.APIClient(base_url=self.address.url, version=self._client.api_version, tls=self.address.tls or False, timeout=None)
+
+    def _long(self, request: Request, ask: Callable[[Any], Iterable[Event]]) -> Iterator[Event]:
+        client = docker.APIClient(
+            base_url=self.address.url, version=self._client.api_version, tls=self.address.tls or False, timeout=API_SECONDS
+        )
+        client.hooks["response"].append(lambda response, *_args, **_options: request.opened(response))
+        with plainly():
+            for event in request.events(lambda: ask(client)):
+                if "error" in event:
+                    raise EngineError((event.get("errorDetail") or {}).get("message") or event["error"])
+                yield event
+
+    # Containers
+
+    @contextmanager
+    def container(self, request: ContainerRequest, *, network: str | None = None) -> Iterator[Container]:
+        """A started container, removed at the end in any case. Errors: also NoSuchCommand."""
+        options = {**mount_options(request), "network_mode": network}
+        with plainly():
+            host = self._client.create_host_config(**options)
+            created = self._client.create_container(
+                request.image,
+                command=list(request.command),
+                entrypoint=[],
+                name=request.name,
+                user=request.user,
+                labels=dict(request.labels),
+                environment=dict(request.environment),
+                working_dir=request.working_dir,
+                host_config=host,
+                use_config_proxy=False,  # or the addresses of Docker's configuration would be committed with the image
+            )
+        container = Container(self._client, created["Id"])
+        try:
+            container.start()
+            yield container
+        finally:
+            container.remove()
+
+    def remove_container(self, name: str) -> None:
+        """One that an earlier process left when it was killed."""
+        with plainly(), suppress(docker.errors.NotFound):
+            self._client.remove_container(name, force=True, v=True)
+
+
+class Container:
+    """A container of an Engine."""
+
+    def __init__(self, client: Any, id_: str) -> None:
+        self._client, self.id = client, id_
+
+    def start(self) -> None:
+        try:
+            self._client.start(self.id)
+        except FAILURES as error:
+            text = str(EngineError(error))
+            missing = "executable file not found" in text or ("exec:" in text and "no such file or directory" in text)
+            raise (NoSuchCommand if missing else EngineError)(error) from error
+
+    def wait(self, *, until: float, meanwhile: Callable[[], None] = lambda: None) -> int | None:
+        """The exit status, or None at `until` (monotonic). `meanwhile` is called every now and then, and may raise."""
+        pause = 0.02
+        while True:
+            with plainly():
+                state = self._client.inspect_container(self.id)["State"]
+            meanwhile()
+            if state["Status"] in ("exited", "dead"):
+                return int(state["ExitCode"])
+            if time.monotonic() >= until:
+                return None
+            time.sleep(pause)
+            pause = min(0.25, pause * 1.3)
+
+    def commit(self, *, hash_: str, config: Mapping[str, Any]) -> str:
+        """The id of a new image with the container's files, and with this configuration in the engine's own form."""
+        with plainly():
+            made = self._client.commit(self.id, repository=REPOSITORY, tag=hash_, conf=dict(config))
+        return str(made["Id"])
+
+    def remove(self) -> None:
+        with plainly(), suppress(docker.errors.NotFound):
+            self._client.remove_container(self.id, force=True, v=True)
+
+
+def image_of(found: Mapping[str, Any]) -> Image:
+    config = found.get("Config") or {}
+    return Image(
+        id=found["Id"],
+        tags=tuple(found.get("RepoTags") or ()),
+        digests=tuple(found.get("RepoDigests") or ()),
+        labels=config.get("Labels") or {},
+        config=config,
+        size=int(found.get("Size") or 0),
+        created=found.get("Created") or "",
+    )
+
+
+def engine_name(name: str) -> str:
+    """The name by which the engine finds an image: a digest counts, and a tag beside it does not."""
+    reference = parse_reference(name)
+    if reference.is_id or not (reference.digest and reference.tag):
+        return name
+    return name.replace(f":{reference.tag}@", "@", 1)
+
+
+def mount_options(request: ContainerRequest) -> dict[str, Any]:
+    """Bind mounts that fail when their source is missing; SELinux labels exist in the older form only, which makes it."""
+    if not request.mount_label:
+        return {"mounts": [bind(mount) for mount in request.mounts]}
+    mode = f",{request.mount_label}"
+    return {"binds": [f"{one.source}:{one.target}:{'ro' if one.read_only else 'rw'}{mode}" for one in request.mounts]}
+
+
+def bind(mount: BindMount) -> Any:
+    return docker.types.Mount(target=mount.target, source=mount.source, type="bind", read_only=mount.read_only)
+
+
+def files_of_context(folder: str, ignored: list[str], dockerfile: str) -> list[str]:
+    """What belongs to a build context by the lines of its .dockerignore: names relative to the folder; links are not followed."""
+    return sorted(docker.utils.build.exclude_paths(folder, ignored, dockerfile=dockerfile))
