@@ -60,6 +60,7 @@ class Client:
             default_compute=workspace.settings.default_compute,
             instance_types=tuple(workspace.settings.instance_types),
             environments=workspace.environments,
+            docker_policy=workspace.docker_policy,
             local=local,
             experiment=Path.cwd().name,
         )

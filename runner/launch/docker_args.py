@@ -59,11 +59,11 @@ def parse_docker_args(
 
 def read_words(words: Sequence[str]) -> Iterator[tuple[Flag, str, str]]:
     """(flag, as it was written, value) of each flag."""
+    if any("\0" in word for word in words):
+        raise UserError("docker_args: a word has a NUL character", todo="take it out")
     rest = list(words)[::-1]
     while rest:
         word = rest.pop()
-        if "\0" in word:
-            raise UserError("docker_args: a word has a NUL character", todo="take it out")
         if word == "--" and not rest:
             return
         if word == "--" or word == "-" or not word.startswith("-"):

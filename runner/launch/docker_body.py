@@ -6,17 +6,18 @@ from collections.abc import Iterable, Mapping
 
 from runner.errors import UserError
 from runner.launch.docker_draft import Body, DockerArguments, Mount
-from runner.launch.docker_mounts import normal
-from runner.launch.docker_security import split_option
+from runner.launch.docker_security import NO_NEW_PRIVILEGES, split_option
 from runner.model.docker import BindMount, ContainerRequest
 
-NO_NEW_PRIVILEGES = "no-new-privileges"
 # The engine takes one or the other.
 _CPU_TIME = ("CpuPeriod", "CpuQuota")
 
 
 def create_body(request: ContainerRequest, arguments: DockerArguments) -> Body:
-    """Scalars of `docker_args` win; environment and labels are merged by name, mounts by target, security options by their names."""
+    """Scalars of `docker_args` win; environment, labels and security options are merged by name.
+
+    Mounts add up: those over the runner's own are refused before (docker_policy.py), and of several at one place the last counts.
+    """
     host = _host(request, arguments)
     host |= arguments.host
     host["SecurityOpt"] = _security(arguments.security)
@@ -64,11 +65,9 @@ def _environment(ours: Mapping[str, str], theirs: Mapping[str, str | None]) -> l
 
 def _mount(request: ContainerRequest, theirs: tuple[Mount, ...], body: Body, host: Body) -> None:
     """Ours are entries of Mounts: there a wrong source is an error, and not a new folder. Only Binds can label files for SELinux."""
-    taken = {normal(one.target) for one in theirs}
-    ours = [one for one in request.mounts if normal(one.target) not in taken]
     label = request.mount_label
-    entries = [] if label else [_entry(one) for one in ours]
-    binds = [_labelled(one, label) for one in ours] if label else []
+    entries = [] if label else [_entry(one) for one in request.mounts]
+    binds = [_labelled(one, label) for one in request.mounts] if label else []
     entries += [dict(one.value) for one in theirs if one.flag == "--mount"]
     binds += [_text(one) for one in theirs if one.flag == "--volume" and one.source]
     volumes: Body = {one.target: {} for one in theirs if one.flag == "--volume" and not one.source}

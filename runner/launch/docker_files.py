@@ -103,4 +103,4 @@ def read_text(path: Path, shown: str, flag: str, reader_uid: int) -> str:
     except OSError as error:
         raise UserError(f"{flag} {shown} cannot be read: {error.strerror}", todo=f"looked for {path}") from None
     except ValueError:
-        raise UserError(f"{flag} {shown} is not a text in UTF-8", todo="store it in UTF-8") from None
+        raise UserError(f"{flag} {shown} is no text in UTF-8", todo="store it in UTF-8") from None

@@ -9,6 +9,7 @@ from runner.errors import UserError
 from runner.launch.docker_draft import Draft
 from runner.launch.docker_files import read_text
 
+NO_NEW_PRIVILEGES = "no-new-privileges"
 _ALLOWED = "no-new-privileges[=true|false], seccomp=…, apparmor=…, label=…, systempaths=unconfined"
 _BUILT_IN = ("unconfined", "builtin")  # names of seccomp's that are no files
 
@@ -18,7 +19,7 @@ def split_option(option: str) -> tuple[str, str]:
     name, sign, value = option.partition("=")
     if not sign:
         name, sign, value = option.partition(":")
-    return name, value if sign else "true" * (name == "no-new-privileges")
+    return name, value if sign else "true" * (name == NO_NEW_PRIVILEGES)
 
 
 def capability(name: str) -> str:

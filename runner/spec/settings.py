@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping
 
-from runner.errors import UserError, did_you_mean
+from runner.errors import Place, UserError, UserErrors, did_you_mean
 from runner.model.job import Resources, RetrySettings
 from runner.spec import schema
 from runner.spec.arguments import LONGEST_SECONDS
-from runner.spec.context import ResolveContext, add_local, listed
+from runner.spec.context import ResolveContext, add_local, listed, placed
 from runner.spec.expressions import has_expression
 from runner.spec.values import Reader, as_number, check_keys, near_case, require_scalar, resolved
 from runner.spec.yaml_source import scalar_text, shown
@@ -92,7 +93,7 @@ def resources(reader: Reader, context: ResolveContext, *, container: bool) -> Re
         max_instance_count=limit,
         instance_type=_instance_type(below, context),
         shm_size=_shm_size(below, defaults.shm_size),
-        docker_args=_docker_args(below),
+        docker_args=_docker_args(below, context),
         properties={key: child.plain() for key, child in properties.entries.items()} if properties else {},
         locations=below.texts("locations"),
     )
@@ -135,17 +136,30 @@ def _shm_size(below: Reader, default: str) -> str:
     return default
 
 
-def _docker_args(below: Reader) -> tuple[str, ...]:
+def _docker_args(below: Reader, context: ResolveContext) -> tuple[str, ...]:
+    """The words; checked here, so that a job is refused before anything starts, and again before each container (runner/launch)."""
     node = below.written("docker_args")
-    if node is None or node.is_list:
-        return below.texts("docker_args")
+    if node is None:
+        return ()
+    from runner.launch.docker_policy import checked_docker_args  # a hundredth of a second that most jobs need not spend
+
     with below.problems.catching():
-        text = below.text("docker_args")
+        words = below.texts("docker_args") if node.is_list else _shell_words(below.text("docker_args"), node.place)
         try:
-            return tuple(shlex.split(text))
-        except ValueError as error:
-            raise UserError(f"cannot be split into words: {str(error).lower()}", place=node.place, todo="close the quote") from None
+            found = checked_docker_args(words, context.docker_policy, environment=os.environ, directory=node.base)
+        except UserErrors as errors:
+            raise UserErrors(placed(error, node.place) for error in errors.errors) from None
+        for notice in found.notices:
+            below.problems.notice(notice)
+        return words
     return ()
+
+
+def _shell_words(text: str, place: Place) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise UserError(f"cannot be split into words: {str(error).lower()}", place=place, todo="close the quote") from None
 
 
 def environment_variables(reader: Reader) -> dict[str, str]:

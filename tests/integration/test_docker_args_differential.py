@@ -52,6 +52,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     other = api.create_container(PREFIX, ["/bin/true"], name=f"{PREFIX}-other")
     yield api
     api.remove_container(other["Id"], v=True, force=True)
+    for volume in api.volumes(filters={"name": PREFIX})["Volumes"]:
+        api.remove_volume(volume["Name"])
     api.remove_network(network["Id"])
     api.remove_image(PREFIX)
     api.close()
