@@ -20,6 +20,7 @@ import docker.utils.build
 import requests.exceptions
 
 from runner.errors import UserError
+from runner.launch.engine_kind import EngineKind, kind_of
 from runner.launch.image_stream import Event, Request
 from runner.model.docker import BindMount, ContainerRequest
 from runner.model.image_reference import hide_credentials, parse_reference
@@ -72,6 +73,14 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.url} ({self.source})"
+
+    @property
+    def owner(self) -> int | None:
+        """Whose the socket is; None where that cannot be known from here."""
+        try:
+            return Path(self.url.removeprefix("unix://")).stat().st_uid if self.url.startswith("unix://") else None
+        except OSError:
+            return None
 
 
 def connect() -> Engine:
@@ -145,6 +154,10 @@ class Engine:
     def __init__(self, client: Any, address: Address) -> None:
         self._client, self.address = client, address
 
+    def kind(self) -> EngineKind:
+        with plainly():
+            return kind_of(self._client.info())
+
     # Images
 
     def find(self, name: str) -> Image | None:
@@ -213,7 +226,7 @@ class Engine:
     @contextmanager
     def container(self, request: ContainerRequest, *, network: str | None = None) -> Iterator[Container]:
         """A started container, removed at the end in any case. Errors: also NoSuchCommand."""
-        options = {**mount_options(request), "network_mode": network}
+        options = {**mount_options(request), "network_mode": network, "userns_mode": request.userns or None}
         with plainly():
             host = self._client.create_host_config(**options)
             created = self._client.create_container(

@@ -18,6 +18,7 @@ from runner.model.docker import BindMount, ContainerRequest, InstanceType
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import Launcher
+from runner.pipeline.engines import fitting_engine
 from runner.pipeline.options import RunOptions
 from runner.workspace.units import parse_size
 
@@ -71,8 +72,9 @@ def describe_site(step: ParallelStep, options: RunOptions) -> tuple[str, tuple[s
     from runner.launch.image_find import describe_image
 
     assert step.environment is not None
+    engine = fitting_engine(step, instance_type(step, options))
     plan = describe_image(step.environment, docker=options.docker, cache=options.cache)
-    return f"that of the image {plan.text}", plan.notices
+    return f"that of the image {plan.text}", (*engine.warnings, *plan.notices)
 
 
 def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, say: Say, warn: Say, on_cancel: OnCancel) -> Site:
@@ -91,13 +93,17 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
     from runner.launch.image_find import find_image
     from runner.launch.sharing import Sharing
 
+    engine = fitting_engine(step, instance_type(step, options))
+    for warning in engine.warnings:
+        warn(warning)
+    own = submitter(as_root=engine.kind.rootless)  # whose root is this user outside
     image = find_image(environment, docker=options.docker, cache=options.cache, say=say, warn=warn, on_cancel=on_cancel)
     arguments = parse_docker_args(step.resources.docker_args, environment=os.environ, directory=Path(step.resources.docker_args_base))
     user = arguments.config.get("User")
-    account = account_of(str(user), image.facts.passwd, image.facts.group) if user else submitter()
-    sharing = Sharing(job=step.name, image=image.id, python=image.facts.executable, account=account)
+    account = account_of(str(user), image.facts.passwd, image.facts.group) if user else own
+    sharing = Sharing(job=step.name, image=image.id, python=image.facts.executable, account=account, own=own, userns=engine.userns)
     launcher = ContainerLauncher(template=_template(step, paths, options, image, account), arguments=arguments, sharing=sharing)
-    return Site(python=image.facts.executable, launcher=launcher, container=True, foreign=not account.is_submitter)
+    return Site(python=image.facts.executable, launcher=launcher, container=True, foreign=account.uid != own.uid)
 
 
 def _template(step: ParallelStep, paths: JobPaths, options: RunOptions, image: ImageFound, account: Account) -> ContainerRequest:
