@@ -21,6 +21,7 @@ import requests.exceptions
 
 from runner.errors import UserError
 from runner.launch.engine_kind import EngineKind, kind_of
+from runner.launch.image_changes import changes_of
 from runner.launch.image_stream import Event, Request
 from runner.model.docker import BindMount, ContainerRequest
 from runner.model.image_reference import hide_credentials, parse_reference
@@ -61,6 +62,10 @@ class Image:
     def environment(self) -> dict[str, str]:
         pairs = (entry.partition("=") for entry in self.config.get("Env") or ())
         return {name: value for name, _, value in pairs}
+
+    def is_tagged(self, name: str) -> bool:
+        """Podman puts a registry before each name: Docker's, or its own for what has come from none."""
+        return any(before + name in self.tags for before in ("", "docker.io/", "localhost/"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +183,7 @@ class Engine:
         with plainly():
             ids = [found["Id"] for found in self._client.images(filters={"label": label})]
         images = [image for one in ids if (image := self.find(one)) is not None]
-        return [image for image in images if f"{REPOSITORY}:{image.labels.get(LABEL_IMAGE)}" in image.tags]
+        return [image for image in images if image.is_tagged(f"{REPOSITORY}:{image.labels.get(LABEL_IMAGE)}")]
 
     def remove(self, name: str) -> None:
         with plainly(), suppress(docker.errors.ImageNotFound):
@@ -285,7 +290,8 @@ class Container:
     def commit(self, *, hash_: str, config: Mapping[str, Any]) -> str:
         """The id of a new image with the container's files, and with this configuration in the engine's own form."""
         with plainly():
-            made = self._client.commit(self.id, repository=REPOSITORY, tag=hash_, conf=dict(config))
+            changes = changes_of(config) if kind_of(self._client.info()).podman else None
+            made = self._client.commit(self.id, repository=REPOSITORY, tag=hash_, conf=dict(config), changes=changes)
         return str(made["Id"])
 
     def remove(self) -> None:
