@@ -87,7 +87,7 @@ def without_effect(kind: EngineKind, wish: Wish) -> tuple[str, ...]:
     """What is asked for and this engine does not do, as warnings: the job runs all the same."""
     asked = (("memory", wish.memory, kind.limits_memory), ("CPUs", wish.cpus, kind.limits_cpus))
     return tuple(
-        f"the engine ({kind}) does not limit {what} on this machine: the job's limit has no effect, and nothing will be seen of reaching it"
+        f"the engine ({kind}) does not limit {what} on this machine: the job's limit has no effect"
         for what, wanted, done in asked
         if wanted and not done
     )
