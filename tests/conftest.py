@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ SECOND_PYTHON = "second-python"
 TMPFS = "tmpfs"
 DOCKER = "docker"
 DOCKER_USER = "docker-user"
+DOCKER_REGISTRY = "docker-registry"
 
 
 def python_works(path: str, version: str) -> bool:
@@ -86,9 +88,12 @@ def find_part(part: str) -> tuple[str | None, str]:
         return find_engine(), "a Docker engine that answers at DOCKER_HOST or the default socket"
     if part == DOCKER_USER:
         return find_tester(), f"root, and a user {TESTER} who can reach the Docker engine and run {sys.executable} (.ci/run makes one)"
+    if part == DOCKER_REGISTRY:
+        return shutil.which("docker-registry"), "the program docker-registry (Debian's package of that name)"
     if part == "mltable":
         return "mltable" if importlib.util.find_spec("mltable") else None, "the mltable package"
-    raise pytest.UsageError(f"unknown part {part!r}: known are python3.N, {SECOND_PYTHON}, {TMPFS}, {DOCKER}, {DOCKER_USER}, mltable")
+    known = f"python3.N, {SECOND_PYTHON}, {TMPFS}, {DOCKER}, {DOCKER_USER}, {DOCKER_REGISTRY}, mltable"
+    raise pytest.UsageError(f"unknown part {part!r}: known are {known}")
 
 
 def demand(part: str) -> str:

@@ -6,9 +6,10 @@ Only this file and container.py import `docker`; the rest of `image_*.py` decide
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -79,12 +80,21 @@ def connect() -> Engine:
     refusals = []
     for address in addresses():
         try:
+            knock(address.url)
             client = docker.APIClient(base_url=address.url, version="auto", tls=address.tls or False, timeout=API_SECONDS)
-        except FAILURES as error:
+        except (*FAILURES, OSError) as error:
             refusals.append((address, error))
         else:
             return Engine(client, address)
     raise no_engine(refusals)
+
+
+def knock(url: str) -> None:
+    """Errors: OSError for a socket at which nobody listens, plainly; the library would leave it open, and wrap the error."""
+    if url.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as door:
+            door.settimeout(API_SECONDS)
+            door.connect(url.removeprefix("unix://"))
 
 
 @contextmanager
@@ -95,6 +105,8 @@ def connected() -> Iterator[Engine]:
         yield engine
     except EngineError as error:
         raise UserError(f"the Docker engine at {engine.address} refuses: {error}", todo="see the engine's own log") from error
+    finally:
+        engine.close()
 
 
 def addresses() -> list[Address]:
@@ -136,7 +148,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def reason(error: BaseException) -> str:
-    system = next((cause for cause in causes(error) if isinstance(cause, OSError) and cause.strerror), None)
+    system = next((cause for cause in causes(error) if isinstance(cause, OSError) and isinstance(cause.strerror, str)), None)
     return str(system.strerror if system else error)
 
 
@@ -154,6 +166,10 @@ class Engine:
 
     def __init__(self, client: Any, address: Address) -> None:
         self._client, self.address = client, address
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._client.close()
 
     # Images
 
@@ -208,8 +224,8 @@ class Engine:
             base_url=self.address.url, version=self._client.api_version, tls=self.address.tls or False, timeout=API_SECONDS
         )
         client.hooks["response"].append(lambda response, *_args, **_options: request.opened(response))
-        with plainly():
-            for event in request.events(lambda: ask(client)):
+        with plainly(), closing(client), closing(request.events(lambda: ask(client))) as events:
+            for event in events:
                 if "error" in event:
                     raise EngineError((event.get("errorDetail") or {}).get("message") or event["error"])
                 yield event
