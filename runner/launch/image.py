@@ -30,6 +30,7 @@ REPOSITORY = "runner/image"  # its tag is the same hash: so no clean-up of untag
 DEFAULT_SOCKETS = ("/var/run/docker.sock", "{XDG_RUNTIME_DIR}/docker.sock")  # of root's engine, and of a rootless one
 WITHOUT_ENGINE = "or add --local to run the script in processes of this machine, without the image"
 API_SECONDS = 120  # for one short request
+COMMIT_SECONDS = 3600
 FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException, docker.credentials.errors.StoreError)
 
 
@@ -55,6 +56,7 @@ class Image:
     labels: Mapping[str, str]
     config: Mapping[str, Any]
     size: int = 0
+    architecture: str = ""  # amd64, arm64, …
     created: str = ""  # 2026-01-31T12:00:00Z
 
     @property
@@ -77,8 +79,14 @@ class Address:
 
 def connect() -> Engine:
     """The engine of DOCKER_HOST, of Docker's current context, or at the usual sockets. Errors: UserError that says what was tried."""
-    refusals = []
-    for address in addresses():
+    refusals: list[tuple[Address, Exception]] = []
+    try:
+        known = addresses()
+    except FAILURES as error:
+        raise UserError(
+            f"Docker's settings cannot be used: {reason(error)}", todo="see DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH"
+        ) from error
+    for address in known:
         try:
             knock(address.url)
             client = docker.APIClient(base_url=address.url, version="auto", tls=address.tls or False, timeout=API_SECONDS)
@@ -119,7 +127,7 @@ def addresses() -> list[Address]:
         found = docker.context.ContextAPI.get_context(name)
         if found is None:
             raise UserError(f"Docker has no context {name!r}", todo="see `docker context ls`, or unset DOCKER_CONTEXT")
-        return [Address(url=found.Host, source=f"Docker's context {name!r}", tls=found.TLSConfig)]
+        return [Address(url=found.Host.replace("http+unix:", "unix:"), source=f"Docker's context {name!r}", tls=found.TLSConfig)]
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     paths = [path.format(XDG_RUNTIME_DIR=runtime) for path in DEFAULT_SOCKETS if runtime or "{" not in path]
     existing = [path for path in paths if Path(path).exists()]
@@ -291,11 +299,14 @@ class Container:
             time.sleep(pause)
             pause = min(0.25, pause * 1.3)
 
-    def commit(self, *, hash_: str, config: Mapping[str, Any]) -> str:
-        """The id of a new image with the container's files, and with this configuration in the engine's own form."""
+    def commit(self, *, hash_: str, config: Mapping[str, Any]) -> None:
+        """Makes an image of the container's files, with this configuration in the engine's own form. Large ones take minutes."""
         with plainly():
-            made = self._client.commit(self.id, repository=REPOSITORY, tag=hash_, conf=dict(config))
-        return str(made["Id"])
+            self._client.timeout = COMMIT_SECONDS
+            try:
+                self._client.commit(self.id, repository=REPOSITORY, tag=hash_, conf=dict(config))
+            finally:
+                self._client.timeout = API_SECONDS
 
     def remove(self) -> None:
         with plainly(), suppress(docker.errors.NotFound):
@@ -311,6 +322,7 @@ def image_of(found: Mapping[str, Any]) -> Image:
         labels=config.get("Labels") or {},
         config=config,
         size=int(found.get("Size") or 0),
+        architecture=found.get("Architecture") or "",
         created=(found.get("Created") or "1970-01-01T00:00:00Z")[:19] + "Z",  # without the nanoseconds
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -31,7 +32,7 @@ from runner.launch.image_stream import LastLines, OnCancel, Say, Stopped
 from runner.launch.image_way import Way
 from runner.launch.network import install_environment
 from runner.launch.python_env import hash_path, pip_advice
-from runner.model.docker import BindMount, ContainerRequest, DockerSettings
+from runner.model.docker import ContainerRequest, DockerSettings
 from runner.model.job import Environment
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # part of the hash: raised when images are made in another way
 PREFIX, WORK = "/opt/runner-environment", "/opt/runner-work"
-CA_IN = "/runner-ca.pem"
+CA_IN = f"{IN}/ca.pem"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -184,7 +185,9 @@ class Install:
         """Errors: UserError."""
         from runner.launch.image import EngineError
 
-        (self.folder / "in" / "install.py").write_bytes((SCRIPTS / "install.py").read_bytes())
+        shutil.copyfile(SCRIPTS / "install.py", self.folder / "in" / "install.py")
+        if self.docker.ca_bundle:
+            shutil.copyfile(self.docker.ca_bundle, self.folder / "in" / Path(CA_IN).name)
         cancelled = threading.Event()
         on_cancel(cancelled.set)
         seconds = self.docker.build_timeout
@@ -192,7 +195,7 @@ class Install:
             image=self.base.id,
             command=(*python, f"{IN}/install.py", f"{IN}/plan.json", OUT),
             name=container,
-            mounts=self._mounts(),
+            mounts=mounts_of(self.folder),
             user="0:0",
             mount_label=self.docker.mount_label,
         )
@@ -204,10 +207,6 @@ class Install:
             raise stopped(f"making the image on {name}", stop, seconds, "docker.build_timeout") from None
         except EngineError as error:
             raise UserError(f"the image on {name} cannot be made: {error}", todo="see what the engine says of it") from error
-
-    def _mounts(self) -> tuple[BindMount, ...]:
-        bundle = self.docker.ca_bundle
-        return mounts_of(self.folder) + ((BindMount(source=bundle, target=CA_IN),) if bundle else ())
 
     def _finish(self, container: Container, name: str, until: float, cancelled: threading.Event) -> None:
         lines = LastLines(self.say)

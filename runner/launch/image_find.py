@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from runner.model.job import Environment
 
 if TYPE_CHECKING:
     from runner.launch.image import Engine, Image
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # the kernel's names → Docker's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,8 @@ def find_image(
 
     with connected() as engine:
         name, base = base_image(engine, environment, docker=docker, cache=cache, say=say, on_cancel=on_cancel, refresh=refresh)
+        for notice in architecture_notice(base, name):
+            (warn or say)(notice)
         facts = probe_image(engine, base.id, cache=cache, mount_label=docker.mount_label)
         image = base
         if environment.conda is not None:
@@ -76,6 +81,14 @@ def base_image(
     if environment.image is None:
         raise UserError("the environment names no image", todo="give `image` or `build`")
     return named_image(engine, environment.image, docker=docker, say=say, on_cancel=on_cancel, refresh=refresh)
+
+
+def architecture_notice(image: Image, name: str) -> tuple[str, ...]:
+    """Such an image may run, slowly, where the machine emulates the other one; where it does not, it seems to have no Python."""
+    own = ARCHITECTURES.get(os.uname().machine)
+    if own is None or image.architecture in ("", own):
+        return ()
+    return (f"the image {name} is made for {image.architecture}, and this machine is {own}",)
 
 
 def digest_of(image: Image, name: str) -> str:

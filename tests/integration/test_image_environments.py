@@ -128,7 +128,7 @@ def test_an_installation_ends_at_its_time_out_and_on_cancellation(finder, test_i
     started = time.monotonic()
     with pytest.raises(UserError, match="was cancelled"):
         finder.find(environment, on_cancel=lambda stop: threading.Timer(2, stop).start())
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 120
     assert left_containers(finder) == []
 
 

@@ -115,7 +115,7 @@ def test_a_credential_helper_that_is_missing_is_named(finder, registry, scorer, 
 
 def test_an_image_that_the_registry_does_not_have(finder, registry, tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_CONFIG", str(docker_config(tmp_path / "docker", registry)))
-    with pytest.raises(UserError, match="cannot be pulled: .*not (found|known)|manifest unknown") as caught:
+    with pytest.raises(UserError, match=r"cannot be pulled: .*not (found|known)|manifest unknown") as caught:
         finder.find(Environment(image=f"{registry.address}/himg/scorer:no-such-tag"))
     assert "see that its name, tag or digest is right" in caught.value.todo
 
@@ -128,8 +128,22 @@ def test_a_registry_that_hangs_ends_at_the_time_out(finder):
         started = time.monotonic()
         with pytest.raises(UserError, match="took longer than 1 second") as caught:
             finder.find(Environment(image=name), pull_timeout=1)
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60
         assert "pull_timeout" in caught.value.todo
+
+
+def test_a_build_starts_from_an_image_of_the_registry(finder, registry, scorer, tmp_path, monkeypatch):
+    name, _ = scorer
+    monkeypatch.setenv("DOCKER_CONFIG", str(docker_config(tmp_path / "docker", registry)))
+    written = name.replace(registry.address, "registry.example")
+    found = finder.find(
+        context(tmp_path / "context", f"FROM {written}\nENV MARK=7\n"), ca_bundle=None, image_map={"registry.example": registry.address}
+    )
+    assert finder.image(found).environment["MARK"] == "7"
+    assert PASSWORD not in f"{finder.said}"
+    wrong = context(tmp_path / "wrong", f"FROM {registry.address}/himg/no-such-image:1\n")
+    with pytest.raises(UserError, match=r"the build of .* failed:\n(.*\n)*.*(not found|unknown|denied)"):
+        finder.find(wrong)
 
 
 # Dockerfiles
@@ -188,13 +202,13 @@ def test_a_build_ends_at_its_time_out_and_on_cancellation(finder, test_image, tm
     started = time.monotonic()
     with pytest.raises(UserError, match="was cancelled"):
         finder.find(environment, ca_bundle=None, on_cancel=lambda stop: threading.Timer(1, stop).start())
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 120
     assert gone("47.11"), "the engine has stopped it as well"
 
 
 def gone(word: str) -> bool:
     """Whether no process has this word in its command line, within some seconds."""
-    for _ in range(50):
+    for _ in range(150):
         if not [path for path in os.scandir("/proc") if path.name.isdigit() and word in command_line(path.path)]:
             return True
         time.sleep(0.2)
@@ -235,7 +249,7 @@ def history(image_id: str) -> str:
 
 def test_pythons_that_are_missing_or_too_old_are_refused(finder, test_image):
     for name, seen in (("nopython", ""), ("oldpython", "python3 3.6")):
-        with pytest.raises(UserError, match="has no Python 3.7 or newer on its PATH") as caught:
+        with pytest.raises(UserError, match=r"has no Python 3\.7 or newer on its PATH") as caught:
             finder.find(Environment(image=test_image(name)))
         assert seen in caught.value.problem
 

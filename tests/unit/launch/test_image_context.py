@@ -134,7 +134,7 @@ def test_the_image_map_leads_from_lines():
 
 def test_statements_are_whole():
     assert "".join(statements(DOCKERFILE)) == DOCKERFILE
-    assert [piece for piece in statements(DOCKERFILE) if piece.startswith("RUN")][0].count("\n") == 3
+    assert next(piece for piece in statements(DOCKERFILE) if piece.startswith("RUN")).count("\n") == 3
 
 
 def test_each_stage_gets_the_bundle():

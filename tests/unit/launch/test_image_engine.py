@@ -13,7 +13,7 @@ import pytest
 from runner.errors import UserError
 from runner.launch import image, image_probe
 from runner.launch.image import Address, Image, addresses, connect, connected, engine_name, mount_options, no_engine
-from runner.launch.image_find import digest_of
+from runner.launch.image_find import architecture_notice, digest_of
 from runner.launch.image_probe import SCRIPTS, ImageFacts, cached_facts, facts_file, probe_image
 from runner.model.docker import BindMount, ContainerRequest
 
@@ -38,6 +38,19 @@ def test_then_a_context(monkeypatch):
     monkeypatch.setenv("DOCKER_CONTEXT", "no-such-context")
     with pytest.raises(UserError, match="no context 'no-such-context'"):
         addresses()
+
+    docker.context.ContextAPI.create_context("other", host="unix:///other.sock")
+    monkeypatch.setenv("DOCKER_CONTEXT", "other")
+    assert [str(one) for one in addresses()] == ["unix:///other.sock (Docker's context 'other')"]
+
+
+def test_docker_settings_that_make_no_sense(monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://engine.example:2376")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", "/no/such/folder")
+    with pytest.raises(UserError, match="Docker's settings cannot be used: ") as caught:
+        connect()
+    assert "DOCKER_CERT_PATH" in caught.value.todo
 
 
 def test_then_the_usual_sockets(tmp_path, monkeypatch):
@@ -99,6 +112,12 @@ def test_selinux_labels_are_put_on_mounts():
     assert mount_options(request)["mounts"][0]["ReadOnly"] is True
     labelled = ContainerRequest(image="a", command=(), name="b", mounts=request.mounts, mount_label="z")
     assert mount_options(labelled) == {"binds": ["/x:/y:ro,z"]}
+
+
+def test_images_for_other_machines_are_noticed():
+    made = Image(id=DIGEST, labels={}, config={}, architecture="s390x")
+    assert "is made for s390x" in architecture_notice(made, "a:1")[0]
+    assert architecture_notice(Image(id=DIGEST, labels={}, config={}), "a:1") == ()
 
 
 # The probe

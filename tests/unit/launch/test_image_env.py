@@ -143,7 +143,7 @@ def test_the_plan_of_pip_has_the_network_and_no_secret_elsewhere(tmp_path, monke
     variables = told["environment"]
     assert isinstance(variables, dict)
     assert variables["HTTP_PROXY"] == variables["http_proxy"] == "http://proxy.example"
-    assert variables["PIP_CERT"] == variables["SSL_CERT_FILE"] == "/runner-ca.pem"
+    assert variables["PIP_CERT"] == variables["SSL_CERT_FILE"] == "/runner-in/ca.pem"
     assert variables["PIP_INDEX_URL"].endswith("/simple")
     assert told["requirements"] == "/runner-in/requirements.txt"
     assert "t0ken" not in json.dumps({key: value for key, value in told.items() if key != "environment"})
