@@ -6,29 +6,25 @@ Only this file and container.py import `docker`; the rest of `image_*.py` decide
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import docker
-import docker.context
 import docker.credentials.errors
 import docker.utils.build
 import requests.exceptions
 
 from runner.errors import UserError
+from runner.launch.engine_address import Address, addresses, knock, no_engine
 from runner.launch.image_stream import Event, Request
 from runner.model.docker import BindMount, ContainerRequest
 from runner.model.image_reference import hide_credentials, parse_reference
 
 LABEL_IMAGE = "runner.image"  # the content hash of an image that we made
 REPOSITORY = "runner/image"  # its tag is the same hash: so no clean-up of untagged images takes it
-DEFAULT_SOCKETS = ("/var/run/docker.sock", "{XDG_RUNTIME_DIR}/docker.sock")  # of root's engine, and of a rootless one
-WITHOUT_ENGINE = "or add --local to run the script in processes of this machine, without the image"
 API_SECONDS = 120  # for one short request
 COMMIT_SECONDS = 3600
 FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException, docker.credentials.errors.StoreError)
@@ -65,31 +61,13 @@ class Image:
         return {name: value for name, _, value in pairs}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """Where an engine is asked for, and who said so."""
-
-    url: str
-    source: str
-    tls: Any = None
-
-    def __str__(self) -> str:
-        return f"{self.url} ({self.source})"
-
-
 def connect() -> Engine:
     """The engine of DOCKER_HOST, of Docker's current context, or at the usual sockets. Errors: UserError that says what was tried."""
     refusals: list[tuple[Address, Exception]] = []
-    try:
-        known = addresses()
-    except FAILURES as error:
-        raise UserError(
-            f"Docker's settings cannot be used: {reason(error)}", todo="see DOCKER_HOST, DOCKER_TLS_VERIFY, DOCKER_CERT_PATH"
-        ) from error
-    for address in known:
+    for address in addresses():
         try:
             knock(address.url)
-            client = docker.APIClient(base_url=address.url, version="auto", tls=address.tls or False, timeout=API_SECONDS)
+            client = make_client(address, "auto")
         except (*FAILURES, OSError) as error:
             refusals.append((address, error))
         else:
@@ -97,12 +75,12 @@ def connect() -> Engine:
     raise no_engine(refusals)
 
 
-def knock(url: str) -> None:
-    """Errors: OSError for a socket at which nobody listens, plainly; the library would leave it open, and wrap the error."""
-    if url.startswith("unix://"):
-        with socket.socket(socket.AF_UNIX) as door:
-            door.settimeout(API_SECONDS)
-            door.connect(url.removeprefix("unix://"))
+def make_client(address: Address, version: str) -> Any:
+    tls = None
+    if address.certificates:
+        files = [os.path.join(address.certificates, name) for name in ("cert.pem", "key.pem", "ca.pem")]
+        tls = docker.tls.TLSConfig(client_cert=(files[0], files[1]), ca_cert=files[2], verify=address.verify)
+    return docker.APIClient(base_url=address.url, version=version, tls=tls, timeout=API_SECONDS)
 
 
 @contextmanager
@@ -115,49 +93,6 @@ def connected() -> Iterator[Engine]:
         raise UserError(f"the Docker engine at {engine.address} refuses: {error}", todo="see the engine's own log") from error
     finally:
         engine.close()
-
-
-def addresses() -> list[Address]:
-    """In the order in which Docker's own client looks."""
-    if os.environ.get("DOCKER_HOST"):
-        settings = docker.utils.kwargs_from_env()
-        return [Address(url=os.environ["DOCKER_HOST"], source="from DOCKER_HOST", tls=settings.get("tls"))]
-    name = os.environ.get("DOCKER_CONTEXT") or docker.context.config.get_current_context_name()
-    if name and name != "default":
-        found = docker.context.ContextAPI.get_context(name)
-        if found is None:
-            raise UserError(f"Docker has no context {name!r}", todo="see `docker context ls`, or unset DOCKER_CONTEXT")
-        return [Address(url=found.Host.replace("http+unix:", "unix:"), source=f"Docker's context {name!r}", tls=found.TLSConfig)]
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    paths = [path.format(XDG_RUNTIME_DIR=runtime) for path in DEFAULT_SOCKETS if runtime or "{" not in path]
-    existing = [path for path in paths if Path(path).exists()]
-    return [Address(url=f"unix://{path}", source="the usual place") for path in existing or paths]
-
-
-def no_engine(refusals: list[tuple[Address, Exception]]) -> UserError:
-    reasons = "; ".join(f"{address}: {reason(error)}" for address, error in refusals)
-    if any(isinstance(cause, PermissionError) for _, error in refusals for cause in causes(error)):
-        todo = "let your user use it (`sudo usermod -aG docker $USER`, then log in again), or use a rootless engine,"
-        return UserError(f"you may not use the Docker engine: tried {reasons}", todo=f"{todo} {WITHOUT_ENGINE}")
-    todo = "start Docker (`sudo systemctl start docker`), or say where it is with DOCKER_HOST or `docker context use`,"
-    return UserError(f"no Docker engine answers: tried {reasons}", todo=f"{todo} {WITHOUT_ENGINE}")
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and all that stands behind it: the libraries wrap it several times."""
-    stack: list[object] = [error]
-    seen: set[int] = set()
-    while stack:
-        one = stack.pop()
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            stack += [one.__cause__, one.__context__, *one.args]
-
-
-def reason(error: BaseException) -> str:
-    system = next((cause for cause in causes(error) if isinstance(cause, OSError) and isinstance(cause.strerror, str)), None)
-    return str(system.strerror if system else error)
 
 
 @contextmanager
@@ -228,9 +163,7 @@ class Engine:
         return self._long(request, lambda client: client.build(fileobj=context, custom_context=True, decode=True, **options))
 
     def _long(self, request: Request, ask: Callable[[Any], Iterable[Event]]) -> Iterator[Event]:
-        client = docker.APIClient(
-            base_url=self.address.url, version=self._client.api_version, tls=self.address.tls or False, timeout=API_SECONDS
-        )
+        client = make_client(self.address, self._client.api_version)
         client.hooks["response"].append(lambda response, *_args, **_options: request.opened(response))
         with plainly(), closing(client), closing(request.events(lambda: ask(client))) as events:
             for event in events:
