@@ -66,4 +66,4 @@ def conda(image: str, *dependencies: object, path: Path | None = None) -> Enviro
 
 
 def sleeper(image: str) -> ContainerRequest:
-    return ContainerRequest(image=image, command=("sleep", "60"), name=f"himg-{uuid.uuid4().hex[:12]}")
+    return ContainerRequest(image=image, command=("sleep", "60"), name=f"runner-test-{uuid.uuid4().hex[:12]}")

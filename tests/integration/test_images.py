@@ -45,7 +45,7 @@ def registry(tmp_path_factory, request) -> Iterator[Registry]:
 @pytest.fixture
 def scorer(registry, test_image) -> Iterator[tuple[str, str]]:
     """An image of the registry that is not on this machine: its name and its digest."""
-    name = f"himg/scorer-{os.getpid()}:1.2"
+    name = f"team/scorer-{os.getpid()}:1.2"
     digest = registry.push(test_image("bare"), name)
     yield f"{registry.address}/{name}", digest
     with connected() as engine:
@@ -85,12 +85,12 @@ def test_an_image_is_found_by_its_digest_and_through_the_image_map(finder, regis
     name, digest = scorer
     monkeypatch.setenv("DOCKER_CONFIG", str(docker_config(tmp_path / "docker", registry)))
     repository = name.rpartition("/")[2].partition(":")[0]
-    image_map = {"registry.example/": "elsewhere.example/", "registry.example/upstream/": f"{registry.address}/himg/"}
+    image_map = {"registry.example/": "elsewhere.example/", "registry.example/upstream/": f"{registry.address}/team/"}
     written = f"registry.example/upstream/{repository}:7@{digest}"  # beside a digest, a tag says nothing
 
     found = finder.find(Environment(image=written), image_map=image_map)
-    assert found.reference == f"{registry.address}/himg/{repository}:7@{digest}"
-    assert found.digest == f"{registry.address}/himg/{repository}@{digest}"
+    assert found.reference == f"{registry.address}/team/{repository}:7@{digest}"
+    assert found.digest == f"{registry.address}/team/{repository}@{digest}"
     assert finder.said[0] == f"image map: {found.reference} in the place of {written}"
 
 
@@ -116,7 +116,7 @@ def test_a_credential_helper_that_is_missing_is_named(finder, registry, scorer, 
 def test_an_image_that_the_registry_does_not_have(finder, registry, tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_CONFIG", str(docker_config(tmp_path / "docker", registry)))
     with pytest.raises(UserError, match=r"cannot be pulled: .*not (found|known)|manifest unknown") as caught:
-        finder.find(Environment(image=f"{registry.address}/himg/scorer:no-such-tag"))
+        finder.find(Environment(image=f"{registry.address}/team/scorer:no-such-tag"))
     assert "see that its name, tag or digest is right" in caught.value.todo
 
 
@@ -124,7 +124,7 @@ def test_a_registry_that_hangs_ends_at_the_time_out(finder):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        name = f"127.0.0.1:{silent.getsockname()[1]}/himg/never:1"
+        name = f"127.0.0.1:{silent.getsockname()[1]}/team/never:1"
         started = time.monotonic()
         with pytest.raises(UserError, match="took longer than 1 second") as caught:
             finder.find(Environment(image=name), pull_timeout=1)
@@ -141,7 +141,7 @@ def test_a_build_starts_from_an_image_of_the_registry(finder, registry, scorer, 
     )
     assert finder.image(found).environment["MARK"] == "7"
     assert PASSWORD not in f"{finder.said}"
-    wrong = context(tmp_path / "wrong", f"FROM {registry.address}/himg/no-such-image:1\n")
+    wrong = context(tmp_path / "wrong", f"FROM {registry.address}/team/no-such-image:1\n")
     with pytest.raises(UserError, match=r"the build of .* failed:\n(.*\n)*.*(not found|unknown|denied)"):
         finder.find(wrong)
 
