@@ -58,7 +58,9 @@ class Client:
             default_datastore=workspace.settings.default_datastore,
             computes=tuple(workspace.computes),
             default_compute=workspace.settings.default_compute,
+            instance_types=tuple(workspace.settings.instance_types),
             environments=workspace.environments,
+            docker_policy=workspace.docker_policy,
             local=local,
             experiment=Path.cwd().name,
         )
@@ -66,12 +68,12 @@ class Client:
 
     def validate(self, loaded: LoadedJob, *, name: str | None = None, local: bool = False, python: str | None = None) -> tuple[Job, Plans]:
         """The checked job and what it would do, a plan for each step; runs no user code and leaves nothing behind."""
-        from runner.pipeline.options import RunOptions
+        from runner.pipeline.options import options_for
         from runner.pipeline.run import plan_job
 
         job = self.resolve(loaded, name=name, local=local)
         self.store.check_free(job.name)
-        return job, plan_job(job, RunOptions(cache=self.workspace.cache, local=local, python=python))
+        return job, plan_job(job, options_for(self.workspace, local=local, python=python))
 
     def submit(
         self,
@@ -88,12 +90,12 @@ class Client:
 
         `watch` sees the events of a streamed job. Raises `UserError` for a wrong request, before anything is left behind.
         """
-        from runner.pipeline.options import RunOptions
+        from runner.pipeline.options import options_for
         from runner.pipeline.plan import check_job
 
         job = self.resolve(loaded, name=name, local=local)
         self.store.check_free(job.name)
-        check_job(job, RunOptions(cache=self.workspace.cache, local=local, python=python))
+        check_job(job, options_for(self.workspace, local=local, python=python))
         held = self._create(job, local=local, python=_absolute(python), allow_large_snapshot=allow_large_snapshot)
         try:
             return self._start(job, held, stream=stream, watch=watch)
@@ -215,14 +217,14 @@ class Client:
         return self._start(job, held, stream=stream, watch=watch, resume=True, retry_failed=retry_failed)
 
     def _check_renewal(self, job: Job, record: JobRecord, *, code: bool, python: str | None) -> None:
-        from runner.pipeline.options import RunOptions
+        from runner.pipeline.options import options_for
         from runner.pipeline.plan import check_job
         from runner.workspace.code import check_code
 
         if code:
             check_code(job)
         if code or python:
-            check_job(job, RunOptions(cache=self.workspace.cache, local=record.local, python=python or record.python))
+            check_job(job, options_for(self.workspace, local=record.local, python=python or record.python))
 
     def _renew(self, job: Job, name: str, limit: int | None, *, code: bool, python: str | None) -> None:
         from runner.workspace.code import renew_code

@@ -62,7 +62,7 @@ class Images:
         found: Environments = []
         for step in steps:
             one = step.environment
-            if one is not None and asks_for_image(one) and one not in found:
+            if one is not None and one.is_container and one not in found:
                 found.append(one)
         return found
 
@@ -80,9 +80,9 @@ class Images:
         )  # fmt: skip
         text = name if name.startswith("azureml:") else f"azureml:{name}"
         problems = Problems()
-        environment = read_environment(from_python(text, base=workspace.root), Scope(), context, problems, local=True)
+        environment = read_environment(from_python(text, base=workspace.root), Scope(), context, problems)
         problems.raise_if_any()
-        if environment is None or not asks_for_image(environment):
+        if environment is None or not environment.is_container:
             raise UserError(f"the environment '{name}' asks for no image", todo="give it `image` or `build` in workspace.yml")
         return environment
 
@@ -149,10 +149,6 @@ class Images:
                     continue
                 forget(self._workspace.cache, one.hash, one.id)
                 yield one
-
-
-def asks_for_image(environment: Environment) -> bool:
-    return bool(environment.image or environment.build_context)
 
 
 def used_at(image: OwnImage) -> float:

@@ -22,7 +22,7 @@ from runner.model.events import Event, JobEnded, Observer
 from runner.model.job import Job, ParallelStep, PipelineJob
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
-from runner.pipeline.options import Cancellation, RunOptions, RunResult
+from runner.pipeline.options import Cancellation, RunResult, options_for
 from runner.report.logs import LogTree
 from runner.report.progress import TerminalProgress
 from runner.report.resources import ResourceMonitor
@@ -201,7 +201,7 @@ def run_of(job: Job, workspace: Workspace, record: JobRecord, *, resume: bool, r
     from runner.pipeline.run import run_job
 
     paths = workspace.job_paths(record.name)
-    options = RunOptions(cache=workspace.cache, local=record.local, python=record.python, resume=resume, retry_failed=retry_failed)
+    options = options_for(workspace, local=record.local, python=record.python, resume=resume, retry_failed=retry_failed)
     return lambda observe, cancel: run_job(job, paths, options, observe, cancel)
 
 

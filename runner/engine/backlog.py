@@ -61,8 +61,8 @@ class Backlog:
 
     def give_back(self) -> list[tuple[int, int]]:
         """Takes out all that waits here without having been tried; as (first, last)."""
-        back = [frame for frame in self._queue if frame.attempt == 1]
-        self._queue = deque(frame for frame in self._queue if frame.attempt > 1)
+        back = [frame for frame in self._queue if frame.attempt == 1 and frame.beside is None]
+        self._queue = deque(frame for frame in self._queue if frame.attempt > 1 or frame.beside is not None)
         self.count -= sum(frame.count - frame.done for frame in back)
         return [(frame.next, frame.first + frame.count - 1) for frame in back]
 
@@ -88,7 +88,8 @@ class Backlog:
             self.bytes_each = loaded.bytes / good
         for start, end in _runs(len(frame.lines), loaded.failed):
             scratch.users += 1
-            ready = Frame(first=frame.first + start, lines=loaded.lines[start:end], attempt=frame.attempt, scratch=scratch)
+            lines = loaded.lines[start:end]
+            ready = Frame(first=frame.first + start, lines=lines, attempt=frame.attempt, beside=frame.beside, scratch=scratch)
             ready.sources = frame.lines[start:end]
             self._ready.append(ready)
         if not good:
@@ -113,10 +114,21 @@ class Backlog:
         """Bytes of scratch files that are gone."""
         self._memory -= size
 
-    def again(self, frame: Frame, index: int) -> None:
+    def again(self, frame: Frame, index: int, *, attempt: int, beside: int | None = None) -> None:
         """A mini-batch whose attempt has failed is tried again, before others."""
         line = frame.manifest_line(index)
-        self._push(self._queue.appendleft, Frame(first=index, lines=[line], attempt=frame.attempt + 1))
+        self._push(self._queue.appendleft, Frame(first=index, lines=[line], attempt=attempt, beside=beside))
+
+    @property
+    def beside(self) -> int | None:
+        """How many other workers there may be while the next mini-batch runs."""
+        waiting = self._ready if self._loader is not None else self._queue
+        return waiting[0].beside if waiting else None
+
+    @property
+    def has_heavy(self) -> bool:
+        """Whether a mini-batch waits that wants few workers beside it."""
+        return any(frame.beside is not None for frame in (*self._queue, *self._ready, *self._loading.values()))
 
     def _cut(self, size: int) -> Frame | None:
         # A long lease is cut from its front by a moving mark: `done` here counts what was handed on.
@@ -127,7 +139,7 @@ class Backlog:
         if end == len(front.lines):
             self._queue.popleft()
         front.done = end
-        return Frame(first=front.first + start, lines=front.lines[start:end], attempt=front.attempt)
+        return Frame(first=front.first + start, lines=front.lines[start:end], attempt=front.attempt, beside=front.beside)
 
     def _push(self, put: Callable[[Frame], None], frame: Frame) -> None:
         put(frame)

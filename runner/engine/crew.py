@@ -11,13 +11,12 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from runner.engine.settings import WorkerSettings
-from runner.engine.workcopy import copy_code, keep_written
+from runner.engine.workcopy import copy_code, keep_written, let_in
 from runner.engine.workers import Worker
 from runner.model.batch import ErrorRecord
-from runner.worker import protocol
 from runner.worker.protocol import Slot, message
 
-AGENT = os.path.dirname(protocol.__file__)
+SHUTDOWN_SECONDS = 30.0
 KILL_GRACE = 1.0  # seconds between SIGTERM and SIGKILL
 TAIL_LINES = 30
 
@@ -41,8 +40,10 @@ class Crew:
         self._sockets = sockets
         self._numbers = 0
         self.workers: dict[int, Worker] = {}
+        self.vacant: set[int] = set()  # places that are to stay empty for a while
         pages = sockets / "slots"
         pages.write_bytes(bytes(Slot.SIZE * settings.processes))
+        pages.chmod(0o666)  # the workers may be another user's; nobody else gets as far as this folder
         with open(pages, "r+b") as file:
             self._memory = mmap.mmap(file.fileno(), Slot.SIZE * settings.processes)
 
@@ -92,12 +93,40 @@ class Crew:
     def ready(self) -> list[Worker]:
         return [worker for worker in self.workers.values() if worker.state == "ready" and not worker.killed]
 
+    def others(self, worker: Worker) -> int:
+        """Living workers beside this one."""
+        return sum(one is not worker and one.state != "preparing" for one in self.workers.values())
+
+    def shrink(self, limit: int, now: float) -> bool:
+        """Lets idle workers go, in order, until no more than `limit` are left; False while there are more. Their places stay empty."""
+        living = [worker for worker in self.workers.values() if not worker.killed and worker.state != "ending"]
+        idle = [worker for worker in living if not worker.busy]
+        for worker in idle[: max(0, len(living) - limit)]:
+            self.vacant.add(worker.lane)
+            if worker.state == "ready":
+                self.dismiss(worker, now)
+            else:
+                self.kill(worker, "spare")
+        return len(self.workers) <= limit
+
+    def refill(self) -> None:
+        """Starts workers in the places that `shrink` has emptied."""
+        lanes = self.vacant - {worker.lane for worker in self.workers.values()}
+        self.vacant -= lanes
+        for lane in lanes:
+            self.start(lane)
+
+    def dismiss(self, worker: Worker, now: float) -> None:
+        """Asks a worker to call shutdown() and go."""
+        worker.state, worker.check_at = "ending", now + SHUTDOWN_SECONDS
+        worker.send({"t": "bye"})
+
     def shown(self, worker: Worker, text: str) -> str:
         """A traceback or dump of stacks as the user wants to see it: their files where they lie, and no frames of ours."""
         text = text.replace(f"{worker.copy}{os.sep}", f"{self._settings.source}{os.sep}")
         if "most recent call first" not in text:
             return text
-        ours = (f'  File "{AGENT}', '  File "<frozen runpy>"')
+        ours = (f'  File "{self._settings.agent}', '  File "<frozen runpy>"')
         return "\n".join(line for line in text.split("\n") if not line.startswith(ours))
 
     def stuck_at(self, worker: Worker, stacks: str) -> tuple[str, int]:
@@ -117,6 +146,8 @@ class Crew:
             for path in (worker.stdout, worker.stderr, worker.log):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             copy_code(self._settings.code, worker.copy)
+            if self._settings.foreign:
+                let_in(worker.copy, *(Path(path).parent for path in (worker.stdout, worker.stderr, worker.log)))
         except OSError as error:
             failure = error
             self._post(lambda: self._could_not_copy(worker, failure))

@@ -43,7 +43,7 @@ class Feeder:
 
     def dispatch(self) -> None:
         ready = self._crew.ready()
-        if self._courier.pending_bytes > PENDING_LIMIT:
+        if self._courier.pending_bytes > PENDING_LIMIT or not self._has_room(ready):
             return
         seconds = self._results.seconds_each
         size = policy.frame_size(seconds_each=seconds, bytes_each=self._backlog.bytes_each, frame_bytes=FRAME_BYTES)
@@ -53,6 +53,15 @@ class Feeder:
             for worker in ready:
                 if len(worker.frames) == depth and not worker.recalled and not worker.killed and (frame := self._backlog.take(size)):
                     self._send(worker, frame)
+
+    def _has_room(self, ready: list[Worker]) -> bool:
+        """After one has run out of memory: whether there are as few workers as the next mini-batch wants. Others are let go."""
+        beside = self._backlog.beside
+        if beside is not None:
+            return self._crew.shrink(beside + 1, self._clock.now())
+        if self._crew.vacant and not self._backlog.has_heavy and not any(one.frames and one.frames[0].beside is not None for one in ready):
+            self._crew.refill()
+        return True
 
     def _send(self, worker: Worker, frame: Frame) -> None:
         now = self._clock.now()
@@ -85,7 +94,10 @@ class Feeder:
         for frame in list(worker.frames):
             keep = min(max(limit - frame.seq, frame.done), frame.count)
             if keep < frame.count:
-                taken = Frame(first=frame.first + keep, lines=frame.lines[keep : frame.count], attempt=frame.attempt, scratch=frame.scratch)
+                taken = Frame(
+                    first=frame.first + keep, lines=frame.lines[keep : frame.count], attempt=frame.attempt, beside=frame.beside,
+                    scratch=frame.scratch,
+                )  # fmt: skip
                 taken.sources = frame.sources[keep : frame.count] if frame.sources else ()
                 if frame.scratch:
                     frame.scratch.users += 1
@@ -112,7 +124,10 @@ class Feeder:
         for worker in list(self._crew.workers.values()):
             if worker.killed:
                 continue
-            if worker.state in ("preparing", "starting"):
+            if worker.state == "ending":
+                if now >= worker.check_at:
+                    self._crew.kill(worker, "stop")
+            elif worker.state in ("preparing", "starting"):
                 worker.check_at = worker.started + self._settings.first_task_creation_timeout
                 if now >= worker.check_at:
                     self._crew.kill(worker, "init", dump=True)

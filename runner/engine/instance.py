@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -12,20 +12,20 @@ from typing import Any, Protocol
 from runner.engine import policy
 from runner.engine.backlog import Backlog
 from runner.engine.courier import Courier, Exchange
-from runner.engine.crew import Crew
+from runner.engine.crew import SHUTDOWN_SECONDS, Crew
 from runner.engine.feeder import GATHER_SECONDS, RECALL_AFTER, Feeder
 from runner.engine.results import Results
-from runner.engine.scratch import make_scratch
+from runner.engine.scratch import make_scratch, remove_scratch
 from runner.engine.settings import InstanceSettings
 from runner.engine.switchboard import Switchboard
 from runner.engine.workers import Frame, Worker
+from runner.errors import UserError
 from runner.model.batch import ErrorRecord, Lease, Loaded, Recall, Stop
 from runner.model.events import InitFailed, InstanceEnded, InstanceStarted, Observer, WorkerEnded, WorkerReady, WorkerStarted
 from runner.model.ports import Clock, InstanceRequest, Launcher, Loader, Transport
 from runner.model.ports import Instance as Keeper
 from runner.worker.protocol import message
 
-SHUTDOWN_SECONDS = 30.0
 KEEPER_SECONDS = 10.0
 PARQUET_FROM = 14  # pyarrow's major version from which on workers read Parquet themselves: as ours does, types included
 GREETING_LOOK = 0.25  # seconds between two looks at a keeper that has not said hello yet
@@ -100,7 +100,11 @@ class Instance:
         lost = False
         self._courier.start()
         try:
-            keeper = self._launcher.start(self._request())
+            try:
+                keeper = self._launcher.start(self._request())
+            except UserError as error:
+                self._gateway.fail("launch", str(error))
+                return
             self._publish(InstanceStarted(at=self._clock.wall(), node=self._node, workers=self._processes, host=socket.gethostname()))
             for lane in range(self._processes):
                 self._crew.start(lane)
@@ -166,7 +170,7 @@ class Instance:
         if worker is None:
             connection.close()
             return
-        worker.socket, worker.pid = connection, int(str(hello["pid"]))
+        worker.socket, worker.pid = connection, peer(connection)
         self._switchboard.watch(worker)
         self._publish(WorkerStarted(at=self._clock.wall(), node=self._node, process=worker.process, pid=worker.pid))
         if self.settings.worker.kind == "table":
@@ -199,17 +203,18 @@ class Instance:
 
     def keeper_said(self, header: dict[str, Any]) -> None:
         if header["t"] == "exited" and (worker := self._crew.workers.get(header["worker"])):
-            self._worker_ended(worker, int(header["status"]), str(header.get("stacks") or ""))
+            limit = int(header.get("limit") or 0) if header.get("oom") else None
+            self._worker_ended(worker, int(header["status"]), str(header.get("stacks") or ""), limit)
 
-    def _worker_ended(self, worker: Worker, status: int, stacks: str) -> None:
+    def _worker_ended(self, worker: Worker, status: int, stacks: str, memory_limit: int | None) -> None:
         self._switchboard.drain(worker)
         starting = worker.state == "starting"
-        how = self._results.worker_ended(worker, status, stacks)
-        if starting and worker.killed != "init_failed" and self._stop is None:
+        how = self._results.worker_ended(worker, status, stacks, memory_limit=memory_limit)
+        if starting and worker.killed not in ("init_failed", "spare") and self._stop is None:
             self._init_failed(worker, self._results.init_error(worker, how, stacks, self.settings.first_task_creation_timeout))
         self._crew.ended(worker)
         self._publish(WorkerEnded(at=self._clock.wall(), node=self._node, process=worker.process, how=how))
-        if self._stop is None:
+        if self._stop is None and worker.lane not in self._crew.vacant:
             self._crew.start(worker.lane)
 
     def _init_failed(self, worker: Worker, error: ErrorRecord) -> None:
@@ -247,11 +252,9 @@ class Instance:
     def _say_goodbye(self) -> None:
         for worker in list(self._crew.workers.values()):
             if worker.state == "ready":
-                worker.state = "ending"
-                worker.check_at = float("inf")
-                worker.send({"t": "bye"})
+                self._crew.dismiss(worker, self._clock.now())
                 self._switchboard.watch(worker)
-            else:
+            elif worker.state != "ending":
                 self._crew.kill(worker, "stop")
 
     # Plumbing
@@ -273,7 +276,7 @@ class Instance:
             self._crew.ended(worker)
         self._pool.shutdown(wait=self._backlog.oldest_loading == float("inf"), cancel_futures=True)
         self._crew.close()
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        remove_scratch(self._sockets)
         if self._courier.error and not isinstance(self._courier.error, OSError):
             raise self._courier.error
 
@@ -284,6 +287,12 @@ def _transport(pyarrow: object) -> Transport:
         return "csv"
     major = str(pyarrow).partition(".")[0]
     return "parquet" if major.isdigit() and int(major) >= PARQUET_FROM else "arrow"
+
+
+def peer(connection: socket.socket) -> int:
+    """The process at the other end, as it is numbered here: in a container it has another number for itself. 0 where it cannot be seen."""
+    pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(pid)
 
 
 def times(count: int) -> str:

@@ -50,6 +50,11 @@ def may_retry(*, failed_attempts: int, max_retries: int) -> bool:
     return failed_attempts <= max_retries
 
 
+def fewer_beside(others: int) -> int:
+    """How many workers may be beside one that has run out of memory with so many beside it."""
+    return others // 2
+
+
 def too_few(*, items: int, returned: int, error_threshold: int) -> bool:
     """Whether fewer elements came back than items went in, where that matters."""
     return error_threshold != NO_LIMIT and returned < items

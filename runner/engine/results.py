@@ -78,16 +78,20 @@ class Results:
         self._failed_for_good(index, Tally(failed=1), error)
         self._say_failed("", index, 1, 0.0, error, final=True)
 
-    def worker_ended(self, worker: Worker, status: int, stacks: str) -> str:
-        """Sorts out what a dead worker had: finished counts, running loses an attempt, unstarted loses nothing. Returns how it ended."""
-        how = _how(worker, status)
+    def worker_ended(self, worker: Worker, status: int, stacks: str, *, memory_limit: int | None = None) -> str:
+        """Sorts out what a dead worker had: finished counts, running loses an attempt, unstarted loses nothing. Returns how it ended.
+
+        `memory_limit`: it was killed for want of memory, at so many bytes (0: not known).
+        """
+        how = _how(worker, status) if memory_limit is None else f"out of memory{_limit(memory_limit)}"
         running = worker.doomed if worker.doomed >= 0 else worker.running()
         seconds = max(0.0, self._clock.now() - worker.slot.started / 1e9)
         rests: list[Frame | None] = []
         for frame in list(worker.frames):
             self._gather(worker, frame)
             if frame.done < frame.count and (frame.next == running or (worker.killed == "overhead" and not rests)):
-                self._attempt_failed(worker, frame, seconds, self._death(worker, status, how, stacks), items=0)
+                error = self._death(worker, status, how, stacks) if memory_limit is None else self._out_of_memory(worker, memory_limit)
+                self._attempt_failed(worker, frame, seconds, error, items=0)
             rests.append(frame.rest())
             self.release(frame)
         worker.frames.clear()
@@ -191,14 +195,18 @@ class Results:
         """The next mini-batch of the frame has failed once more."""
         index = frame.next
         self._gather(worker, frame)
-        final = error.kind == "input" or not policy.may_retry(failed_attempts=frame.attempt, max_retries=self._settings.max_retries)
+        # With others beside it a worker that runs out of memory is not to blame: that costs no attempt, and there are fewer the next time.
+        crowded = error.kind == "out_of_memory" and bool(others := self._crew.others(worker))
+        beside = policy.fewer_beside(others) if crowded else frame.beside
+        spent = not policy.may_retry(failed_attempts=frame.attempt, max_retries=self._settings.max_retries)
+        final = error.kind == "input" or (spent and not crowded)
         if final:
             given = items or self._items(frame, index)
             tally = Tally(failed=1, items=given, items_failed=max(0, given - returned), returned=returned, retries=frame.attempt - 1)
             self._failed_for_good(index, tally, error, rows)
         else:
             self._attempts += 1
-            self._backlog.again(frame, index)
+            self._backlog.again(frame, index, attempt=frame.attempt + (not crowded), beside=beside)
         self._say_failed(worker.process, index, frame.attempt, seconds, error, final=final)
         frame.done += 1
         frame.cut = frame.done
@@ -243,6 +251,12 @@ class Results:
             worker, kind=kind, message=f"the worker process ended while it ran this mini-batch: {how}", item=self._item(worker)
         )
 
+    def _out_of_memory(self, worker: Worker, limit: int) -> ErrorRecord:
+        others = self._crew.others(worker)
+        beside = f"with {others} other worker{'s' * (others != 1)} beside it" if others else "though no other worker was beside it"
+        text = f"the worker ran out of memory{_limit(limit)} while it ran this mini-batch, {beside}"
+        return self._crew.exit_error(worker, kind="out_of_memory", message=text, item=self._item(worker))
+
     def _stuck(self, worker: Worker, limit: str, stacks: str, item: str = "") -> ErrorRecord:
         file, line = self._crew.stuck_at(worker, stacks)
         text = limit + (f"; it was at {file}:{line}" if file else "")
@@ -255,6 +269,10 @@ class Results:
 
     def _items(self, frame: Frame, index: int) -> int:
         return item_of(frame.lines[index - frame.first])[0]
+
+
+def _limit(size: int) -> str:
+    return f" (limit {size / (1 << 20):,.0f} MB)" if size else ""
 
 
 def _how(worker: Worker, status: int) -> str:

@@ -15,14 +15,24 @@ from runner.worker.protocol import SOCKET_NAME
 MEMORY = "/dev/shm"  # noqa: S108
 ROOM = 512 << 20  # bytes that must be free in it
 PREFIX = "runner-"
+INNER = "i"
 STALE_SECONDS = 60.0
 
 
 def make_scratch() -> Path:
-    """A new folder of its own. Those that killed processes have left behind are removed on the way."""
+    """A new folder of its own. Those that killed processes have left behind are removed on the way.
+
+    It stands in another folder that is for this user only: a container may be given it, and be another user's, and nobody else gets in.
+    """
     parent = _parent()
     _sweep(parent)
-    return Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)) / INNER
+    folder.mkdir(0o700)
+    return folder
+
+
+def remove_scratch(folder: Path) -> None:
+    shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def _parent() -> str:
@@ -44,11 +54,11 @@ def _sweep(parent: str) -> None:
 
 
 def _is_dead(folder: str) -> bool:
-    """Whether nobody listens at its socket any more."""
+    """Whether nobody listens at its socket any more, or a keeper has removed it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
-            probe.connect(os.path.join(folder, SOCKET_NAME))
-        except ConnectionRefusedError:
+            probe.connect(os.path.join(folder, INNER, SOCKET_NAME))
+        except (ConnectionRefusedError, FileNotFoundError):
             return True
         except OSError:
             return False

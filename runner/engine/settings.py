@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.model.ports import InstanceRequest
+from runner.worker import protocol
 
+AGENT = os.path.dirname(protocol.__file__)
 LOG_CAP = 64 << 20
 
 
@@ -31,6 +34,8 @@ class WorkerSettings:
     logging_level: str
     logs: Path
     output_dir: str
+    foreign: bool = False  # the workers are another user's than this process
+    agent: str = AGENT  # where the agent lies for the script's interpreter: its frames are none of the user's
     gpus: tuple[str, ...] = ()  # worker i gets the i-th while there are some left; further ones get none of them
     profile: bool = False
     log_cap: int = LOG_CAP

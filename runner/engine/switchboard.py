@@ -178,5 +178,6 @@ def _bind(listener: socket.socket, folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         listener.bind(f"/proc/self/fd/{handle}/{SOCKET_NAME}")
+        (folder / SOCKET_NAME).chmod(0o777)  # the workers may be another user's; nobody else gets as far as this folder
     finally:
         os.close(handle)

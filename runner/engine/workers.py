@@ -41,6 +41,7 @@ class Frame:
     first: int
     lines: Sequence[bytes]  # what goes to the worker
     attempt: int = 1
+    beside: int | None = None  # how many other workers there may be while it runs: after one has run out of memory
     sources: Sequence[bytes] = ()  # their manifest lines, where `lines` are not these
     scratch: Scratch | None = None
     count: int = 0  # how many of them are still this worker's
@@ -79,7 +80,9 @@ class Frame:
         if self.done >= self.count:
             return None
         first = self.done
-        rest = Frame(first=self.first + first, lines=self.lines[first : self.count], attempt=self.attempt, scratch=self.scratch)
+        rest = Frame(
+            first=self.first + first, lines=self.lines[first : self.count], attempt=self.attempt, beside=self.beside, scratch=self.scratch
+        )
         rest.sources = self.sources[first : self.count] if self.sources else ()
         if self.scratch:
             self.scratch.users += 1

@@ -50,6 +50,15 @@ class MLTable:
         for entry in self.entries:
             yield from files_of(entry, self.file)
 
+    def roots(self, *, many: int) -> set[str]:
+        """Files and folders in which everything lies that the table names; of more than `many` files their folders."""
+        from runner.inputs.patterns import split_pattern
+
+        files = {entry.location for entry in self.entries if entry.kind == "file"}
+        folders = {entry.location for entry in self.entries if entry.kind == "folder"}
+        folders |= {split_pattern(entry.location, inside=self.folder)[0] for entry in self.entries if entry.kind == "pattern"}
+        return folders | (files if len(files) <= many else {os.path.dirname(path) for path in files})
+
 
 def find(path: Path) -> Path | None:
     """The `MLTable` file of an input's folder, or None."""

@@ -75,12 +75,13 @@ def connect() -> Engine:
     raise no_engine(refusals)
 
 
-def make_client(address: Address, version: str) -> Any:
+def make_client(address: Address, version: str, *, seconds: float | None = API_SECONDS) -> Any:
+    """`seconds`: for each request; None: no limit."""
     tls = None
     if address.certificates:
         files = [os.path.join(address.certificates, name) for name in ("cert.pem", "key.pem", "ca.pem")]
         tls = docker.tls.TLSConfig(client_cert=(files[0], files[1]), ca_cert=files[2], verify=address.verify)
-    return docker.APIClient(base_url=address.url, version=version, tls=tls, timeout=API_SECONDS)
+    return docker.APIClient(base_url=address.url, version=version, tls=tls, timeout=seconds)
 
 
 @contextmanager
@@ -161,6 +162,10 @@ class Engine:
             "forcerm": True,
         }
         return self._long(request, lambda client: client.build(fileobj=context, custom_context=True, decode=True, **options))
+
+    def client(self) -> Any:
+        """A connection of its own, for requests that take as long as a container lives."""
+        return make_client(self.address, self._client.api_version, seconds=None)
 
     def _long(self, request: Request, ask: Callable[[Any], Iterable[Event]]) -> Iterator[Event]:
         client = make_client(self.address, self._client.api_version)

@@ -56,6 +56,11 @@ class Environment:
     dockerfile: str | None = None
     description: str | None = None
 
+    @property
+    def is_container(self) -> bool:
+        """Whether it is an image, or says how to build one."""
+        return bool(self.image or self.build_context)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RetrySettings:
@@ -70,6 +75,7 @@ class Resources:
     instance_type: tuple[str, ...] = ()  # in order of preference
     shm_size: str = "2g"
     docker_args: tuple[str, ...] = ()  # split as a shell splits words
+    docker_args_base: str = "/"  # where relative paths in them start: the job file's folder
     properties: Mapping[str, object] = field(default_factory=dict)
     locations: tuple[str, ...] = ()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from runner.model.batch import Chunk, Loaded
+from runner.model.docker import BindMount
 
 
 class Clock(Protocol):
@@ -70,6 +71,8 @@ class InstanceRequest:
     environment: Mapping[str, str] = field(default_factory=dict)
     working_dir: str = "/"
     log: str = ""  # where the keeper's own stderr goes
+    gpus: tuple[str, ...] = ()  # devices of this machine that are the instance's
+    mounts: tuple[BindMount, ...] = ()  # what keeper and workers must see of this machine, where they see nothing else of it
 
 
 class Instance(Protocol):
@@ -83,4 +86,5 @@ class Instance(Protocol):
 
 
 class Launcher(Protocol):
-    def start(self, request: InstanceRequest) -> Instance: ...
+    def start(self, request: InstanceRequest) -> Instance:
+        """Errors: UserError when it cannot be started as the job asks."""

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import runner.worker
-from runner.compute.local import gpus_of
+from runner.compute.local import gpus, gpus_of
 from runner.engine.settings import InstanceSettings, WorkerSettings
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest, SourceSummary
 from runner.outputs.append_row import RowFormat
 from runner.outputs.folders import instance_paths
+from runner.pipeline.mounts import AGENT_FOLDER, for_container
+from runner.pipeline.site import Site
 from runner.pipeline.variables import job_variables, replace_path, replace_paths
 
 AGENT = str(Path(runner.worker.__path__[0]))
@@ -27,8 +29,9 @@ class InstancePlan:
     paths: JobPaths
     summary: SourceSummary
     row_format: RowFormat
-    python: str
+    site: Site
     processes: int
+    gpus_each: int = 0  # that the instance type says; 0: those of this machine are shared out
     epoch: int
     cache: Path
     moved: Mapping[str, str] = field(default_factory=dict)
@@ -37,25 +40,14 @@ class InstancePlan:
 def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     step, node = plan.step, f"node_{number}"
     written = {name: output for name, output in step.outputs.items() if name != step.append_row_to or output.type != "uri_file"}
-    moved = {**plan.moved, **instance_paths(plan.paths.instance_outputs, node, written, instances=step.resources.instance_count)}
+    outputs = instance_paths(plan.paths.instance_outputs, node, written, instances=step.resources.instance_count)
+    moved = {**plan.moved, **outputs}
     output_dir = replace_path(_output_dir(plan), moved)
-    log = plan.paths.logs / "sys" / "node" / node / "_keeper.txt"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    gpus = gpus_of(number, instances=step.resources.instance_count)
-    variables = job_variables(step, bi_output=_output_dir(plan), tracking=plan.cache / "mlruns", gpus=len(gpus))
+    gpus = _gpus(plan, number)
     arguments = step.arguments
     return InstanceSettings(
         worker=_worker_settings(plan, node, [replace_path(word, moved) for word in step.program_arguments], output_dir, gpus),
-        request=InstanceRequest(
-            job=step.name,
-            node=node,
-            python=plan.python,
-            agent=AGENT,
-            sockets="",
-            environment=replace_paths(variables, moved),
-            working_dir=str(plan.paths.root),
-            log=str(log),
-        ),
+        request=_request(plan, node, moved, gpus, {output_dir, *(outputs.get(one.path, one.path) for one in written.values())}),
         parts=plan.paths.parts,
         epoch=plan.epoch,
         max_retries=step.retry.max_retries,
@@ -65,6 +57,34 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
         first_task_creation_timeout=arguments.first_task_creation_timeout,
         synced=tuple({str(Path(output.path).parent if output.type == "uri_file" else output.path) for output in written.values()}),
     )
+
+
+def _request(plan: InstancePlan, node: str, moved: Mapping[str, str], gpus: tuple[str, ...], written: set[str]) -> InstanceRequest:
+    step, paths = plan.step, plan.paths
+    log = paths.logs / "sys" / "node" / node / "_keeper.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    tracking = plan.cache / "mlruns"
+    variables = job_variables(step, bi_output=_output_dir(plan), tracking=tracking, gpus=len(gpus))
+    request = InstanceRequest(
+        job=step.name,
+        node=node,
+        python=plan.site.python,
+        agent=AGENT,
+        sockets="",
+        environment=replace_paths(variables, moved),
+        working_dir=str(paths.root),
+        log=str(log),
+        gpus=gpus,
+    )
+    return for_container(request, step, paths, moved=moved, written=written, tracking=tracking) if plan.site.container else request
+
+
+def _gpus(plan: InstancePlan, number: int) -> tuple[str, ...]:
+    """The devices of one instance: as many as its type has, else its share of this machine's."""
+    if not plan.gpus_each:
+        return gpus_of(number, instances=plan.step.resources.instance_count)
+    first = number * plan.gpus_each
+    return (*gpus()[first : first + plan.gpus_each], *map(str, range(first, first + plan.gpus_each)))[: plan.gpus_each]
 
 
 def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir: str, gpus: tuple[str, ...]) -> WorkerSettings:
@@ -86,7 +106,9 @@ def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir
         logging_level=step.logging_level,
         logs=plan.paths.logs,
         output_dir=output_dir,
-        gpus=gpus,
+        foreign=plan.site.foreign,
+        agent=AGENT_FOLDER if plan.site.container else AGENT,
+        gpus=tuple(map(str, range(len(gpus)))) if plan.site.container else gpus,  # a container sees only its own, and counts them from 0
         profile=step.arguments.profiling_module == "cProfile",
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.model.batch import Progress
+from runner.model.docker import DockerSettings, InstanceType
+from runner.workspace.config import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,22 @@ class RunOptions:
     local: bool = False  # --local: processes on this machine, whatever `compute` and `image` say
     python: str | None = None  # --python: the interpreter, instead of one made from the conda file
     resume: bool = False  # go on from the journal of this job
+    docker: DockerSettings = field(default_factory=DockerSettings)
+    instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
     retry_failed: bool = False  # with resume: mini-batches that failed for good are tried afresh (of a failed job)
+
+
+def options_for(workspace: Workspace, *, local: bool, python: str | None, resume: bool = False, retry_failed: bool = False) -> RunOptions:
+    """The options of a job in this workspace; the rest is what it was created with."""
+    return RunOptions(
+        cache=workspace.cache,
+        local=local,
+        python=python,
+        resume=resume,
+        retry_failed=retry_failed,
+        docker=workspace.settings.docker,
+        instance_types=workspace.settings.instance_types,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from runner.compute.local import LocalCompute, processes_per_instance
+from runner.compute.local import LocalCompute
 from runner.engine.coordinator import Coordinator
 from runner.engine.instance import Instance
 from runner.engine.journal import Journal, Restored, read_segments
@@ -20,8 +20,6 @@ from runner.engine.policy import Limits
 from runner.engine.session import CoordinatorSettings, Verdict
 from runner.errors import UserError
 from runner.inputs.source import open_source
-from runner.launch.process import ProcessLauncher
-from runner.launch.python_env import find_python
 from runner.model.batch import Chunk, ErrorRecord, Progress, Tally
 from runner.model.events import AttemptFailed, JobEnded, Message, Observer, Progressed, StatusChanged
 from runner.model.job import ParallelStep
@@ -33,6 +31,7 @@ from runner.pipeline.explain import explain
 from runner.pipeline.instances import InstancePlan, instance_settings
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.side_inputs import lay_out_inputs
+from runner.pipeline.site import instance_type, prepare_site, processes_of
 
 PROGRESS_SECONDS = 0.25
 
@@ -96,14 +95,9 @@ class StepRun:
         script = self.paths.code / self.step.entry_script
         self._format = append_row.read_format(script.parent, header=self.step.arguments.append_row_dataframe_header)
         warn = partial(self._say, "WARNING")
-        self._python = find_python(
-            self.step.environment,
-            cache=self.options.cache,
-            override=self.options.python,
-            say=self._say_of_environment,
-            warn=warn,
-            on_cancel=self.cancel.on_request,
-        )
+        self._site = prepare_site(
+            self.step, self.paths, self.options, say=self._say_of_environment, warn=warn, on_cancel=self.cancel.on_request
+        )  # fmt: skip
         return open_source(self.step, scratch=self.paths.scratch, warn=warn)
 
     def _say_of_environment(self, text: str) -> None:
@@ -172,6 +166,7 @@ class StepRun:
             verdict = self._publish(verdict, coordinator.header)
         compute.join()
         lister.join()
+        self._site.close(partial(self._say, "WARNING"))
         for error in bugs:
             raise error
         self.observe(Progressed(at=time.time(), progress=coordinator.progress()))
@@ -203,8 +198,9 @@ class StepRun:
             paths=self.paths,
             summary=source.summary,
             row_format=self._format,
-            python=self._python,
-            processes=processes_per_instance(asked=step.max_concurrency_per_instance, instances=count),
+            site=self._site,
+            processes=processes_of(step, self.options),
+            gpus_each=instance_type(step, self.options).gpus,
             epoch=epoch,
             cache=self.options.cache,
             moved=moved_inputs,
@@ -214,7 +210,7 @@ class StepRun:
             settings = instance_settings(plan, number)
             loader = source.loader
             return Instance(
-                settings, gateway=coordinator, launcher=ProcessLauncher(), loader=loader, publish=self.observe, clock=SystemClock()
+                settings, gateway=coordinator, launcher=self._site.launcher, loader=loader, publish=self.observe, clock=SystemClock()
             )  # fmt: skip
 
         return LocalCompute(count=count, make=make, bug=bug, gone=lambda text: coordinator.fail("instance", text))

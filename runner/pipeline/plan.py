@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.compute.local import cores, processes_per_instance
+from runner.compute.local import cores
 from runner.errors import Place, UserError
 from runner.inputs.source import open_source
-from runner.launch.python_env import describe_python
 from runner.model.job import Job, ParallelStep, PipelineJob
 from runner.outputs.append_row import read_format, row_file
 from runner.pipeline.options import RunOptions, StepPlan
+from runner.pipeline.site import describe_site, processes_of
 
 WORKERS_LIMIT = 2048  # on one machine: beyond that it is a slip of the pen
 
@@ -27,9 +27,9 @@ def check_job(job: Job, options: RunOptions) -> None:
     """What a job needs beside its input: the settings of its rows and its interpreters. Errors: UserError."""
     for step in _steps(job):
         read_format(Path(step.code, step.entry_script).parent, header=step.arguments.append_row_dataframe_header)
-        describe_python(step.environment, cache=options.cache, override=options.python)
+        describe_site(step, options)
         instances = step.resources.instance_count
-        workers = instances * processes_per_instance(asked=step.max_concurrency_per_instance, instances=instances)
+        workers = instances * processes_of(step, options)
         if workers > WORKERS_LIMIT:
             field = "max_concurrency_per_instance" if step.max_concurrency_per_instance else "resources.instance_count"
             raise UserError(
@@ -47,10 +47,10 @@ def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepP
     script = Path(step.code, step.entry_script)
     read_format(script.parent, header=step.arguments.append_row_dataframe_header)
     notices = list(step.notices)
-    python, more = describe_python(step.environment, cache=options.cache, override=options.python)
+    python, more = describe_site(step, options)
     notices += more
     instances = step.resources.instance_count
-    processes = processes_per_instance(asked=step.max_concurrency_per_instance, instances=instances)
+    processes = processes_of(step, options)
     found = _Found() if waits else _list_input(step, notices.append)
     return StepPlan(
         step=step.step or step.name,

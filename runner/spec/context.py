@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
+from runner.model.docker import DockerPolicy
 from runner.storage.uri import Uri, local_path, parse_uri
 
 DEFAULT_DATASTORE = "workspaceblobstore"
@@ -28,6 +29,7 @@ class ResolveContext:
         default_factory=dict
     )  # values as in `task.environment`; paths relative to `root`
     data: Mapping[str, str] = field(default_factory=dict)  # data assets: local paths
+    docker_policy: DockerPolicy = field(default_factory=DockerPolicy)  # its data roots include the datastores' folders
     local: bool = False  # --local
     experiment: str = ""  # the name of the current folder
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from runner.errors import NotSupportedHere, UserError, did_you_mean
+from runner.errors import UserError, did_you_mean
 from runner.model.image_reference import parse_reference
 from runner.model.job import Environment
 from runner.spec import schema
-from runner.spec.context import ResolveContext, add_local, find_version, listed, locate, parse_at
+from runner.spec.context import ResolveContext, find_version, listed, locate, parse_at
 from runner.spec.disk import is_file, is_folder
 from runner.spec.expressions import Scope
 from runner.spec.problems import Problems
@@ -21,13 +21,14 @@ from runner.spec.yaml_source import Node, read_yaml
 from runner.storage.uri import looks_like_uri
 
 
-def read_environment(node: Node | None, scope: Scope, context: ResolveContext, problems: Problems, *, local: bool) -> Environment | None:
-    """`local`: the step runs in processes of this machine because of --local, so that an image is not used."""
+def read_environment(node: Node | None, scope: Scope, context: ResolveContext, problems: Problems) -> Environment | None:
+    """With --local, that an image is not used is said."""
     environment = None
     with problems.catching():
         environment = _read(node, scope, context, problems)
-        if environment is not None and node is not None:
-            _check_container(environment, node, problems, local)
+        if environment is not None and environment.is_container and context.local:
+            named = f"'{environment.image}'" if environment.image else "that build: describes"
+            problems.notice(f"the image {named} is not used: --local runs the script in processes of this machine")
     return environment
 
 
@@ -143,20 +144,3 @@ def _checked_conda(conda: Node) -> Mapping[str, object]:
     plain = conda.plain()
     assert isinstance(plain, dict)
     return plain
-
-
-def _check_container(environment: Environment, node: Node, problems: Problems, local: bool) -> None:
-    what = "image" if environment.image else "build" if environment.build_context else ""
-    if not what:
-        return
-    place = (node.get(what) or node).place
-    if local:
-        named = f"'{environment.image}'" if environment.image else "that build: describes"
-        problems.notice(f"the image {named} is not used: --local runs the script in processes of this machine")
-        return
-    raise NotSupportedHere(
-        f"the environment asks for a container ({what}), and this build runs no containers",
-        place=place,
-        allowed="conda_file alone, or no environment",
-        todo=f"{add_local(place)} to run the script in processes of this machine, without the image",
-    )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping
 
-from runner.errors import UserError, did_you_mean
+from runner.errors import Place, UserError, UserErrors, did_you_mean
 from runner.model.job import Resources, RetrySettings
 from runner.spec import schema
 from runner.spec.arguments import LONGEST_SECONDS
-from runner.spec.context import ResolveContext, add_local, listed
+from runner.spec.context import ResolveContext, add_local, listed, placed
 from runner.spec.expressions import has_expression
 from runner.spec.values import Reader, as_number, check_keys, near_case, require_scalar, resolved
 from runner.spec.yaml_source import scalar_text, shown
@@ -77,8 +78,8 @@ def retry_settings(reader: Reader) -> RetrySettings:
     return RetrySettings(max_retries=defaults.max_retries if retries is None else retries, timeout=timeout)
 
 
-def resources(reader: Reader, context: ResolveContext, *, local: bool) -> Resources:
-    """`local`: processes of this machine. What has no effect there is said."""
+def resources(reader: Reader, context: ResolveContext, *, container: bool) -> Resources:
+    """`container`: the step runs in containers. What has no effect is said."""
     below, problems = reader.below("resources"), reader.problems
     check_keys(below.node, schema.RESOURCES, "of resources", problems)
     defaults = Resources()
@@ -90,9 +91,9 @@ def resources(reader: Reader, context: ResolveContext, *, local: bool) -> Resour
     found = Resources(
         instance_count=count,
         max_instance_count=limit,
-        instance_type=_instance_type(below, context, local),
+        instance_type=_instance_type(below, context),
         shm_size=_shm_size(below, defaults.shm_size),
-        docker_args=_docker_args(below),
+        docker_args=_docker_args(below, context),
         properties={key: child.plain() for key, child in properties.entries.items()} if properties else {},
         locations=below.texts("locations"),
     )
@@ -100,17 +101,17 @@ def resources(reader: Reader, context: ResolveContext, *, local: bool) -> Resour
         if below.written(key):
             problems.notice(f"resources.{key} is kept without effect")
     for key in ("shm_size", "docker_args"):
-        if below.written(key):
+        if below.written(key) and not container:
             problems.notice(f"resources.{key} has no effect: the script runs in processes of this machine, not in a container")
     return found
 
 
-def _instance_type(below: Reader, context: ResolveContext, local: bool) -> tuple[str, ...]:
+def _instance_type(below: Reader, context: ResolveContext) -> tuple[str, ...]:
     types = below.texts("instance_type")
     node = below.written("instance_type")
     if not types or node is None:
         return types
-    if local:
+    if context.local:
         below.problems.notice("resources.instance_type is not used: --local runs the step on this machine")
         return types
     for one in types:
@@ -135,17 +136,30 @@ def _shm_size(below: Reader, default: str) -> str:
     return default
 
 
-def _docker_args(below: Reader) -> tuple[str, ...]:
+def _docker_args(below: Reader, context: ResolveContext) -> tuple[str, ...]:
+    """The words; checked here, so that a job is refused before anything starts, and again before each container (runner/launch)."""
     node = below.written("docker_args")
-    if node is None or node.is_list:
-        return below.texts("docker_args")
+    if node is None:
+        return ()
+    from runner.launch.docker_policy import checked_docker_args  # a hundredth of a second that most jobs need not spend
+
     with below.problems.catching():
-        text = below.text("docker_args")
+        words = below.texts("docker_args") if node.is_list else _shell_words(below.text("docker_args"), node.place)
         try:
-            return tuple(shlex.split(text))
-        except ValueError as error:
-            raise UserError(f"cannot be split into words: {str(error).lower()}", place=node.place, todo="close the quote") from None
+            found = checked_docker_args(words, context.docker_policy, environment=os.environ, directory=node.base)
+        except UserErrors as errors:
+            raise UserErrors(placed(error, node.place) for error in errors.errors) from None
+        for notice in found.notices:
+            below.problems.notice(notice)
+        return words
     return ()
+
+
+def _shell_words(text: str, place: Place) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise UserError(f"cannot be split into words: {str(error).lower()}", place=place, todo="close the quote") from None
 
 
 def environment_variables(reader: Reader) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.errors import NotSupportedHere, UserError
-from runner.model.job import JobInput, JobOutput, ParallelStep, SystemArguments
+from runner.model.job import Environment, JobInput, JobOutput, ParallelStep, SystemArguments
 from runner.spec import schema, settings
 from runner.spec.arguments import Value, read_predefined, split_arguments
 from runner.spec.component import Component, merge, read_component
@@ -67,6 +67,7 @@ class _Assembly:
         size, has_unit = self._mini_batch_size(input_data)
         compute = self._compute()
         argv = self._arguments(task)
+        environment = read_environment(task.written("environment"), self.scope, self.frame.context, self.problems)
         arguments = self._predefined(argv, task)
         self._notices()
         self._not_here(arguments)
@@ -83,7 +84,7 @@ class _Assembly:
             entry_script=script,
             program_arguments=argv,
             model=self._model(task),
-            environment=read_environment(task.written("environment"), self.scope, self.frame.context, self.problems, local=self.local),
+            environment=environment,
             environment_variables=settings.environment_variables(reader),
             inputs=ports.inputs,
             outputs=ports.outputs,
@@ -97,12 +98,15 @@ class _Assembly:
             error_threshold=self._threshold("error_threshold", "error_threshold", arguments),
             retry=retry,
             logging_level=reader.choice("logging_level", LEVELS, "INFO"),  # type: ignore[arg-type]
-            resources=settings.resources(reader, self.frame.context, local=self.local),
+            resources=settings.resources(reader, self.frame.context, container=self._in_container(environment)),
             identity=settings.identity(reader),
             is_deterministic=reader.boolean("is_deterministic", True),
             arguments=system_arguments(arguments, retry.timeout),
             notices=tuple(self.problems.notices),
         )
+
+    def _in_container(self, environment: Environment | None) -> bool:
+        return not self.local and environment is not None and environment.is_container
 
     def _task(self) -> Reader:
         task = self.reader.below("task")

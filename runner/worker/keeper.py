@@ -12,7 +12,7 @@ import socket
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from . import agent, descendants, linux
+from . import agent, descendants, linux, memory
 from .capped import Pump
 from .channel import Channel, Disconnected
 from .protocol import DUMP_SIGNAL_OFFSET, NO_WORKER
@@ -60,6 +60,7 @@ class Keeper(object):
         self._timer_count = 0
         self._over = False
         self._gone: List[Tuple[Charge, int]] = []  # workers that have ended, and how
+        self._memory = memory.OutOfMemory()
         linux.adopt_orphans()
         self._wake_read, self._wake_write = socket.socketpair()
         self._catch_signals()
@@ -159,6 +160,7 @@ class Keeper(object):
         os.setsid()
         linux.signal_when_parent_dies(signal.SIGKILL, self._pid)
         linux.mark_worker(charge.mark)
+        memory.be_first_choice()
         self._selector.close()
         for connection in (self._channel.socket, self._wake_read, self._wake_write):
             connection.close()
@@ -180,7 +182,10 @@ class Keeper(object):
         self._clean(charge)
         for pump in charge.pumps:
             pump.drain()
-        self._channel.send({"t": "exited", "worker": charge.number, "status": status, "stacks": _read_stacks(charge.stacks)})
+        short = status == -signal.SIGKILL and self._memory.killed_one()
+        limit = self._memory.limit if short else 0
+        stacks = _read_stacks(charge.stacks)
+        self._channel.send({"t": "exited", "worker": charge.number, "status": status, "stacks": stacks, "oom": short, "limit": limit})
         if all(pump.ended for pump in charge.pumps):
             self._let_go(charge)
         else:

@@ -10,8 +10,10 @@ Frames. A prefix (kind, header length, payload length), a header, a payload. Kin
 Kind R: a result, header as RESULT below: there may be 100,000 a second, and JSON would cost more than the rest.
 
 keeper → supervisor   {"t": "keeper", "pid"}
-                      {"t": "exited", "worker", "status", "stacks"}  status as subprocess gives it (negative: the signal);
-                                                                     stacks: what a dump printed, or ""
+                      {"t": "exited", "worker", "status", "stacks", "oom", "limit"}
+                                                                     status as subprocess gives it (negative: the signal);
+                                                                     stacks: what a dump printed, or "";
+                                                                     oom: killed for want of memory; limit: of the group, bytes, or 0
 supervisor → keeper   {"t": "start", "worker", "config"}             config: see CONFIG; worker numbers are never used twice
                       {"t": "kill", "worker", "grace", "dump"}       dump the stacks first; SIGTERM; SIGKILL after grace seconds
                       {"t": "end"}                                   kill everything, tidy up, exit

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Place, UserError
+from runner.model.docker import DockerPolicy
 from runner.model.paths import JobPaths
 from runner.workspace.settings import DEFAULT_DATASTORE, LOCAL, Settings, read_settings
 
@@ -48,6 +49,12 @@ class Workspace:
     def datastores(self) -> dict[str, Path]:
         """All datastores by name, the built-in one included."""
         return {DEFAULT_DATASTORE: self.state / "datastore", **self.settings.datastores}
+
+    @property
+    def docker_policy(self) -> DockerPolicy:
+        """What `docker_args` may ask for; the datastores' folders are data roots, too."""
+        policy = self.settings.docker.policy
+        return replace(policy, data_roots=(*policy.data_roots, *map(str, self.datastores.values())))
 
     @property
     def computes(self) -> dict[str, str]:

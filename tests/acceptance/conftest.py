@@ -10,10 +10,13 @@ import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.acceptance.jobs import ContainerLab, Lab
 
 RUNNER = (sys.executable, "-m", "runner.cli")
 SCRIPT = """
@@ -149,3 +152,25 @@ def eventually() -> Callable[..., Any]:
         return value
 
     return wait
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "in_processes: not in containers, though the test asks for `anywhere`")
+    config.addinivalue_line("markers", "image(name): the image of the tests that the test's containers are made of")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def fits(item: pytest.Item) -> bool:
+        parameters = getattr(item, "callspec", None)
+        return not (parameters and parameters.params.get("anywhere") == "container" and item.get_closest_marker("in_processes"))
+
+    items[:] = [item for item in items if fits(item)]
+
+
+@pytest.fixture(params=["process", pytest.param("container", marks=pytest.mark.needs("docker"))])
+def anywhere(request: pytest.FixtureRequest) -> Callable[[Path], Lab]:
+    """Makes labs; a test that asks for it runs twice, once in processes of this machine and once in containers."""
+    if request.param == "process":
+        return Lab
+    image = next((marker.args[0] for marker in request.node.iter_markers("image")), "bare")
+    return partial(ContainerLab, image=request.getfixturevalue("test_image")(image))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -46,9 +46,11 @@ class Outcome:
 
 @dataclass
 class Lab:
-    """A workspace folder with the makings of a job."""
+    """A workspace folder with the makings of a job, which runs in processes of this machine."""
 
     folder: Path
+    where = "process"
+    local: ClassVar[tuple[str, ...]] = ("--local",)
 
     def files(self, count: int, *, name: str = "input", content: str = "") -> Path:
         folder = self.folder / name
@@ -71,7 +73,7 @@ class Lab:
             "outputs": {"rows": {"type": "uri_file", "path": "out/rows.txt"}},
             "input_data": "${{inputs.data}}",
             "mini_batch_size": "1",
-            "environment_variables": {"LEDGER": str(self.folder / "ledger.txt")},
+            "environment_variables": {"LEDGER": str(self.ledger_file)},
             "task": {
                 "type": "run_function",
                 "code": "code",
@@ -81,9 +83,18 @@ class Lab:
             },
         }
         data.update(keys)
+        self.ledger_file.parent.mkdir(exist_ok=True)
+        self.place(data)
         path = self.folder / file
         path.write_text(yaml.safe_dump({key: value for key, value in data.items() if value is not None}, sort_keys=False))
         return path
+
+    def place(self, job: dict[str, Any]) -> None:
+        """Says in a job file where it is to run."""
+
+    @property
+    def ledger_file(self) -> Path:
+        return self.folder / "ledger" / "ledger.txt"
 
     @property
     def rows(self) -> Path:
@@ -91,7 +102,7 @@ class Lab:
 
     @property
     def ledger(self) -> list[str]:
-        path = self.folder / "ledger.txt"
+        path = self.ledger_file
         return path.read_text(errors="surrogateescape").split("\n")[:-1] if path.exists() else []
 
     def command(self, *words: str) -> list[str]:
@@ -119,7 +130,23 @@ class Lab:
 
     def score(self, *words: str, name: str = "job", **extra: str) -> Outcome:
         """Runs job.yml to its end on this machine and returns it as JSON."""
-        return self.run("job", "create", "-f", "job.yml", "-n", name, "--local", "--stream", "-o", "json", *words, **extra)
+        return self.run("job", "create", "-f", "job.yml", "-n", name, *self.local, "--stream", "-o", "json", *words, **extra)
 
     def logs(self, name: str = "job") -> Path:
         return self.folder / ".runner" / "datastore" / "azureml" / name / "logs"
+
+
+@dataclass
+class ContainerLab(Lab):
+    """The same, in containers of `image`. Scripts write their ledger through a mount of its folder."""
+
+    image: str = "runner-test/bare"
+    where = "container"
+    local: ClassVar[tuple[str, ...]] = ()
+
+    def place(self, job: dict[str, Any]) -> None:
+        if job.get("type") == "parallel":
+            job["task"].setdefault("environment", {"image": self.image})
+            folder = self.ledger_file.parent
+            resources = job.setdefault("resources", {})
+            resources["docker_args"] = [*resources.get("docker_args", []), "-v", f"{folder}:{folder}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pstats
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ def run(mini_batch):
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    lab = Lab(tmp_path)
+def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
+    lab = anywhere(tmp_path)
     lab.script(FAIL)
     lab.files(4)
     return lab
@@ -79,7 +80,7 @@ def test_what_is_written_wins_over_the_argument(lab: Lab) -> None:
 )
 def test_arguments_out_of_range(lab: Lab, arguments: str, says: str) -> None:
     lab.job(task={"program_arguments": arguments})
-    done = lab.run("job", "create", "-f", "job.yml", "--local", "--stream")
+    done = lab.run("job", "create", "-f", "job.yml", *lab.local, "--stream")
     assert done.status == 2
     assert says in done.stderr
     assert "job.yml:" in done.stderr
@@ -114,6 +115,7 @@ def run(mini_batch):
 """
 
 
+@pytest.mark.image("pandas")
 def test_task_overhead_timeout_is_about_reading_a_mini_batch(lab: Lab) -> None:
     """Not about run(): that has its own. What is too slow once is tried again."""
     (lab.folder / "table").mkdir()
@@ -214,12 +216,13 @@ task:
 """
 
 
+@pytest.mark.in_processes  # it is about what has no effect there
 def test_every_key_of_the_contract_in_one_file(lab: Lab) -> None:
     lab.script(
         "import json, os, sys\n\ndef run(b):\n    return [json.dumps(sys.argv[1:]), os.environ['C'], os.environ['AZUREML_MODEL_DIR']]\n"
     )
     (lab.folder / "job.yml").write_text(EVERYTHING % {"folder": lab.folder})
-    done = lab.run("job", "create", "-f", "job.yml", "--local", "--stream", "-o", "json")
+    done = lab.run("job", "create", "-f", "job.yml", *lab.local, "--stream", "-o", "json")
     assert done.status == 0, done.stderr
     assert done.counts == (2, 2, 0)
     job = done.job
@@ -243,7 +246,6 @@ def test_every_key_of_the_contract_in_one_file(lab: Lab) -> None:
         ({"inputs": {"data": {"type": "uri_folder", "path": "azureml:digits@latest"}}}, "azureml:digits@latest"),
         ({"inputs": {"data": {"type": "uri_folder", "path": "wasbs://data@account.blob.core.windows.net/x"}}}, "wasbs://"),
         ({"outputs": {"rows": {"type": "uri_file", "path": "abfss://data@account.dfs.core.windows.net/x"}}}, "abfss://"),
-        ({"task": {"environment": {"image": "python:3.11"}}}, "image"),
     ],
 )
 def test_what_cannot_be_honoured_is_said_before_anything_starts(lab: Lab, keys: dict[str, Any], says: str) -> None:

@@ -16,7 +16,10 @@ from tests.acceptance.bad_jobs import BAD_JOBS, BadJob
 
 ROOT = Path(__file__).parents[2]
 EVERY = 12  # the sample: every twelfth row, and those that only the command line can get wrong
-ALWAYS = ("set-out-of-range", "environment-image", "compute-unknown", "script-syntax", "empty-file", "name-invalid", "too-deep")
+ALWAYS = (
+    *("set-out-of-range", "environment-image", "compute-unknown", "script-syntax", "empty-file", "name-invalid", "too-deep"),
+    "docker-args-mount-outside",
+)
 SAMPLE = [row for number, row in enumerate(BAD_JOBS) if number % EVERY == 0 or row.id in ALWAYS]
 
 

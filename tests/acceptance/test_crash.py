@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,8 @@ EXPECTED = "".join(f"f{i:05d}.txt {'x' * 50}\n" for i in range(COUNT))
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    lab = Lab(tmp_path)
+def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
+    lab = anywhere(tmp_path)
     lab.files(COUNT)
     lab.script(SCRIPT)
     lab.job(max_concurrency_per_instance=2)
@@ -175,7 +176,7 @@ def test_what_is_finished_is_durable_while_a_long_mini_batch_runs_in_the_same_fr
     lab.files(100)
     lab.script(STUCK)
     lab.job(max_concurrency_per_instance=1, retry_settings={"timeout": 600})
-    process = lab.start("job", "create", "-f", "job.yml", "-n", "job", "--local", "--stream")
+    process = lab.start("job", "create", "-f", "job.yml", "-n", "job", *lab.local, "--stream")
     try:
         end = time.monotonic() + 20
         while not set(range(30)) <= finished_in_journal(lab):
@@ -185,7 +186,7 @@ def test_what_is_finished_is_durable_while_a_long_mini_batch_runs_in_the_same_fr
         process.kill()
         process.communicate()
     before = lab.ledger
-    Path(lab.folder, "ledger.txt.mended").touch()
+    Path(f"{lab.ledger_file}.mended").touch()
     done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
     assert done.status == 0, done.stderr
     assert lab.rows.read_text() == "".join(f"f{i:05d}.txt\n" for i in range(100))

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from tests.acceptance.jobs import Lab
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
+    return anywhere(tmp_path)
 
 
 def score(lab: Lab, script: str, *words: str, files: int = 4, name: str = "job", **keys: Any) -> list[str]:
@@ -243,6 +244,7 @@ WRITTEN = [
 ]
 
 
+@pytest.mark.image("pandas")
 def test_what_may_be_returned_byte_for_byte(lab: Lab) -> None:
     score(lab, RETURNS, files=len(WRITTEN), max_concurrency_per_instance=2)
     assert lab.rows.read_bytes() == "".join(WRITTEN).encode()
@@ -262,6 +264,7 @@ def test_entry_script_works_without_a_runner() -> None:
     assert script.config is not None
 
 
+@pytest.mark.in_processes  # a container is refused GPUs that the engine does not have
 def test_each_worker_gets_a_gpu_of_its_own_while_there_are_some_left(lab: Lab) -> None:
     """By what is set: no GPU is needed. A replacement takes over the GPU of the worker it replaces."""
     lab.files(40)
@@ -275,6 +278,6 @@ def test_each_worker_gets_a_gpu_of_its_own_while_there_are_some_left(lab: Lab) -
     assert set(lab.ledger) == {"4", "6"}
     assert len(lab.ledger) >= 6
     lab.job(max_concurrency_per_instance=3, file="more.yml")
-    (lab.folder / "ledger.txt").unlink()
-    assert lab.run("job", "create", "-f", "more.yml", "-n", "more", "--local", "--stream", CUDA_VISIBLE_DEVICES="5").status == 0
+    lab.ledger_file.unlink()
+    assert lab.run("job", "create", "-f", "more.yml", "-n", "more", *lab.local, "--stream", CUDA_VISIBLE_DEVICES="5").status == 0
     assert set(lab.ledger) == {"5", "unset"}

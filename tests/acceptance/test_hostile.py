@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ NAMES = [
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
+    return anywhere(tmp_path)
 
 
 def test_hostile_file_names(lab: Lab) -> None:
@@ -69,6 +70,7 @@ def test_empty_files_are_items_like_others(lab: Lab) -> None:
     assert len(lab.rows.read_text().split()) == 3
 
 
+@pytest.mark.in_processes  # containers cannot delete their inputs
 def test_a_file_that_vanishes_fails_its_mini_batch_only(lab: Lab) -> None:
     folder = lab.files(4)
     lab.script(
@@ -85,7 +87,7 @@ def test_two_jobs_that_write_to_one_output(lab: Lab) -> None:
     lab.files(3)
     lab.script("import time\n\ndef run(b):\n    time.sleep(1)\n    return [1]\n")
     lab.job(max_concurrency_per_instance=1)
-    first = lab.start("job", "create", "-f", "job.yml", "-n", "first", "--local", "--stream")
+    first = lab.start("job", "create", "-f", "job.yml", "-n", "first", *lab.local, "--stream")
     try:
         time.sleep(1.5)
         second = lab.score(name="second")

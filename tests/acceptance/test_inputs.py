@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import textwrap
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -27,8 +28,8 @@ ORDER = ["10.txt", "9.txt", "B.txt", "a-1.txt", "a.txt", "a/b/deep.txt", "a/z.tx
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    lab = Lab(tmp_path)
+def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
+    lab = anywhere(tmp_path)
     lab.script(SHOW)
     return lab
 
@@ -124,6 +125,7 @@ def test_a_table_without_its_file_is_a_folder_with_a_warning(lab: Lab) -> None:
     assert done.counts == (2, 2, 0)
 
 
+@pytest.mark.in_processes  # a container takes its time to start
 def test_the_first_mini_batch_does_not_wait_for_the_listing(lab: Lab) -> None:
     """20 folders of 250 files at a millisecond each take five seconds to list."""
     for folder in range(20):

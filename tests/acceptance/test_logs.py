@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ MEGABYTE = 1 << 20
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
+    return anywhere(tmp_path)
 
 
 def names(folder: Path) -> set[str]:
@@ -123,7 +124,7 @@ def test_each_mini_batch_stands_once_in_the_report_whatever_happened(lab: Lab) -
     lab.script(TROUBLE)
     lab.job(max_concurrency_per_instance=2, retry_settings={"max_retries": 1}, mini_batch_error_threshold=0)
     assert lab.score().status == 1
-    (lab.folder / "ledger.txtmended").touch()
+    Path(f"{lab.ledger_file}mended").touch()
     done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
     assert done.status == 0, done.stderr
     text = (lab.logs() / "sys" / "job_report" / "processed_mini-batches.csv").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ def run(mini_batch):
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    lab = Lab(tmp_path)
+def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
+    lab = anywhere(tmp_path)
     lab.script(FRAMES)
     return lab
 
@@ -40,6 +41,7 @@ def score(lab: Lab, name: str = "job", **keys: Any) -> str:
     return lab.rows.read_text() if lab.rows.exists() else ""
 
 
+@pytest.mark.image("pandas")
 def test_frames_settings_and_one_header(lab: Lab) -> None:
     """With failures and several instances the header still stands once, at the top."""
     lab.files(9)
@@ -96,6 +98,7 @@ def test_without_append_row_to_there_is_only_a_summary(lab: Lab) -> None:
     assert "summary only" in plan.stdout
 
 
+@pytest.mark.image("pandas")
 @pytest.mark.parametrize("header", [False, True])
 def test_rows_in_a_table_can_be_loaded(lab: Lab, header: bool) -> None:
     """By the next job, and by the mltable package where it is."""
@@ -139,7 +142,7 @@ def test_an_existing_output_is_replaced_at_the_end_only(lab: Lab) -> None:
     (lab.rows.parent / "another.txt").write_text("not ours\n")
     (lab.rows.parent / "rows.txt.1").write_text("not ours\n")
     lab.script(LOOK)
-    variables = {"ROWS": str(lab.rows), "LEDGER": str(lab.folder / "ledger.txt")}
+    variables = {"ROWS": str(lab.rows), "LEDGER": str(lab.ledger_file)}
     lab.job(environment_variables={**variables, "FAIL": "1"})
     assert lab.score(name="fails").status == 1
     assert lab.rows.read_text() == "of last week\n"
@@ -205,11 +208,11 @@ def test_the_same_bytes_whatever_happens(lab: Lab) -> None:
     found = {}
     for workers, instances, trouble in ((1, 1, "no"), (2, 1, "yes"), (8, 1, "no"), (2, 2, "yes")):
         name = f"w{workers}-{instances}-{trouble}"
-        variables = {"TROUBLE": trouble, "MARK": str(lab.folder / name)}
+        variables = {"TROUBLE": trouble, "MARK": str(lab.ledger_file.parent / name)}
         keys = {"max_concurrency_per_instance": workers, "resources": {"instance_count": instances}}
         found[name] = score(lab, name, mini_batch_size=2, environment_variables=variables, **keys)
         if trouble == "yes":
-            assert len(list(lab.folder.glob(name + ".*"))) == 12
+            assert len(list(lab.ledger_file.parent.glob(name + ".*"))) == 12
     assert len(set(found.values())) == 1
     lines = next(iter(found.values())).splitlines()
     assert len(lines) > 100

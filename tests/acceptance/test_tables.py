@@ -6,6 +6,7 @@ import gzip
 import json
 import signal
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,12 @@ PARQUET = "paths:\n  - pattern: ./*.parquet\ntransformations:\n  - read_parquet:
 JSON_LINES = "paths:\n  - pattern: ./*.jsonl\ntransformations:\n  - read_json_lines: {}\n"
 
 
+pytestmark = pytest.mark.image("pandas")
+
+
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    lab = Lab(tmp_path)
+def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
+    lab = anywhere(tmp_path)
     lab.script(SHOW)
     (tmp_path / "input").mkdir()
     return lab
@@ -328,7 +332,7 @@ def test_a_killed_job_goes_on_where_it_was(lab: Lab, steps: str, keys: dict[str,
     assert whole.status == 0, whole.stderr
     expected = lab.rows.read_bytes()
     lab.rows.unlink()
-    (lab.folder / "ledger.txt").unlink()
+    lab.ledger_file.unlink()
     killed = lab.score(name="cut", RUNNER_FAILPOINT="journal.synced:3")
     assert killed.status == -signal.SIGKILL
     before = len(lab.ledger)

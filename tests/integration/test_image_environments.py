@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def ask(image: str, code: str, folder: Path, *, user: str = "1234:1234") -> obje
     folder.chmod(0o777)
     program = f"import json, os, sys\nopen('/out/answer', 'w').write(json.dumps({code}))"
     mounts = (BindMount(source=str(folder), target="/out", read_only=False),)
-    request = ContainerRequest(image=image, command=("python", "-c", program), name=f"runner-test-{folder.parent.name}", user=user, mounts=mounts)
+    request = ContainerRequest(image=image, command=("python", "-c", program), name=f"runner-test-{os.getpid()}", user=user, mounts=mounts)
     with connected() as engine, engine.container(request, network="none") as container:
         assert container.wait(until=time.monotonic() + 60) == 0
     return json.loads((folder / "answer").read_text())

@@ -168,9 +168,15 @@ class BadJob:
         return f"{file}:{next(number for number, line in enumerate(lines, 1) if self.at in line)}"
 
 
-def set_row(id_: str, old: str, new: str, *says: str, at: str | None = None, local: bool = False, edits: str = "job.yml") -> BadJob:
+def set_row(
+    id_: str, old: str, new: str, *says: str, at: str | None = None, local: bool = False, edits: str = "job.yml", mistakes: int = 1
+) -> BadJob:
     """One replaced piece of text; the message points at the (first) new line unless told otherwise."""
-    return BadJob(id=id_, changes=((old, new),), says=says, at=at or new.split("\n")[0], local=local, edits=edits)
+    return BadJob(id=id_, changes=((old, new),), says=says, at=at or new.split("\n")[0], local=local, edits=edits, mistakes=mistakes)
+
+
+def docker_row(id_: str, arguments: str, *says: str) -> BadJob:
+    return set_row(f"docker-args-{id_}", "  instance_count: 1", f"  docker_args: {arguments}", *says, at="docker_args")
 
 
 def argument_row(id_: str, argument: str, *says: str) -> BadJob:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.acceptance.bad_jobs.row import BadJob, argument_row, set_row
+from tests.acceptance.bad_jobs.row import BadJob, argument_row, docker_row, set_row
 
 ENVIRONMENT = "  append_row_to: ${{outputs.rows}}"
 
@@ -42,6 +42,29 @@ SETTINGS = (
     ),
     set_row("shm-size", "  instance_count: 1", "  shm_size: 2 gb", "not a size of shared memory", "^[1-9]\\d*[bkmg]$"),
     set_row("docker-args-quote", "  instance_count: 1", "  docker_args: --name 'x", "cannot be split", "close the quote"),
+    docker_row("flag-unknown", "--shm-sise 1g", "docker run has no flag --shm-sise", "did you mean '--shm-size'"),
+    docker_row("image", "--init ubuntu:22.04", "'ubuntu:22.04' is no flag", "no image and no command"),
+    docker_row("no-value", "--init --memory", "--memory has no value"),
+    docker_row("value", "--memory lots", "'lots' is no value of --memory", "512m"),
+    docker_row("one-entry", "['--cpus 2']", "no flag --cpus 2", "'--cpus' and '2'"),
+    docker_row("reserved", "-w /work", "-w (--workdir) is reserved", "leave -w out"),
+    docker_row("refused", "--platform linux/arm64", "--platform is refused", "that of the image"),
+    docker_row("label", "-l runner.job=x", "'runner.job' is a label of the runner's own"),
+    docker_row("variable", "-e RUNNER_HOME=/x", "'RUNNER_HOME' is a name of the runner's own"),
+    docker_row("env-file-gone", "--env-file gone.env", "--env-file gone.env cannot be read", "No such file"),
+    docker_row("privileged", "--privileged", "--privileged is not allowed in this workspace", "docker.policy.allow"),
+    docker_row("host-network", "[--network, host]", "--network host is not allowed", "host-network"),
+    docker_row("mount-outside", "-v /etc:/x", "--volume of /etc is not allowed", "outside the data roots", "docker.policy.data_roots"),
+    docker_row("mount-around", "-v /proc/self/root/etc:/x", "leads through /proc"),
+    docker_row("mount-gone", "--mount type=bind,src=./nowhere,dst=/x", "does not exist on this machine"),
+    set_row(
+        "docker-args-several",
+        "  instance_count: 1",
+        "  docker_args: --name x --cpus many",
+        "--name is reserved",
+        "'many' is no value of --cpus",
+        mistakes=2,
+    ),
     set_row(
         "instance-type-unknown",
         "  instance_count: 1",
@@ -130,22 +153,6 @@ TASK = (
         "environment 'azureml:sklearn:1' is not known",
         at="environment: a",
         local=True,
-    ),
-    set_row(
-        "environment-image",
-        ENVIRONMENT,
-        ENVIRONMENT + "\n  environment: {image: 'python:3.11'}",
-        "this build runs no containers",
-        "--local",
-        at="environment: {",
-    ),
-    set_row(
-        "environment-build",
-        ENVIRONMENT,
-        ENVIRONMENT + "\n  environment: {build: {path: ./src}}",
-        "container (build)",
-        "--local",
-        at="environment: {",
     ),
     set_row(
         "environment-image-and-build",

@@ -66,7 +66,7 @@ def test_what_was_not_tried_is_given_back(tmp_path: Path) -> None:
     work, _, _ = backlog(tmp_path, None)
     frame = work.take(3)
     assert frame is not None
-    work.again(frame, 1)
+    work.again(frame, 1, attempt=2)
     assert work.give_back() == [(3, 9)]
     assert work.count == 1
     again = work.take(5)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import NotSupportedHere, UserError, UserErrors
+from runner.model.docker import DockerPolicy
 from runner.model.job import JobInput, JobOutput, ParallelStep, Resources, RetrySettings, SystemArguments
 from runner.spec import stored
 
@@ -306,6 +307,15 @@ class TestSettings:
             "id is what Azure",
         ):
             assert word in said
+
+    def test_docker_args_in_both_forms(self, step: Make, folder: Path) -> None:
+        """Mounts below a datastore's folder and below what the policy names are good; what has no effect is said."""
+        (folder / "store").mkdir()
+        for form in ("--rm -v ./store:/data --cpus 2", "[--rm, -v, ./store:/data, --cpus, 2]"):
+            policy = DockerPolicy(data_roots=(str(folder / "store"),))
+            job = step(("  instance_count: 1", f"  docker_args: {form}"), docker_policy=policy)
+            assert job.resources.docker_args == ("--rm", "-v", "./store:/data", "--cpus", "2")
+            assert "docker_args: --rm has no effect: containers are always removed" in job.notices
 
     def test_what_asks_for_more_than_this_build_does_is_said(self, step: Make) -> None:
         limit = "--limit ${{inputs.limit}}"

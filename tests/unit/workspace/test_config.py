@@ -139,3 +139,11 @@ def test_mistakes_in_docker_and_instance_types(tmp_path, text, message):
     with pytest.raises(UserError, match=message) as caught:
         find_workspace(tmp_path)
     assert "workspace.yml:1" in str(caught.value)
+
+
+def test_data_roots_are_those_of_the_policy_and_the_datastores(tmp_path):
+    text = "datastores: {more: {path: /srv/more}}\ndocker: {policy: {allow: [devices], data_roots: [/srv/data]}}\n"
+    (tmp_path / "workspace.yml").write_text(text)
+    workspace = find_workspace(tmp_path)
+    roots = ("/srv/data", str(workspace.datastores["workspaceblobstore"]), "/srv/more")
+    assert workspace.docker_policy == DockerPolicy(allow=frozenset({"devices"}), data_roots=roots)

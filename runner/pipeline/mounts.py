@@ -1,0 +1,97 @@
+"""What a container sees of this machine: each path where it lies here, so that scripts, rows and messages name the same paths as ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from runner.errors import UserError
+from runner.launch.accounts import HOME, TEMPORARY
+from runner.model.docker import BindMount
+from runner.model.job import ParallelStep
+from runner.model.paths import JobPaths
+from runner.model.ports import InstanceRequest
+
+AGENT_FOLDER = "/run/runner/agent"
+# Where an image keeps what makes it run: nothing of ours may cover it.
+SYSTEM_FOLDERS = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr")
+SHAREABLE = ("/usr/local/share/", "/usr/share/", "/dev/shm/", "/run/media/", "/usr/src/")  # noqa: S108
+MANY = 100  # files that an MLTable may name one by one, beyond which their folders are mounted
+
+
+def for_container(
+    request: InstanceRequest, step: ParallelStep, paths: JobPaths, *, moved: Mapping[str, str], written: Iterable[str], tracking: Path
+) -> InstanceRequest:
+    """The request of an instance in a container: with mounts, and the container's own path of the agent.
+
+    `moved`: inputs and outputs that this instance has elsewhere; `written`: what the script writes to; `tracking`: MLflow's folder.
+    Errors: UserError for an input or output that lies where images keep their own files.
+    """
+    own = paths.workers / request.node
+    outputs = [Path(folder_of(path, step)) for path in written]
+    writable = own_folders(paths, request.node) + [str(_made(folder)) for folder in (*outputs, tracking)]
+    mounts = path_mounts(read_only=read_paths(step, moved), writable=writable, protected=str(paths.root))
+    fixed = (
+        BindMount(source=request.agent, target=AGENT_FOLDER),
+        BindMount(source=str(_made(own / "home")), target=HOME, read_only=False),
+        BindMount(source=str(_made(own / "tmp")), target=TEMPORARY, read_only=False),
+    )
+    return replace(request, agent=AGENT_FOLDER, working_dir=str(own), mounts=(*fixed, *mounts))
+
+
+def own_folders(paths: JobPaths, node: str) -> list[str]:
+    """Of an instance: its workers' copies of the code, and their logs."""
+    return [str(_made(folder)) for folder in (paths.workers / node, paths.logs / "user", paths.logs / "sys" / "node" / node)]
+
+
+def read_paths(step: ParallelStep, moved: Mapping[str, str]) -> list[str]:
+    """Inputs and the model, and what the MLTables among the inputs name."""
+    paths = [step.model] if step.model else []
+    for one in step.inputs.values():
+        if one.is_data and one.path:
+            paths.append(one.path)
+            paths += [moved[one.path]] if one.path in moved else []
+            paths += _named_by_table(Path(one.path)) if one.type == "mltable" else []
+    return paths
+
+
+def path_mounts(*, read_only: Iterable[str], writable: Iterable[str], protected: str) -> tuple[BindMount, ...]:
+    """Each path at its own place. `protected`, the job's folder, is read-only where a writable folder contains it."""
+    mounts = {path: BindMount(source=path, target=path) for path in read_only}
+    mounts |= {path: BindMount(source=path, target=path, read_only=False) for path in writable}
+    if any(is_below(protected, one.target) for one in mounts.values() if not one.read_only):
+        mounts.setdefault(protected, BindMount(source=protected, target=protected))
+    for path in mounts:
+        check_place(path)
+    return tuple(mounts[path] for path in sorted(mounts))
+
+
+def folder_of(path: str, step: ParallelStep) -> str:
+    """What is mounted for an output: the folder that a file stands in, so that the script can replace the file."""
+    files = {Path(output.path).name for output in step.outputs.values() if output.type == "uri_file"}
+    return str(Path(path).parent) if Path(path).name in files and not Path(path).is_dir() else path
+
+
+def check_place(path: str) -> None:
+    covers = path == "/" or any(is_below(path, folder) for folder in SYSTEM_FOLDERS)
+    if covers and not path.startswith(SHAREABLE):
+        raise UserError(
+            f"'{path}' cannot be given to a container: images keep files of their own there",
+            todo="copy the data to another folder, or run the script in processes of this machine with --local",
+        )
+
+
+def is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _named_by_table(folder: Path) -> list[str]:
+    from runner.inputs.mltable import find, read
+
+    return list(read(folder).roots(many=MANY)) if find(folder) else []
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,129 @@
+"""Where the script of a step runs: in processes of this machine with one of its interpreters, or in containers of the job's image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.compute.local import cores, gpus_of
+from runner.errors import Place, UserError
+from runner.launch.accounts import Account, account_files, account_of, submitter
+from runner.launch.docker_args import parse_docker_args
+from runner.launch.network import CA_PATH, network_environment
+from runner.launch.python_env import describe_python, find_python
+from runner.model.docker import BindMount, ContainerRequest, InstanceType
+from runner.model.job import ParallelStep
+from runner.model.paths import JobPaths
+from runner.model.ports import Launcher
+from runner.pipeline.options import RunOptions
+from runner.workspace.units import parse_size
+
+if TYPE_CHECKING:
+    from runner.launch.image_find import ImageFound
+
+Say = Callable[[str], None]
+OnCancel = Callable[[Callable[[], None]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What starts the keepers of a step, and with which interpreter."""
+
+    python: str
+    launcher: Launcher
+    container: bool = False
+    foreign: bool = False  # the script runs as another user than the submitter, who must be let in
+
+    def close(self, warn: Say) -> None:
+        """After the last instance has ended."""
+        close = getattr(self.launcher, "close", None)
+        if close:
+            close(warn)
+
+
+def in_container(step: ParallelStep, options: RunOptions) -> bool:
+    """Whether the step's environment is an image, and is to be used."""
+    return not options.local and step.environment is not None and step.environment.is_container
+
+
+def instance_type(step: ParallelStep, options: RunOptions) -> InstanceType:
+    """The first of the job's instance types, as the workspace describes it."""
+    return next((options.instance_types[name] for name in step.resources.instance_type if name in options.instance_types), InstanceType())
+
+
+def processes_of(step: ParallelStep, options: RunOptions) -> int:
+    """Workers of each instance: as asked, else one per GPU, else the cores of the instance."""
+    if step.max_concurrency_per_instance:
+        return step.max_concurrency_per_instance
+    kind, instances = instance_type(step, options), step.resources.instance_count
+    count = kind.gpus or len(gpus_of(instances - 1, instances=instances)) * (not kind.cpus)
+    return count or max(1, int(kind.cpus or cores() // instances))
+
+
+def describe_site(step: ParallelStep, options: RunOptions) -> tuple[str, tuple[str, ...]]:
+    """What runs the script, in one line, and notices; nothing is pulled, built or made. Errors: UserError as `prepare_site` has them."""
+    if not in_container(step, options):
+        return describe_python(step.environment, cache=options.cache, override=options.python)
+    _refuse_python(options)
+    from runner.launch.image_find import describe_image
+
+    assert step.environment is not None
+    plan = describe_image(step.environment, docker=options.docker, cache=options.cache)
+    return f"that of the image {plan.text}", plan.notices
+
+
+def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, say: Say, warn: Say, on_cancel: OnCancel) -> Site:
+    """Finds or makes what runs the script. `say` gets the output of pip, of a pull or a build, line by line.
+
+    Errors: UserError for an interpreter or image that is not to be had.
+    """
+    environment = step.environment
+    if not in_container(step, options) or environment is None:
+        from runner.launch.process import ProcessLauncher
+
+        python = find_python(environment, cache=options.cache, override=options.python, say=say, warn=warn, on_cancel=on_cancel)
+        return Site(python=python, launcher=ProcessLauncher())
+    _refuse_python(options)
+    from runner.launch.container import ContainerLauncher
+    from runner.launch.image_find import find_image
+    from runner.launch.sharing import Sharing
+
+    image = find_image(environment, docker=options.docker, cache=options.cache, say=say, warn=warn, on_cancel=on_cancel)
+    arguments = parse_docker_args(step.resources.docker_args, environment=os.environ, directory=Path(step.resources.docker_args_base))
+    user = arguments.config.get("User")
+    account = account_of(str(user), image.facts.passwd, image.facts.group) if user else submitter()
+    sharing = Sharing(job=step.name, image=image.id, python=image.facts.executable, account=account)
+    launcher = ContainerLauncher(template=_template(step, paths, options, image, account), arguments=arguments, sharing=sharing)
+    return Site(python=image.facts.executable, launcher=launcher, container=True, foreign=not account.is_submitter)
+
+
+def _template(step: ParallelStep, paths: JobPaths, options: RunOptions, image: ImageFound, account: Account) -> ContainerRequest:
+    """What all containers of the step have in common."""
+    kind, docker, facts = instance_type(step, options), options.docker, image.facts
+    mounts = account_files(account, facts.passwd, facts.group, folder=paths.scratch / "accounts")
+    if docker.ca_bundle:
+        mounts += (BindMount(source=docker.ca_bundle, target=CA_PATH),)
+    return ContainerRequest(
+        image=image.id,
+        command=(),
+        name="",
+        environment={**image.environment, **network_environment(docker), **account.variables},
+        mounts=mounts,
+        user=str(account),
+        shm_size=parse_size(step.resources.shm_size, Place(field="resources.shm_size")),
+        cpus=kind.cpus,
+        memory=kind.memory,
+        mount_label=docker.mount_label,
+    )
+
+
+def _refuse_python(options: RunOptions) -> None:
+    if options.python:
+        raise UserError(
+            "--python names an interpreter of this machine, and the job runs in a container",
+            place=Place(field="--python"),
+            todo="leave it out: the image's own Python is used; or add --local to run the script without the image",
+        )
