@@ -109,7 +109,7 @@ class Images:
 
     def list(self) -> OwnImages:
         """All that runners have made on this engine, the last used first."""
-        from runner.launch.image import LABEL_IMAGE, REPOSITORY, connected
+        from runner.launch.image import LABEL_IMAGE, connected
         from runner.launch.image_cache import last_used, made_from
 
         cache = self._workspace.cache
@@ -117,7 +117,7 @@ class Images:
             images = engine.own_images()
         found = [
             OwnImage(
-                name=f"{REPOSITORY}:{hash_}",
+                name=image.own_tag,
                 hash=hash_,
                 id=image.id,
                 bytes=image.size,

@@ -16,6 +16,7 @@ import docker
 import docker.credentials.errors
 import docker.utils.build
 import requests.exceptions
+import urllib3.exceptions
 
 from runner.errors import UserError
 from runner.launch.engine_address import Address, addresses, knock, no_engine
@@ -27,7 +28,14 @@ LABEL_IMAGE = "runner.image"  # the content hash of an image that we made
 REPOSITORY = "runner/image"  # its tag is the same hash: so no clean-up of untagged images takes it
 API_SECONDS = 120  # for one short request
 COMMIT_SECONDS = 3600
-FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException, docker.credentials.errors.StoreError)
+# What the library lets through: its own errors, and those of the libraries below it when an engine ends in the middle of an answer.
+FAILURES = (
+    docker.errors.DockerException,
+    docker.errors.StreamParseError,
+    docker.credentials.errors.StoreError,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+)
 
 
 class EngineError(Exception):
@@ -54,6 +62,12 @@ class Image:
     size: int = 0
     architecture: str = ""  # amd64, arm64, …
     created: str = ""  # 2026-01-31T12:00:00Z
+
+    @property
+    def own_tag(self) -> str:
+        """The tag that we gave it, as this engine writes it (some put a registry before it); empty for others' images."""
+        wanted = f"{REPOSITORY}:{self.labels.get(LABEL_IMAGE)}"
+        return next((tag for tag in self.tags if tag == wanted or tag.endswith(f"/{wanted}")), "")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -135,7 +149,7 @@ class Engine:
         with plainly():
             ids = [found["Id"] for found in self._client.images(filters={"label": label})]
         images = [image for one in ids if (image := self.find(one)) is not None]
-        return [image for image in images if f"{REPOSITORY}:{image.labels.get(LABEL_IMAGE)}" in image.tags]
+        return [image for image in images if image.own_tag]
 
     def remove(self, name: str) -> None:
         with plainly(), suppress(docker.errors.ImageNotFound):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import docker
 import pytest
+import urllib3
 
 from runner.errors import UserError
 from runner.launch import engine_address, image, image_probe
@@ -126,6 +127,19 @@ def test_selinux_labels_are_put_on_mounts():
     assert mount_options(request)["mounts"][0]["ReadOnly"] is True
     labelled = ContainerRequest(image="a", command=(), name="b", mounts=request.mounts, mount_label="z")
     assert mount_options(labelled) == {"binds": ["/x:/y:ro,z"]}
+
+
+def test_an_engine_that_ends_in_the_middle_of_an_answer():
+    for error in (urllib3.exceptions.ProtocolError("Connection broken"), docker.errors.StreamParseError("half a line")):
+        with pytest.raises(image.EngineError, match=r"Connection broken|half a line"), image.plainly():
+            raise error
+
+
+def test_images_of_ours_have_our_tag():
+    labels = {"runner.image": "12"}
+    assert Image(id=DIGEST, labels=labels, config={}, tags=("a:1", "runner/image:12")).own_tag == "runner/image:12"
+    assert Image(id=DIGEST, labels=labels, config={}, tags=("localhost/runner/image:12",)).own_tag == "localhost/runner/image:12"
+    assert Image(id=DIGEST, labels=labels, config={}, tags=("runner/image:34", "mine:12")).own_tag == "", "made on top of one of ours"
 
 
 def test_images_for_other_machines_are_noticed():
