@@ -217,6 +217,13 @@ class Engine:
         finally:
             container.remove()
 
+    def containers_named(self, prefix: str) -> list[str]:
+        """The names of all containers, stopped ones as well, that begin so."""
+        with plainly():
+            found = self._client.containers(all=True, filters={"name": prefix})
+        names = [name.lstrip("/") for one in found for name in one["Names"]]
+        return [name for name in names if name.startswith(prefix)]
+
     def remove_container(self, name: str) -> None:
         """One that an earlier process left when it was killed."""
         with plainly(), suppress(docker.errors.NotFound):

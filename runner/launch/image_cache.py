@@ -42,6 +42,18 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
+@contextmanager
+def locked_if_free(cache: Path, hash_: str) -> Iterator[bool]:
+    """Holds the same right where nobody else does, and says whether it does."""
+    folder = cache / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / f"{hash_}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        yield try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def touch(cache: Path, hash_: str, what: str) -> None:
     """Remembers that the image was used now, and what it was made from."""
     path = used_file(cache, hash_)

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from runner.launch.conda_file import CondaNeeds
 from runner.launch.image_base import made_before, stopped
 from runner.launch.image_cache import locked, touch
 from runner.launch.image_files import Staging
+from runner.launch.image_leftovers import container_name, sweep
 from runner.launch.image_pip import pip_wheel
 from runner.launch.image_probe import IN, OUT, SCRIPTS, ImageFacts, exchange_folder, mounts_of
 from runner.launch.image_stream import LastLines, OnCancel, Say, Stopped
@@ -108,6 +108,7 @@ def derived_image(
         with locked(cache, hash_, say, on_cancel):
             found = made_before(engine, hash_)
             if found is None:
+                sweep(engine, cache)
                 say(f"making an image with the packages of the conda file on {name}, with {way.maker}")
                 (folder / "in" / "plan.json").write_text(json.dumps(plan(way, facts, docker, folder / "in")), encoding="utf-8")
                 install = Install(engine=engine, base=base, recipe=recipe, docker=docker, folder=folder, say=say)
@@ -117,12 +118,6 @@ def derived_image(
         raise UserError("the engine says that it has made the image, and does not know it", todo="see the engine's own log")
     touch(cache, hash_, f"{name} with {environment.conda_path or 'a conda file'}")
     return found
-
-
-def container_name(hash_: str, cache: Path) -> str:
-    """The same for all processes of a workspace on a machine: who holds the lock may remove what a killed one has left."""
-    who = hashlib.sha256(f"{socket.gethostname()}\0{cache.resolve()}".encode()).hexdigest()[:8]
-    return f"runner-install-{hash_}-{who}"
 
 
 def plan(way: Way, facts: ImageFacts, docker: DockerSettings, folder: Path) -> dict[str, object]:
@@ -200,7 +195,7 @@ class Install:
             mount_label=self.docker.mount_label,
         )
         try:
-            self.engine.remove_container(container)
+            self.engine.remove_container(container)  # of a process that was killed
             with self.engine.container(request) as running:
                 self._finish(running, name, time.monotonic() + seconds, cancelled)
         except Stopped as stop:

@@ -16,8 +16,9 @@ import pytest
 
 from runner.errors import UserError
 from runner.launch.image import connected
-from runner.launch.image_env import container_name
+from runner.launch.image_cache import locked
 from runner.launch.image_find import describe_image
+from runner.launch.image_leftovers import container_name
 from runner.model.docker import BindMount, ContainerRequest
 from tests.integration.images_support import Finder, conda, context, settings
 
@@ -139,6 +140,23 @@ def left_containers(finder: Finder) -> list[str]:
     client = docker.APIClient(version="auto")
     with closing(client):
         return [one["Id"] for name in names for one in client.containers(all=True, filters={"name": container_name(name, finder.cache)})]
+
+
+def test_what_a_killed_process_has_left_is_removed_by_the_next(finder, test_image):
+    left, held = (container_name(hash_ * 20, finder.cache) for hash_ in "ab")
+    others = container_name("a" * 20, finder.cache / "other")
+    client = docker.APIClient(version="auto")
+    with closing(client), locked(finder.cache, "b" * 20, finder.said.append, lambda _stop: None):
+        try:
+            for name in (left, held, others):
+                client.create_container(test_image("bare"), ["true"], name=name)
+            finder.find(conda(test_image("bare"), "python>=3.7"))
+            with connected() as engine:
+                assert set(engine.containers_named("runner-install-")) & {left, held, others} == {held, others}
+        finally:
+            with connected() as engine:
+                for name in (left, held, others):
+                    engine.remove_container(name)
 
 
 def test_two_at_once_make_one_image(finder, test_image):
