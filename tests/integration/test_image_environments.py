@@ -61,7 +61,7 @@ def ask(image: str, code: str, folder: Path, *, user: str = "1234:1234") -> obje
 LOOK = "[sys.version_info[:2], sys.prefix, __import__('iniconfig').__name__, os.path.exists('/opt/runner-work')]"
 
 
-@pytest.mark.parametrize("name", ["bare", "noshell", "user", "python37"])
+@pytest.mark.parametrize("name", ["noshell", "user", "python37"])
 def test_packages_of_pip_need_neither_conda_nor_pip_nor_a_shell_in_the_image(finder, test_image, tmp_path, name):
     environment = conda(test_image(name), "python>=3.7", "pip", {"pip": ["iniconfig<3"]})
     base = finder.find(replace(environment, conda=None))
