@@ -54,7 +54,7 @@ class Image:
     labels: Mapping[str, str]
     config: Mapping[str, Any]
     size: int = 0
-    created: str = ""
+    created: str = ""  # 2026-01-31T12:00:00Z
 
     @property
     def environment(self) -> dict[str, str]:
@@ -85,6 +85,16 @@ def connect() -> Engine:
         else:
             return Engine(client, address)
     raise no_engine(refusals)
+
+
+@contextmanager
+def connected() -> Iterator[Engine]:
+    """The engine, whose refusals within the block become UserErrors."""
+    engine = connect()
+    try:
+        yield engine
+    except EngineError as error:
+        raise UserError(f"the Docker engine at {engine.address} refuses: {error}", todo="see the engine's own log") from error
 
 
 def addresses() -> list[Address]:
@@ -289,7 +299,7 @@ def image_of(found: Mapping[str, Any]) -> Image:
         labels=config.get("Labels") or {},
         config=config,
         size=int(found.get("Size") or 0),
-        created=found.get("Created") or "",
+        created=(found.get("Created") or "1970-01-01T00:00:00Z")[:19] + "Z",  # without the nanoseconds
     )
 
 

@@ -114,7 +114,7 @@ def derived_image(
                 found = made_before(engine, hash_)
     if found is None:
         raise UserError("the engine says that it has made the image, and does not know it", todo="see the engine's own log")
-    touch(cache, hash_)
+    touch(cache, hash_, f"{name} with {environment.conda_path or 'a conda file'}")
     return found
 
 

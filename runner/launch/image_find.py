@@ -50,10 +50,9 @@ def find_image(
     that stop what is running, which then ends with a UserError. `refresh` pulls a named image even if it is there.
     Errors: UserError for everything that fails, in the words of the engine, pip or conda.
     """
-    from runner.launch.image import EngineError, connect
+    from runner.launch.image import connected
 
-    engine = connect()
-    try:
+    with connected() as engine:
         name, base = base_image(engine, environment, docker=docker, cache=cache, say=say, on_cancel=on_cancel, refresh=refresh)
         facts = probe_image(engine, base.id, cache=cache, mount_label=docker.mount_label)
         image = base
@@ -66,8 +65,6 @@ def find_image(
                 engine, base, way, name=name, facts=facts, environment=environment, docker=docker, cache=cache, say=say, on_cancel=on_cancel
             )  # fmt: skip
             facts = probe_image(engine, image.id, cache=cache, mount_label=docker.mount_label)
-    except EngineError as error:
-        raise UserError(f"the Docker engine at {engine.address} refuses: {error}", todo="see the engine's own log") from error
     return ImageFound(id=image.id, reference=name, digest=digest_of(base, name), python=facts.python(name), facts=facts)
 
 
@@ -112,10 +109,9 @@ def describe_image(environment: Environment, *, docker: DockerSettings, cache: P
     Errors: UserError where there is no engine, for a build context or conda file that is wrong, and for a conda file that the image cannot
     follow, as far as the image is known here.
     """
-    from runner.launch.image import EngineError, connect
+    from runner.launch.image import connected
 
-    engine = connect()
-    try:
+    with connected() as engine:
         name, text, base = _describe_base(engine, environment, docker)
         if environment.conda is None:
             return ImagePlan(text=text, ready=base is not None)
@@ -125,8 +121,6 @@ def describe_image(environment: Environment, *, docker: DockerSettings, cache: P
         facts.python(name)
         way = choose_way(environment, facts, name)
         found = _derived_before(engine, base, way, environment)
-    except EngineError as error:
-        raise UserError(f"the Docker engine at {engine.address} refuses: {error}", todo="see the engine's own log") from error
     state = f"made before: {short(found.id)}" if found else f"to be installed with {way.maker}"
     return ImagePlan(text=f"{text}; its conda file: {state}", ready=found is not None, notices=way.notices)
 
