@@ -14,7 +14,7 @@ import docker.errors
 from runner.errors import UserError
 from runner.failpoints import failpoint
 from runner.launch.docker_body import create_body
-from runner.launch.docker_draft import DockerArguments
+from runner.launch.docker_policy import DockerWords
 from runner.launch.image import FAILURES, connect
 from runner.launch.sharing import Sharing
 from runner.model.docker import LABEL_INSTANCE, LABEL_JOB, BindMount, ContainerRequest
@@ -29,16 +29,17 @@ class ContainerLauncher:
     """Starts keepers in containers. `template` is what all instances of the job have in common; names and mounts come from the request."""
 
     template: ContainerRequest
-    arguments: DockerArguments  # `docker_args`
+    arguments: DockerWords
     sharing: Sharing
 
     def start(self, request: InstanceRequest) -> ContainerInstance:
         """Errors: UserError with the engine's own words, when it refuses."""
         wanted = container_request(self.template, request)
+        arguments = self.arguments.checked(reserved_targets=[mount.target for mount in wanted.mounts])
         self.sharing.open(wanted.mounts)
         engine = connect().client()
         with explained(f"the container of {request.node} could not be started"):
-            made = engine.create_container_from_config(create_body(wanted, self.arguments), wanted.name)["Id"]
+            made = engine.create_container_from_config(create_body(wanted, arguments), wanted.name)["Id"]
             failpoint("container.created")
             try:
                 output = engine.attach(made, stdout=True, stderr=True, stream=True)

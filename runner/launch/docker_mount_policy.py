@@ -6,7 +6,6 @@ import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from runner.errors import UserError
 from runner.launch.docker_draft import Mount
@@ -56,8 +55,8 @@ class MountPolicy:
             yield _refusal(mount, f"is not allowed in this workspace: it {error}", todo=self._advice())
             return
         shown = "" if source == posixpath.normpath(mount.source) else f" (it leads to {source})"
-        if not Path(source).exists():
-            yield _refusal(mount, f"does not exist on this machine{shown}", todo="make it, or correct the path")
+        if not os.path.exists(source):  # noqa: PTH110 - what may not be seen is not there
+            yield _refusal(mount, f"does not exist on this machine, or you may not see it{shown}", todo="make it, or correct the path")
         elif ":" in source and mount.flag == "--volume":
             yield _refusal(mount, f"has a colon in its path{shown}", todo="write --mount type=bind,source=…,target=…")
         elif "docker-socket" not in self.policy.allow and gives_socket(source, self.sockets):

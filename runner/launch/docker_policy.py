@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import UserError, UserErrors
@@ -68,6 +68,22 @@ def checked_docker_args(
     if errors:
         raise UserErrors(errors)
     return pinned(arguments, policy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DockerWords:
+    """`docker_args` of a job, and all by which they are judged: again for each container."""
+
+    words: tuple[str, ...]
+    policy: DockerPolicy
+    environment: Mapping[str, str] = field(repr=False)  # the submitter's: it may hold secrets
+    directory: Path
+
+    def checked(self, reserved_targets: Iterable[str] = ()) -> DockerArguments:
+        """Errors: UserErrors."""
+        return checked_docker_args(
+            self.words, self.policy, environment=self.environment, directory=self.directory, reserved_targets=reserved_targets
+        )  # fmt: skip
 
 
 def _forbidden(shown: str, word: str) -> UserError:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import UserError
-
-ELSE_LOCAL = "or add --local to run the script in processes of this machine, without the image"
+from runner.launch.engine_address import WITHOUT_ENGINE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +66,19 @@ def check_engine(kind: EngineKind, wish: Wish, *, address: str, owner: int | Non
             f"the engine at {address} gives its containers users of their own (userns-remap): "
             "the script could neither read this job's files as you may, nor write outputs that are yours",
             todo="run the engine without userns-remap; or give `--userns host` in docker_args, once whoever keeps the workspace has "
-            f"written host-userns below docker.policy.allow in workspace.yml; {ELSE_LOCAL}",
+            f"written host-userns below docker.policy.allow in workspace.yml; {WITHOUT_ENGINE}",
         )
     if kind.rootless and owner not in (None, uid):
         raise UserError(
             f"the engine at {address} is a rootless one of another user (uid {owner}; yours is {uid}): "
             "its containers have that user's rights, and outputs would not be yours",
-            todo=f"submit the job as that user, or name an engine of your own with DOCKER_HOST; {ELSE_LOCAL}",
+            todo=f"submit the job as that user, or name an engine of your own with DOCKER_HOST; {WITHOUT_ENGINE}",
         )
     if kind.podman and wish.gpus:
         raise UserError(
             f"the engine at {address} is Podman, whose Docker socket does not give GPUs to containers",
             todo="take a Docker engine; or hide the GPUs from this job: CUDA_VISIBLE_DEVICES= (empty) where runner is called, no "
-            f"--gpus in docker_args, no gpus in its instance type; {ELSE_LOCAL}",
+            f"--gpus in docker_args, no gpus in its instance type; {WITHOUT_ENGINE}",
         )
 
 

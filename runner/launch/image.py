@@ -8,18 +8,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import docker
-import docker.context
 import docker.credentials.errors
 import docker.utils.build
 import requests.exceptions
+import urllib3.exceptions
 
 from runner.errors import UserError
+from runner.launch.engine_address import Address, addresses, knock, no_engine
 from runner.launch.engine_kind import EngineKind, kind_of
 from runner.launch.image_changes import changes_of
 from runner.launch.image_stream import Event, Request
@@ -28,10 +28,16 @@ from runner.model.image_reference import hide_credentials, parse_reference
 
 LABEL_IMAGE = "runner.image"  # the content hash of an image that we made
 REPOSITORY = "runner/image"  # its tag is the same hash: so no clean-up of untagged images takes it
-DEFAULT_SOCKETS = ("/var/run/docker.sock", "{XDG_RUNTIME_DIR}/docker.sock")  # of root's engine, and of a rootless one
-WITHOUT_ENGINE = "or add --local to run the script in processes of this machine, without the image"
 API_SECONDS = 120  # for one short request
-FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException, docker.credentials.errors.StoreError)
+COMMIT_SECONDS = 3600
+# What the library lets through: its own errors, and those of the libraries below it when an engine ends in the middle of an answer.
+FAILURES = (
+    docker.errors.DockerException,
+    docker.errors.StreamParseError,
+    docker.credentials.errors.StoreError,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+)
 
 
 class EngineError(Exception):
@@ -56,92 +62,54 @@ class Image:
     labels: Mapping[str, str]
     config: Mapping[str, Any]
     size: int = 0
-    created: str = ""
+    architecture: str = ""  # amd64, arm64, …
+    created: str = ""  # 2026-01-31T12:00:00Z
+
+    @property
+    def own_tag(self) -> str:
+        """The tag that we gave it, as this engine writes it (some put a registry before it); empty for others' images."""
+        wanted = f"{REPOSITORY}:{self.labels.get(LABEL_IMAGE)}"
+        return next((tag for tag in self.tags if tag == wanted or tag.endswith(f"/{wanted}")), "")
 
     @property
     def environment(self) -> dict[str, str]:
         pairs = (entry.partition("=") for entry in self.config.get("Env") or ())
         return {name: value for name, _, value in pairs}
 
-    def is_tagged(self, name: str) -> bool:
-        """Podman puts a registry before each name: Docker's, or its own for what has come from none."""
-        return any(before + name in self.tags for before in ("", "docker.io/", "localhost/"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """Where an engine is asked for, and who said so."""
-
-    url: str
-    source: str
-    tls: Any = None
-
-    def __str__(self) -> str:
-        return f"{self.url} ({self.source})"
-
-    @property
-    def owner(self) -> int | None:
-        """Whose the socket is; None where that cannot be known from here."""
-        try:
-            return Path(self.url.removeprefix("unix://")).stat().st_uid if self.url.startswith("unix://") else None
-        except OSError:
-            return None
-
 
 def connect() -> Engine:
     """The engine of DOCKER_HOST, of Docker's current context, or at the usual sockets. Errors: UserError that says what was tried."""
-    refusals = []
+    refusals: list[tuple[Address, Exception]] = []
     for address in addresses():
         try:
-            client = docker.APIClient(base_url=address.url, version="auto", tls=address.tls or False, timeout=API_SECONDS)
-        except FAILURES as error:
+            knock(address.url)
+            client = make_client(address, "auto")
+        except (*FAILURES, OSError) as error:
             refusals.append((address, error))
         else:
             return Engine(client, address)
     raise no_engine(refusals)
 
 
-def addresses() -> list[Address]:
-    """In the order in which Docker's own client looks."""
-    if os.environ.get("DOCKER_HOST"):
-        settings = docker.utils.kwargs_from_env()
-        return [Address(url=os.environ["DOCKER_HOST"], source="from DOCKER_HOST", tls=settings.get("tls"))]
-    name = os.environ.get("DOCKER_CONTEXT") or docker.context.config.get_current_context_name()
-    if name and name != "default":
-        found = docker.context.ContextAPI.get_context(name)
-        if found is None:
-            raise UserError(f"Docker has no context {name!r}", todo="see `docker context ls`, or unset DOCKER_CONTEXT")
-        return [Address(url=found.Host, source=f"Docker's context {name!r}", tls=found.TLSConfig)]
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    paths = [path.format(XDG_RUNTIME_DIR=runtime) for path in DEFAULT_SOCKETS if runtime or "{" not in path]
-    existing = [path for path in paths if Path(path).exists()]
-    return [Address(url=f"unix://{path}", source="the usual place") for path in existing or paths]
+def make_client(address: Address, version: str, *, seconds: float | None = API_SECONDS) -> Any:
+    """`seconds`: for each request; None: no limit."""
+    tls = None
+    if address.certificates:
+        files = [os.path.join(address.certificates, name) for name in ("cert.pem", "key.pem", "ca.pem")]
+        tls = docker.tls.TLSConfig(client_cert=(files[0], files[1]), ca_cert=files[2], verify=address.verify)
+    return docker.APIClient(base_url=address.url, version=version, tls=tls, timeout=seconds)
 
 
-def no_engine(refusals: list[tuple[Address, Exception]]) -> UserError:
-    reasons = "; ".join(f"{address}: {reason(error)}" for address, error in refusals)
-    if any(isinstance(cause, PermissionError) for _, error in refusals for cause in causes(error)):
-        todo = "let your user use it (`sudo usermod -aG docker $USER`, then log in again), or use a rootless engine,"
-        return UserError(f"you may not use the Docker engine: tried {reasons}", todo=f"{todo} {WITHOUT_ENGINE}")
-    todo = "start Docker (`sudo systemctl start docker`), or say where it is with DOCKER_HOST or `docker context use`,"
-    return UserError(f"no Docker engine answers: tried {reasons}", todo=f"{todo} {WITHOUT_ENGINE}")
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and all that stands behind it: the libraries wrap it several times."""
-    stack: list[object] = [error]
-    seen: set[int] = set()
-    while stack:
-        one = stack.pop()
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            stack += [one.__cause__, one.__context__, *one.args]
-
-
-def reason(error: BaseException) -> str:
-    system = next((cause for cause in causes(error) if isinstance(cause, OSError) and cause.strerror), None)
-    return str(system.strerror if system else error)
+@contextmanager
+def connected() -> Iterator[Engine]:
+    """The engine, whose refusals within the block become UserErrors."""
+    engine = connect()
+    try:
+        yield engine
+    except EngineError as error:
+        raise UserError(f"the Docker engine at {engine.address} refuses: {error}", todo="see the engine's own log") from error
+    finally:
+        engine.close()
 
 
 @contextmanager
@@ -158,6 +126,10 @@ class Engine:
 
     def __init__(self, client: Any, address: Address) -> None:
         self._client, self.address = client, address
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._client.close()
 
     def kind(self) -> EngineKind:
         with plainly():
@@ -183,7 +155,7 @@ class Engine:
         with plainly():
             ids = [found["Id"] for found in self._client.images(filters={"label": label})]
         images = [image for one in ids if (image := self.find(one)) is not None]
-        return [image for image in images if image.is_tagged(f"{REPOSITORY}:{image.labels.get(LABEL_IMAGE)}")]
+        return [image for image in images if image.own_tag]
 
     def remove(self, name: str) -> None:
         with plainly(), suppress(docker.errors.ImageNotFound):
@@ -213,15 +185,13 @@ class Engine:
 
     def client(self) -> Any:
         """A connection of its own, for requests that take as long as a container lives."""
-        return docker.APIClient(base_url=self.address.url, version=self._client.api_version, tls=self.address.tls or False, timeout=None)
+        return make_client(self.address, self._client.api_version, seconds=None)
 
     def _long(self, request: Request, ask: Callable[[Any], Iterable[Event]]) -> Iterator[Event]:
-        client = docker.APIClient(
-            base_url=self.address.url, version=self._client.api_version, tls=self.address.tls or False, timeout=API_SECONDS
-        )
+        client = make_client(self.address, self._client.api_version)
         client.hooks["response"].append(lambda response, *_args, **_options: request.opened(response))
-        with plainly():
-            for event in request.events(lambda: ask(client)):
+        with plainly(), closing(client), closing(request.events(lambda: ask(client))) as events:
+            for event in events:
                 if "error" in event:
                     raise EngineError((event.get("errorDetail") or {}).get("message") or event["error"])
                 yield event
@@ -252,6 +222,13 @@ class Engine:
             yield container
         finally:
             container.remove()
+
+    def containers_named(self, prefix: str) -> list[str]:
+        """The names of all containers, stopped ones as well, that begin so."""
+        with plainly():
+            found = self._client.containers(all=True, filters={"name": prefix})
+        names = [name.lstrip("/") for one in found for name in one["Names"]]
+        return [name for name in names if name.startswith(prefix)]
 
     def remove_container(self, name: str) -> None:
         """One that an earlier process left when it was killed."""
@@ -287,12 +264,15 @@ class Container:
             time.sleep(pause)
             pause = min(0.25, pause * 1.3)
 
-    def commit(self, *, hash_: str, config: Mapping[str, Any]) -> str:
-        """The id of a new image with the container's files, and with this configuration in the engine's own form."""
+    def commit(self, *, hash_: str, config: Mapping[str, Any]) -> None:
+        """Makes an image of the container's files, with this configuration in the engine's own form. Large ones take minutes."""
         with plainly():
             changes = changes_of(config) if kind_of(self._client.info()).podman else None
-            made = self._client.commit(self.id, repository=REPOSITORY, tag=hash_, conf=dict(config), changes=changes)
-        return str(made["Id"])
+            self._client.timeout = COMMIT_SECONDS
+            try:
+                self._client.commit(self.id, repository=REPOSITORY, tag=hash_, conf=dict(config), changes=changes)
+            finally:
+                self._client.timeout = API_SECONDS
 
     def remove(self) -> None:
         with plainly(), suppress(docker.errors.NotFound):
@@ -308,7 +288,8 @@ def image_of(found: Mapping[str, Any]) -> Image:
         labels=config.get("Labels") or {},
         config=config,
         size=int(found.get("Size") or 0),
-        created=found.get("Created") or "",
+        architecture=found.get("Architecture") or "",
+        created=(found.get("Created") or "1970-01-01T00:00:00Z")[:19] + "Z",  # without the nanoseconds
     )
 
 

@@ -31,6 +31,9 @@ PULL_ADVICE = (
     (r"", "see that the engine reaches the registry: proxies of pulls are settings of the Docker engine itself"),
 )
 
+# What the engine says of its own doings, between the lines of a build's commands.
+NOISE = re.compile(r" ---> (Running in |Using cache)?[0-9a-f]*|Removing intermediate container [0-9a-f]+")
+
 
 def named_image(
     engine: Engine, name: str, *, docker: DockerSettings, say: Say, on_cancel: OnCancel, refresh: bool = False
@@ -102,7 +105,7 @@ def built_image(
             found = made_before(engine, hash_)
     if found is None:
         raise UserError("the engine says that it has built the image, and does not know it", todo="try `docker build` by hand")
-    touch(cache, hash_)
+    touch(cache, hash_, context.folder)
     return f"the build of {context.folder}", found
 
 
@@ -137,7 +140,8 @@ def build_lines(feed: Say) -> Callable[[Event], None]:
         nonlocal rest
         *lines, rest = (rest + str(event.get("stream", ""))).split("\n")
         for line in lines:
-            feed(line)
+            if not NOISE.fullmatch(line.rstrip()):
+                feed(line)
 
     return take
 

@@ -42,11 +42,31 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-def touch(cache: Path, hash_: str) -> None:
-    """Remembers that the image was used now."""
+@contextmanager
+def locked_if_free(cache: Path, hash_: str) -> Iterator[bool]:
+    """Holds the same right where nobody else does, and says whether it does."""
+    folder = cache / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / f"{hash_}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        yield try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def touch(cache: Path, hash_: str, what: str) -> None:
+    """Remembers that the image was used now, and what it was made from."""
     path = used_file(cache, hash_)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    path.write_text(f"{what}\n", encoding="utf-8")
+
+
+def made_from(cache: Path, hash_: str) -> str:
+    """What `touch` was told; empty for an image that this workspace has not used."""
+    try:
+        return used_file(cache, hash_).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def used_file(cache: Path, hash_: str) -> Path:

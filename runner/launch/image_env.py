@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,13 +25,14 @@ from runner.launch.conda_file import CondaNeeds
 from runner.launch.image_base import made_before, stopped
 from runner.launch.image_cache import locked, touch
 from runner.launch.image_files import Staging
+from runner.launch.image_leftovers import container_name, sweep
 from runner.launch.image_pip import pip_wheel
 from runner.launch.image_probe import IN, OUT, SCRIPTS, ImageFacts, exchange_folder, mounts_of
 from runner.launch.image_stream import LastLines, OnCancel, Say, Stopped
 from runner.launch.image_way import Way
 from runner.launch.network import install_environment
 from runner.launch.python_env import hash_path, pip_advice
-from runner.model.docker import BindMount, ContainerRequest, DockerSettings
+from runner.model.docker import ContainerRequest, DockerSettings
 from runner.model.job import Environment
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # part of the hash: raised when images are made in another way
 PREFIX, WORK = "/opt/runner-environment", "/opt/runner-work"
-CA_IN = "/runner-ca.pem"
+CA_IN = f"{IN}/ca.pem"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -107,6 +108,7 @@ def derived_image(
         with locked(cache, hash_, say, on_cancel):
             found = made_before(engine, hash_)
             if found is None:
+                sweep(engine, cache)
                 say(f"making an image with the packages of the conda file on {name}, with {way.maker}")
                 (folder / "in" / "plan.json").write_text(json.dumps(plan(way, facts, docker, folder / "in")), encoding="utf-8")
                 install = Install(engine=engine, base=base, recipe=recipe, docker=docker, folder=folder, say=say)
@@ -114,14 +116,8 @@ def derived_image(
                 found = made_before(engine, hash_)
     if found is None:
         raise UserError("the engine says that it has made the image, and does not know it", todo="see the engine's own log")
-    touch(cache, hash_)
+    touch(cache, hash_, f"{name} with {environment.conda_path or 'a conda file'}")
     return found
-
-
-def container_name(hash_: str, cache: Path) -> str:
-    """The same for all processes of a workspace on a machine: who holds the lock may remove what a killed one has left."""
-    who = hashlib.sha256(f"{socket.gethostname()}\0{cache.resolve()}".encode()).hexdigest()[:8]
-    return f"runner-install-{hash_}-{who}"
 
 
 def plan(way: Way, facts: ImageFacts, docker: DockerSettings, folder: Path) -> dict[str, object]:
@@ -184,7 +180,9 @@ class Install:
         """Errors: UserError."""
         from runner.launch.image import EngineError
 
-        (self.folder / "in" / "install.py").write_bytes((SCRIPTS / "install.py").read_bytes())
+        shutil.copyfile(SCRIPTS / "install.py", self.folder / "in" / "install.py")
+        if self.docker.ca_bundle:
+            shutil.copyfile(self.docker.ca_bundle, self.folder / "in" / Path(CA_IN).name)
         cancelled = threading.Event()
         on_cancel(cancelled.set)
         seconds = self.docker.build_timeout
@@ -192,22 +190,18 @@ class Install:
             image=self.base.id,
             command=(*python, f"{IN}/install.py", f"{IN}/plan.json", OUT),
             name=container,
-            mounts=self._mounts(),
+            mounts=mounts_of(self.folder),
             user="0:0",
             mount_label=self.docker.mount_label,
         )
         try:
-            self.engine.remove_container(container)
+            self.engine.remove_container(container)  # of a process that was killed
             with self.engine.container(request) as running:
                 self._finish(running, name, time.monotonic() + seconds, cancelled)
         except Stopped as stop:
             raise stopped(f"making the image on {name}", stop, seconds, "docker.build_timeout") from None
         except EngineError as error:
             raise UserError(f"the image on {name} cannot be made: {error}", todo="see what the engine says of it") from error
-
-    def _mounts(self) -> tuple[BindMount, ...]:
-        bundle = self.docker.ca_bundle
-        return mounts_of(self.folder) + ((BindMount(source=bundle, target=CA_IN),) if bundle else ())
 
     def _finish(self, container: Container, name: str, until: float, cancelled: threading.Event) -> None:
         lines = LastLines(self.say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from runner.model.job import Environment
 
 if TYPE_CHECKING:
     from runner.launch.image import Engine, Image
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # the kernel's names → Docker's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +53,12 @@ def find_image(
     that stop what is running, which then ends with a UserError. `refresh` pulls a named image even if it is there.
     Errors: UserError for everything that fails, in the words of the engine, pip or conda.
     """
-    from runner.launch.image import EngineError, connect
+    from runner.launch.image import connected
 
-    engine = connect()
-    try:
+    with connected() as engine:
         name, base = base_image(engine, environment, docker=docker, cache=cache, say=say, on_cancel=on_cancel, refresh=refresh)
+        for notice in architecture_notice(base, name):
+            (warn or say)(notice)
         facts = probe_image(engine, base.id, cache=cache, mount_label=docker.mount_label)
         image = base
         if environment.conda is not None:
@@ -66,8 +70,6 @@ def find_image(
                 engine, base, way, name=name, facts=facts, environment=environment, docker=docker, cache=cache, say=say, on_cancel=on_cancel
             )  # fmt: skip
             facts = probe_image(engine, image.id, cache=cache, mount_label=docker.mount_label)
-    except EngineError as error:
-        raise UserError(f"the Docker engine at {engine.address} refuses: {error}", todo="see the engine's own log") from error
     return ImageFound(id=image.id, reference=name, digest=digest_of(base, name), python=facts.python(name), facts=facts)
 
 
@@ -79,6 +81,14 @@ def base_image(
     if environment.image is None:
         raise UserError("the environment names no image", todo="give `image` or `build`")
     return named_image(engine, environment.image, docker=docker, say=say, on_cancel=on_cancel, refresh=refresh)
+
+
+def architecture_notice(image: Image, name: str) -> tuple[str, ...]:
+    """Such an image may run, slowly, where the machine emulates the other one; where it does not, it seems to have no Python."""
+    own = ARCHITECTURES.get(os.uname().machine)
+    if own is None or image.architecture in ("", own):
+        return ()
+    return (f"the image {name} is made for {image.architecture}, and this machine is {own}",)
 
 
 def digest_of(image: Image, name: str) -> str:
@@ -112,10 +122,9 @@ def describe_image(environment: Environment, *, docker: DockerSettings, cache: P
     Errors: UserError where there is no engine, for a build context or conda file that is wrong, and for a conda file that the image cannot
     follow, as far as the image is known here.
     """
-    from runner.launch.image import EngineError, connect
+    from runner.launch.image import connected
 
-    engine = connect()
-    try:
+    with connected() as engine:
         name, text, base = _describe_base(engine, environment, docker)
         if environment.conda is None:
             return ImagePlan(text=text, ready=base is not None)
@@ -125,8 +134,6 @@ def describe_image(environment: Environment, *, docker: DockerSettings, cache: P
         facts.python(name)
         way = choose_way(environment, facts, name)
         found = _derived_before(engine, base, way, environment)
-    except EngineError as error:
-        raise UserError(f"the Docker engine at {engine.address} refuses: {error}", todo="see the engine's own log") from error
     state = f"made before: {short(found.id)}" if found else f"to be installed with {way.maker}"
     return ImagePlan(text=f"{text}; its conda file: {state}", ready=found is not None, notices=way.notices)
 

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
 from runner.errors import UserError
@@ -53,7 +53,7 @@ class Request:
         if over:
             hang_up(response)
 
-    def events(self, start: Callable[[], Iterable[Event]]) -> Iterator[Event]:
+    def events(self, start: Callable[[], Iterable[Event]]) -> Generator[Event, None, None]:
         """Errors: Stopped, and whatever `start` raises."""
         threading.Thread(target=self._read, args=(start,), daemon=True, name="engine-request").start()
         try:
@@ -140,4 +140,5 @@ class LastLines:
 
 
 def show_seconds(seconds: float) -> str:
-    return f"{seconds:g} seconds" if seconds < 120 else f"{seconds / 60:g} minutes"
+    number, unit = (seconds, "second") if seconds < 120 else (seconds / 60, "minute")
+    return f"{number:g} {unit}{'' if number == 1 else 's'}"

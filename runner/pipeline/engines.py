@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.compute.local import gpus
-from runner.errors import UserError
 from runner.launch.docker_args import parse_docker_args
 from runner.launch.engine_kind import EngineKind, Wish, check_engine, without_effect
 from runner.model.docker import InstanceType
@@ -28,17 +27,14 @@ class FittingEngine:
 
 def fitting_engine(step: ParallelStep, instance: InstanceType) -> FittingEngine:
     """Asks the engine, once for each launch. Errors: UserError where there is none, and for one that cannot run the step."""
-    from runner.launch.image import EngineError, connect  # these load the Docker package
+    from runner.launch.image import connected  # this loads the Docker package
 
     arguments = parse_docker_args(step.resources.docker_args, environment=os.environ, directory=Path(step.resources.docker_args_base))
     userns = str(arguments.host.get("UsernsMode") or "")
     wish = wish_of(arguments.host, instance)
-    engine = connect()
-    try:
-        kind = engine.kind()
-    except EngineError as error:
-        raise UserError(f"the Docker engine at {engine.address} refuses: {error}", todo="see the engine's own log") from error
-    check_engine(kind, wish, address=str(engine.address), owner=engine.address.owner, uid=os.getuid())
+    with connected() as engine:
+        kind, address = engine.kind(), engine.address
+    check_engine(kind, wish, address=str(address), owner=address.owner, uid=os.getuid())
     return FittingEngine(kind=kind, userns=userns, warnings=without_effect(kind, wish))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.model.batch import Progress
@@ -33,7 +33,7 @@ def options_for(workspace: Workspace, *, local: bool, python: str | None, resume
         python=python,
         resume=resume,
         retry_failed=retry_failed,
-        docker=workspace.settings.docker,
+        docker=replace(workspace.settings.docker, policy=workspace.docker_policy),
         instance_types=workspace.settings.instance_types,
     )
 

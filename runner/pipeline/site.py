@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from runner.compute.local import cores, gpus_of
 from runner.errors import Place, UserError
 from runner.launch.accounts import Account, account_files, account_of, submitter
-from runner.launch.docker_args import parse_docker_args
+from runner.launch.docker_policy import DockerWords
 from runner.launch.network import CA_PATH, network_environment
 from runner.launch.python_env import describe_python, find_python
 from runner.model.docker import BindMount, ContainerRequest, InstanceType
@@ -98,11 +98,12 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
         warn(warning)
     own = submitter(as_root=engine.kind.rootless)  # whose root is this user outside
     image = find_image(environment, docker=options.docker, cache=options.cache, say=say, warn=warn, on_cancel=on_cancel)
-    arguments = parse_docker_args(step.resources.docker_args, environment=os.environ, directory=Path(step.resources.docker_args_base))
-    user = arguments.config.get("User")
+    base = Path(step.resources.docker_args_base)
+    words = DockerWords(words=step.resources.docker_args, policy=options.docker.policy, environment=os.environ, directory=base)
+    user = words.checked().config.get("User")
     account = account_of(str(user), image.facts.passwd, image.facts.group) if user else own
     sharing = Sharing(job=step.name, image=image.id, python=image.facts.executable, account=account, own=own, userns=engine.userns)
-    launcher = ContainerLauncher(template=_template(step, paths, options, image, account), arguments=arguments, sharing=sharing)
+    launcher = ContainerLauncher(template=_template(step, paths, options, image, account), arguments=words, sharing=sharing)
     return Site(python=image.facts.executable, launcher=launcher, container=True, foreign=account.uid != own.uid)
 
 

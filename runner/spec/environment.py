@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import UserError, did_you_mean
+from runner.model.image_reference import parse_reference
 from runner.model.job import Environment
 from runner.spec import schema
 from runner.spec.context import ResolveContext, find_version, listed, locate, parse_at
@@ -73,6 +74,10 @@ def _inline(node: Node, scope: Scope, context: ResolveContext, problems: Problem
         problems.add(
             "the environment says nothing", node.place, allowed="image, conda_file, build", todo="leave it out to use this interpreter"
         )
+    name = reader.text("image") or None
+    if image is not None and name is not None:
+        with problems.catching():
+            parse_reference(name, image.place)
     if reader.choice("os_type", ("linux", "Linux", "windows", "Windows"), "linux").lower() == "windows":
         problems.unsupported("Windows images cannot run here", node.entries["os_type"].place, allowed="linux")
     for key in ("inference_config", "datastore", "tags", "properties"):
@@ -83,7 +88,7 @@ def _inline(node: Node, scope: Scope, context: ResolveContext, problems: Problem
     return Environment(
         name=reader.text("name") or None,
         version=reader.text("version") or None,
-        image=reader.text("image") or None,
+        image=name,
         conda=parsed,
         conda_path=path,
         build_context=_build_context(build, scope, context) if build else None,

@@ -94,6 +94,7 @@ def resources(reader: Reader, context: ResolveContext, *, container: bool) -> Re
         instance_type=_instance_type(below, context),
         shm_size=_shm_size(below, defaults.shm_size),
         docker_args=_docker_args(below, context),
+        docker_args_base=str(node.base) if (node := below.written("docker_args")) else "/",
         properties={key: child.plain() for key, child in properties.entries.items()} if properties else {},
         locations=below.texts("locations"),
     )

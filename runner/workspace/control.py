@@ -87,10 +87,12 @@ class ControlServer:
             self._closing = True
         self._poke()
         self._thread.join()
+        for end in (self._woken, self._waker):  # not in the thread: it may be over before it is poked
+            end.close()
         self._path.unlink(missing_ok=True)
 
     def _poke(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: it has been poked often enough
+        with contextlib.suppress(OSError):  # full: it has been poked often enough; or closed: nobody listens any more
             self._waker.send(b"x")
 
     def _serve(self) -> None:
@@ -103,8 +105,6 @@ class ControlServer:
             if isinstance(key.fileobj, socket.socket):
                 key.fileobj.close()
         self._selector.close()
-        self._woken.close()
-        self._waker.close()
 
     def _farewell(self) -> None:
         self._pass_on()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.jobs import ContainerLab, Lab
+from tests.acceptance.jobs import ContainerLab, Lab, UserLab
 
 RUNNER = (sys.executable, "-m", "runner.cli")
 SCRIPT = """
@@ -162,15 +162,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def fits(item: pytest.Item) -> bool:
         parameters = getattr(item, "callspec", None)
-        return not (parameters and parameters.params.get("anywhere") == "container" and item.get_closest_marker("in_processes"))
+        return not (parameters and parameters.params.get("anywhere") != "process" and item.get_closest_marker("in_processes"))
 
     items[:] = [item for item in items if fits(item)]
 
 
-@pytest.fixture(params=["process", pytest.param("container", marks=pytest.mark.needs("docker"))])
+PLACES = [
+    "process",
+    pytest.param("container", marks=pytest.mark.needs("docker")),
+    pytest.param("container-user", marks=pytest.mark.needs("docker", "docker-user")),
+]
+
+
+@pytest.fixture(params=PLACES)
 def anywhere(request: pytest.FixtureRequest) -> Callable[[Path], Lab]:
-    """Makes labs; a test that asks for it runs twice, once in processes of this machine and once in containers."""
+    """Makes labs; a test that asks for it runs in processes of this machine, in containers, and in containers of an ordinary user."""
     if request.param == "process":
         return Lab
     image = next((marker.args[0] for marker in request.node.iter_markers("image")), "bare")
-    return partial(ContainerLab, image=request.getfixturevalue("test_image")(image))
+    return partial(ContainerLab if request.param == "container" else UserLab, image=request.getfixturevalue("test_image")(image))

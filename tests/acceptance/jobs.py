@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
+
+from tests.docker_engine import TESTER, as_tester
 
 LEDGER = """
 import os
@@ -147,6 +150,24 @@ class ContainerLab(Lab):
     def place(self, job: dict[str, Any]) -> None:
         if job.get("type") == "parallel":
             job["task"].setdefault("environment", {"image": self.image})
-            folder = self.ledger_file.parent
+            folder, settings = self.ledger_file.parent, self.folder / "workspace.yml"
+            known = settings.read_text() if settings.exists() else ""
+            if "data_roots" not in known:
+                settings.write_text(f"{known}docker: {{policy: {{data_roots: ['{folder}']}}}}\n")
             resources = job.setdefault("resources", {})
             resources["docker_args"] = [*resources.get("docker_args", []), "-v", f"{folder}:{folder}"]
+
+
+@dataclass
+class UserLab(ContainerLab):
+    """The same, with everything done by an ordinary user in the group docker, while the test is root's."""
+
+    where = "container-user"
+
+    def command(self, *words: str) -> list[str]:
+        user = pwd.getpwnam(TESTER)
+        subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", str(self.folder)], check=True)
+        for parent in self.folder.parents[:4]:  # those that pytest makes for this user only
+            if parent.name.startswith(("pytest-", "popen-", "test_")):
+                parent.chmod(0o711)
+        return [*as_tester(), *super().command(*words)]

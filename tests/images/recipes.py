@@ -44,6 +44,7 @@ class Wheels:
     requirements: tuple[str, ...]
     python: str
     folder: str
+    form: int = 2  # raised when the files are made in another way
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,10 @@ def part_of_interpreter(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Root's, and readable for everybody: a temporary folder is not."""
     member.uid = member.gid = 0
     member.uname = member.gname = "root"
+    member.mode |= 0o755 if member.isdir() else 0o644
     return member
 
 

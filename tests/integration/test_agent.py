@@ -75,7 +75,7 @@ def test_a_worker_from_hello_to_goodbye(tmp_path, python):
         bye(worker)
         worker.expect("bye")
         assert (agent.slot(0).running, agent.slot(0).finished) == (9, 9)
-        assert agent.keeper.expect("exited") == {"t": "exited", "worker": 0, "status": 0, "stacks": ""}
+        assert agent.keeper.expect("exited") == {"t": "exited", "worker": 0, "status": 0, "stacks": "", "oom": False, "limit": 0}
         assert agent.text("stdout") == "['--alpha', 'a b'] True hello score\nno line end shut down\n"
         assert agent.text("stderr") == "WARNING:root:to stderr\n"
         assert re.fullmatch(rf".*\|INFO\|\d+\|initialised in {agent.code}\n", agent.text("log"))

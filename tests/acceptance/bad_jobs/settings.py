@@ -163,6 +163,22 @@ TASK = (
         local=True,
     ),
     set_row(
+        "environment-image-name",
+        ENVIRONMENT,
+        ENVIRONMENT + "\n  environment: {image: 'registry.example/Team/scorer:1'}",
+        "'registry.example/Team/scorer:1' is no name of an image: 'Team' has capital letters",
+        at="environment: {",
+        local=True,
+    ),
+    set_row(
+        "environment-image-digest",
+        ENVIRONMENT,
+        ENVIRONMENT + "\n  environment: {image: 'registry.example/scorer@sha256:12'}",
+        "'sha256:12' is no digest",
+        at="environment: {",
+        local=True,
+    ),
+    set_row(
         "environment-empty",
         ENVIRONMENT,
         ENVIRONMENT + "\n  environment: {description: x}",

@@ -276,7 +276,7 @@ class TestTask:
 
 
 class TestSettings:
-    def test_everything_that_is_kept_is_said(self, step: Make) -> None:
+    def test_everything_that_is_kept_is_said(self, step: Make, folder: Path) -> None:
         job = step(
             (
                 "  instance_count: 1",
@@ -291,8 +291,9 @@ class TestSettings:
             ),
         )
         assert job.resources == Resources(
-            max_instance_count=2, properties={"a": 1}, locations=("x",), shm_size="1G", docker_args=("-e", "A=b c")
-        )
+            max_instance_count=2, properties={"a": 1}, locations=("x",), shm_size="1G", docker_args=("-e", "A=b c"),
+            docker_args_base=str(folder),
+        )  # fmt: skip
         assert job.identity == {"type": "user_identity"}
         said = "\n".join(job.notices)
         for word in (
