@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.errors import UserError
 from runner.launch.accounts import Account
-from runner.launch.image import EngineError, connect
+from runner.launch.image import connected
 from runner.launch.image_probe import IN, SCRIPTS
 from runner.model.docker import LABEL_JOB, BindMount, ContainerRequest
 
@@ -46,7 +47,7 @@ class Sharing:
         if self._folders:
             try:
                 self._run()
-            except EngineError as error:
+            except UserError as error:
                 warn(f"files that belong to the container's user ({self.account}) could not be given back: {error}")
         for folder, mode in self._modes.items():
             with suppress(OSError):
@@ -75,5 +76,5 @@ class Sharing:
             mounts=(BindMount(source=str(SCRIPTS), target=IN), *folders),
             user="0:0",
         )
-        with connect().container(request, network="none") as container:
+        with connected() as engine, engine.container(request, network="none") as container:
             container.wait(until=time.monotonic() + SECONDS)

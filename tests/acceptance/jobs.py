@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -155,7 +156,8 @@ class ContainerLab(Lab):
             if "data_roots" not in known:
                 settings.write_text(f"{known}docker: {{policy: {{data_roots: ['{folder}']}}}}\n")
             resources = job.setdefault("resources", {})
-            resources["docker_args"] = [*resources.get("docker_args", []), "-v", f"{folder}:{folder}"]
+            given = resources.get("docker_args", [])
+            resources["docker_args"] = [*(shlex.split(given) if isinstance(given, str) else given), "-v", f"{folder}:{folder}"]
 
 
 @dataclass
