@@ -3,6 +3,8 @@
 import json
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from .frames import to_frame
+
 NULL = "\\N"  # a missing string in the CSV of workers without pyarrow
 
 
@@ -81,13 +83,14 @@ class TableBatches(object):
         import pyarrow.parquet
 
         if path != self._path:
-            self._path, self._reader = path, pyarrow.parquet.ParquetFile(path)
+            # Without a buffer for whole row groups, whose memory would have to be touched once more.
+            self._path, self._reader = path, pyarrow.parquet.ParquetFile(path, pre_buffer=False)
         try:
             table = self._reader.read_row_groups(list(range(*groups)), use_threads=False)
         except Exception as error:
             text = "%s: row groups %d to %d cannot be read: %s" % (path, groups[0], groups[1] - 1, error)
             raise UnreadableError(text.strip(), path) from None
-        return table.to_pandas(ignore_metadata=True)
+        return to_frame(table)
 
     def _read_arrow(self, path: str, batch: int) -> Any:
         import pyarrow
@@ -95,7 +98,7 @@ class TableBatches(object):
         if path != self._path:
             self._path, self._reader = path, pyarrow.ipc.open_file(pyarrow.memory_map(path))
         table = pyarrow.Table.from_batches([self._reader.get_batch(batch)])
-        return table.to_pandas(ignore_metadata=True)
+        return to_frame(table)
 
 
 def _read_csv(line: Dict[str, Any]) -> Any:
