@@ -14,7 +14,7 @@ import time
 from importlib.util import find_spec
 from typing import Any, Callable, Dict, Optional, TextIO
 
-from . import entry_script
+from . import entry_script, linux
 from .batches import FileBatches, TableBatches
 from .channel import Channel, Disconnected
 from .failures import Failures
@@ -74,6 +74,7 @@ class Agent(object):
 
     def _open(self, path: str) -> entry_script.EntryScript:
         if self._config["kind"] == "table":
+            linux.keep_freed_memory()
             _import_readers()
         began = time.monotonic()
         script = entry_script.EntryScript(entry_script.load(path))
