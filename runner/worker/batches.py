@@ -4,6 +4,7 @@ import json
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .frames import to_frame
+from .parquet import RowGroups
 
 NULL = "\\N"  # a missing string in the CSV of workers without pyarrow
 
@@ -80,13 +81,10 @@ class TableBatches(object):
         return Context(str(index), line.get("keys"), TableDataset(list(line.get("dataset") or ()), lambda: self.load(line)[0]))
 
     def _read_parquet(self, path: str, groups: List[int]) -> Any:
-        import pyarrow.parquet
-
         if path != self._path:
-            # Without a buffer for whole row groups, whose memory would have to be touched once more.
-            self._path, self._reader = path, pyarrow.parquet.ParquetFile(path, pre_buffer=False)
+            self._path, self._reader = path, RowGroups(path)
         try:
-            table = self._reader.read_row_groups(list(range(*groups)), use_threads=False)
+            table = self._reader.read(groups)
         except Exception as error:
             text = "%s: row groups %d to %d cannot be read: %s" % (path, groups[0], groups[1] - 1, error)
             raise UnreadableError(text.strip(), path) from None

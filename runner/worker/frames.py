@@ -1,4 +1,4 @@
-"""Arrow tables → DataFrames, as `Table.to_pandas` makes them, but that columns of plain numbers keep the memory they were read into.
+"""Arrow tables → DataFrames, as `Table.to_pandas` makes them, but that numbers and moments keep the memory they were read into.
 
 `to_pandas` copies all columns of a type into one block, which is a third of what reading a row group costs; told to leave them where
 they are (`split_blocks`), it makes blocks that user code cannot write to.
@@ -34,12 +34,13 @@ def _as_it_lies(column: Any) -> Any:
     import numpy
     import pyarrow
 
-    is_number = pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type)
-    if not is_number or column.num_chunks != 1 or column.null_count:
+    types = pyarrow.types
+    is_moment = types.is_timestamp(column.type) and column.type.tz is None
+    if not (is_moment or types.is_integer(column.type) or types.is_floating(column.type)) or column.num_chunks != 1 or column.null_count:
         return None
     chunk = column.chunk(0)
     memory = chunk.buffers()[1]
     if memory is None or not memory.is_mutable or not len(chunk):
         return None
-    kind = numpy.dtype(column.type.to_pandas_dtype())
+    kind = numpy.dtype("datetime64[%s]" % column.type.unit if is_moment else column.type.to_pandas_dtype())
     return numpy.frombuffer(memory, dtype=kind, count=len(chunk), offset=chunk.offset * kind.itemsize)

@@ -31,7 +31,9 @@ def everything() -> dict[str, object]:
     columns["float with nulls"] = pa.array(with_nulls, pa.float64())
     columns["not numbers"] = pa.array([float("nan"), float("inf")] * (ROWS // 2))
     columns["bool"] = pa.array([number % 2 == 0 for number in numbers])
-    columns["moment"] = pa.array(numbers, pa.timestamp("us"))
+    for unit in ("s", "ms", "us", "ns"):
+        columns[f"moment in {unit}"] = pa.array(numbers, pa.timestamp(unit))
+    columns["moment with nulls"] = pa.array(with_nulls, pa.timestamp("us"))
     columns["zoned"] = pa.array(numbers, pa.timestamp("ns", "Europe/Berlin"))
     columns["day"] = pa.array(numbers, pa.date32())
     columns["amount"] = pa.array(numbers, pa.int64()).cast(pa.decimal128(22, 2))
@@ -60,14 +62,17 @@ def test_a_part_of_a_table_and_no_rows_and_no_columns(tmp_path):
 
 
 def test_numbers_are_not_copied_and_can_be_written_to(tmp_path):
-    table = read(tmp_path, {"a": list(range(ROWS)), "b": [0.5] * ROWS, "text": ["x"] * ROWS})
+    moments = pa.array([0] * ROWS, pa.timestamp("us"))
+    table = read(tmp_path, {"a": list(range(ROWS)), "b": [0.5] * ROWS, "text": ["x"] * ROWS, "at": moments})
     frame = to_frame(table)
     assert frame["b"].to_numpy().ctypes.data == table.column("b").chunk(0).buffers()[1].address
     del table
     frame.loc[3, "a"] = -1
     frame["b"] += 1
     frame.iloc[0, 2] = "changed"
+    frame.loc[1, "at"] += pd.Timedelta(days=1)
     assert (frame.loc[3, "a"], frame.loc[7, "b"], frame.loc[0, "text"]) == (-1, 1.5, "changed")
+    assert frame["at"].dt.day.tolist()[:3] == [1, 2, 1]
 
 
 def test_memory_that_is_a_file_is_copied(tmp_path):
