@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from runner.worker.frames import MOST_COLUMNS, to_frame
+from runner.worker.frames import COPY_ON_WRITE_FROM, MOST_COLUMNS, to_frame
 
 ROWS = 1000
 
@@ -65,7 +65,8 @@ def test_numbers_are_not_copied_and_can_be_written_to(tmp_path):
     moments = pa.array([0] * ROWS, pa.timestamp("us"))
     table = read(tmp_path, {"a": list(range(ROWS)), "b": [0.5] * ROWS, "text": ["x"] * ROWS, "at": moments})
     frame = to_frame(table)
-    assert frame["b"].to_numpy().ctypes.data == table.column("b").chunk(0).buffers()[1].address
+    if int(pd.__version__.partition(".")[0]) >= COPY_ON_WRITE_FROM:
+        assert frame["b"].to_numpy().ctypes.data == table.column("b").chunk(0).buffers()[1].address
     del table
     frame.loc[3, "a"] = -1
     frame["b"] += 1
