@@ -126,7 +126,8 @@ def test_another_user_gets_in_and_what_it_made_is_given_back(user_lab: UserLab, 
     assert submitter != uid
     assert owners(user_lab.folder / "out") == owners(user_lab.folder / ".runner") == {submitter}
     assert (user_lab.folder / "out" / "more").stat().st_mode & 0o777 == 0o755
-    assert user_lab.score(name="again").status == 0  # over what is there
+    again = user_lab.score(name="again")  # over what is there
+    assert again.status == 0, again.stderr
 
 
 def test_a_user_that_the_image_lacks(lab: ContainerLab) -> None:
@@ -232,7 +233,7 @@ def test_names_and_labels(lab: ContainerLab, long_job: subprocess.Popen[str]) ->
     (one,) = containers(lab)
     found = json.loads(docker("inspect", one))[0]
     assert found["Config"]["Labels"]["runner.instance"] == "node_0"
-    assert found["Name"].startswith("/runner-job-node_0-")
+    assert found["Name"].startswith(f"/runner-{name_of(lab)}-node_0-")
     assert found["HostConfig"]["AutoRemove"]
     assert "no-new-privileges" in found["HostConfig"]["SecurityOpt"]
 
@@ -283,8 +284,9 @@ def test_what_never_fits_fails_its_mini_batch_only_and_says_why(lab: ContainerLa
     lab.script(HUNGRY.replace('"f00002.txt": 120', '"f00003.txt": 400').replace("120", "5"))
     lab.job(max_concurrency_per_instance=3, retry_settings={"max_retries": 1}, resources=SMALL)
     done = score(lab)
+    assert done.status == 0, done.stderr
     assert done.counts == (8, 7, 1), done.stderr
-    text = "".join(path.read_text() for path in (lab.logs() / "sys").rglob("*.txt"))
+    text = "".join(path.read_text() for path in (lab.logs(name_of(lab)) / "sys").rglob("*.txt"))
     assert "mini-batch 3, attempt 2 of 2 failed" in text
     assert "out of memory (limit 200 MB) while it ran this mini-batch, though no other worker was beside it" in text
 
