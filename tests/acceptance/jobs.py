@@ -155,7 +155,7 @@ class ContainerLab(Lab):
             known = settings.read_text() if settings.exists() else ""
             if "data_roots" not in known:
                 settings.write_text(f"{known}docker: {{policy: {{data_roots: ['{folder}']}}}}\n")
-            resources = job.setdefault("resources", {})
+            resources = job["resources"] = dict(job.get("resources", {}))
             given = resources.get("docker_args", [])
             resources["docker_args"] = [*(shlex.split(given) if isinstance(given, str) else given), "-v", f"{folder}:{folder}"]
 
