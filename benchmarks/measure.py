@@ -43,6 +43,7 @@ def seconds(call: Callable[[], object]) -> float:
 def command(*words: str, cwd: Path, workspace: Path) -> str:
     """Runs the command line and returns what it printed. Raises if it fails."""
     environment = {**os.environ, "RUNNER_WORKSPACE": str(workspace)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # where it is installed, a command is not compiled at each start
     done = subprocess.run([sys.executable, "-m", "runner", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)

@@ -127,7 +127,9 @@ def source_of(folder: Path) -> Source:
 
 def begin(folder: str) -> None:
     from runner.worker.batches import TableBatches
+    from runner.worker.linux import keep_freed_memory
 
+    keep_freed_memory()  # as a worker does
     global _loader, _batches
     _loader, _batches = source_of(Path(folder)).loader, TableBatches()
 

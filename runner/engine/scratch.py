@@ -49,15 +49,17 @@ def _sweep(parent: str) -> None:
         for entry in os.scandir(parent):
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
                 with contextlib.suppress(OSError):
-                    if entry.stat().st_uid == os.getuid() and entry.stat().st_mtime < time.time() - STALE_SECONDS and _is_dead(entry.path):
+                    status = entry.stat()
+                    stale = status.st_uid == os.getuid() and status.st_mtime < time.time() - STALE_SECONDS
+                    if stale and is_dead(Path(entry.path, INNER)):
                         shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def _is_dead(folder: str) -> bool:
+def is_dead(folder: Path) -> bool:
     """Whether nobody listens at its socket any more, or a keeper has removed it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
-            probe.connect(os.path.join(folder, INNER, SOCKET_NAME))
+            probe.connect(str(folder / SOCKET_NAME))
         except (ConnectionRefusedError, FileNotFoundError):
             return True
         except OSError:

@@ -8,7 +8,6 @@ from itertools import chain
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.inputs.columnar import open_parquet
 from runner.inputs.delimited import open_delimited
 from runner.inputs.grouping import KeyPlan, group_files, group_rows, plan_keys
 from runner.inputs.jsonlines import open_json_lines
@@ -42,6 +41,8 @@ def open_table_source(step: ParallelStep, table: MLTable, *, scratch: Path, warn
     elif isinstance(reader, JsonLines):
         opened = open_json_lines(reader, table.files)
     else:
+        from runner.inputs.columnar import open_parquet  # pyarrow.parquet takes 40 ms to import, which text need not wait for
+
         opened = open_parquet(reader, table.files)
     pipeline = compile_pipeline(
         opened.schema, path_column=reader.path_column, steps=table.steps, folder=table.folder, warn=warn, place=reader.place

@@ -7,17 +7,19 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import docker
 import docker.errors
 
+from runner.engine.scratch import is_dead
 from runner.errors import UserError
 from runner.failpoints import failpoint
 from runner.launch.docker_body import create_body
 from runner.launch.docker_policy import DockerWords
 from runner.launch.image import FAILURES, connect
 from runner.launch.sharing import Sharing
-from runner.model.docker import LABEL_INSTANCE, LABEL_JOB, BindMount, ContainerRequest
+from runner.model.docker import LABEL_INSTANCE, LABEL_JOB, LABEL_SOCKETS, BindMount, ContainerRequest
 from runner.model.ports import InstanceRequest
 from runner.worker.protocol import INSTANCE_MARK, NO_WORKER, WORKER_MARK
 
@@ -37,22 +39,39 @@ class ContainerLauncher:
         wanted = container_request(self.template, request)
         arguments = self.arguments.checked(reserved_targets=[mount.target for mount in wanted.mounts])
         self.sharing.open(wanted.mounts)
-        engine = connect().client()
-        with explained(f"the container of {request.node} could not be started"):
-            made = engine.create_container_from_config(create_body(wanted, arguments), wanted.name)["Id"]
-            failpoint("container.created")
-            try:
-                output = engine.attach(made, stdout=True, stderr=True, stream=True)
-                engine.start(made)
-            except BaseException:
-                with contextlib.suppress(docker.errors.APIError):
-                    engine.remove_container(made, force=True)  # the engine leaves it behind
-                raise
-        return ContainerInstance(engine, made, output, request.log)
+        engine = connect()
+        try:
+            with explained(f"the container of {request.node} could not be started"):
+                client = engine.client()
+                sweep(client)
+                made = client.create_container_from_config(create_body(wanted, arguments), wanted.name)["Id"]
+                failpoint("container.created")
+                return self._started(client, made, request)
+        finally:
+            engine.close()
+
+    def _started(self, client: Any, made: str, request: InstanceRequest) -> ContainerInstance:
+        try:
+            output = client.attach(made, stdout=True, stderr=True, stream=True)
+            client.start(made)
+        except BaseException:
+            with contextlib.suppress(docker.errors.APIError):
+                client.remove_container(made, force=True)  # the engine leaves it behind
+            client.close()
+            raise
+        return ContainerInstance(client, made, output, request.log)
 
     def close(self, warn: Callable[[str], None]) -> None:
         """Gives back what another user than the submitter has written."""
         self.sharing.give_back(warn)
+
+
+def sweep(client: Any) -> None:
+    """Removes containers that were made and never started, because their driver was killed in between: nobody listens where they call."""
+    for one in client.containers(all=True, filters={"label": LABEL_SOCKETS, "status": "created"}):
+        if is_dead(Path(one["Labels"][LABEL_SOCKETS])):
+            with contextlib.suppress(docker.errors.APIError):
+                client.remove_container(one["Id"], force=True)
 
 
 @contextlib.contextmanager
@@ -88,7 +107,7 @@ def container_request(template: ContainerRequest, request: InstanceRequest) -> C
         template,
         command=(request.python, request.agent, request.sockets),
         name=f"runner-{request.job}-{request.node}-{suffix}",
-        labels={**template.labels, LABEL_JOB: request.job, LABEL_INSTANCE: request.node},
+        labels={**template.labels, LABEL_JOB: request.job, LABEL_INSTANCE: request.node, LABEL_SOCKETS: request.sockets},
         environment={**template.environment, **request.environment, **marks},
         mounts=(*template.mounts, *request.mounts, sockets),
         working_dir=request.working_dir,
@@ -99,8 +118,8 @@ def container_request(template: ContainerRequest, request: InstanceRequest) -> C
 class ContainerInstance:
     """A keeper in a container that the engine removes when it has ended. Two threads wait: for its output, and for its end."""
 
-    def __init__(self, engine: docker.APIClient, made: str, output: Iterator[bytes], log: str) -> None:
-        self._engine, self._id = engine, made
+    def __init__(self, client: Any, made: str, output: Iterator[bytes], log: str) -> None:
+        self._client, self._id = client, made
         self._status: int | None = None
         self._ended = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(output, log), daemon=True, name="container-output")
@@ -114,8 +133,10 @@ class ContainerInstance:
     def kill(self) -> None:
         """Asks the keeper to end everything, then kills the container. Idempotent."""
         if not self._ended.is_set():
-            with contextlib.suppress(docker.errors.APIError):  # it has just ended
-                connect().client().stop(self._id, timeout=ASK_SECONDS)
+            engine = connect()
+            with contextlib.suppress(docker.errors.APIError), contextlib.closing(engine.client()) as client:  # it may just have ended
+                client.stop(self._id, timeout=ASK_SECONDS)
+            engine.close()
             self._ended.wait()
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -129,9 +150,10 @@ class ContainerInstance:
     def _wait(self) -> None:
         status = 0
         try:
-            status = int(self._engine.wait(self._id, condition="not-running")["StatusCode"])
+            status = int(self._client.wait(self._id, condition="not-running")["StatusCode"])
         except docker.errors.APIError:  # removed already
             pass
         self._reader.join(ASK_SECONDS)
+        self._client.close()
         self._status = status
         self._ended.set()

@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runner.errors import UserError
 from runner.launch.accounts import Account
-from runner.launch.image import EngineError, connect
+from runner.launch.image import connected
 from runner.launch.image_probe import IN, SCRIPTS
 from runner.model.docker import LABEL_JOB, BindMount, ContainerRequest
 
@@ -48,7 +49,7 @@ class Sharing:
         if self._folders:
             try:
                 self._run()
-            except EngineError as error:
+            except UserError as error:
                 warn(f"files that belong to the container's user ({self.account}) could not be given back: {error}")
         for folder, mode in self._modes.items():
             with suppress(OSError):
@@ -78,5 +79,5 @@ class Sharing:
             user="0:0",
             userns=self.userns,
         )
-        with connect().container(request, network="none") as container:
+        with connected() as engine, engine.container(request, network="none") as container:
             container.wait(until=time.monotonic() + SECONDS)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 LABEL_JOB, LABEL_INSTANCE = "runner.job", "runner.instance"
+LABEL_SOCKETS = "runner.sockets"  # the folder where the instance listens for its keeper
 LABEL_PREFIX = "runner."  # labels of this prefix are ours alone
 # What a policy may allow beyond the harmless, by the words that stand below `docker.policy.allow` in workspace.yml.
 ALLOWABLE = (

@@ -73,6 +73,13 @@ def folder_of(path: str, step: ParallelStep) -> str:
     return str(Path(path).parent) if Path(path).name in files and not Path(path).is_dir() else path
 
 
+def check_places(step: ParallelStep) -> None:
+    """Errors: UserError for an input or output that no container can be given. What MLTables name is seen when the step runs."""
+    paths = [one.path for one in step.inputs.values() if one.is_data and one.path]
+    for path in (*paths, *(output.path for output in step.outputs.values())):
+        check_place(path)
+
+
 def check_place(path: str) -> None:
     covers = path == "/" or any(is_below(path, folder) for folder in SYSTEM_FOLDERS)
     if covers and not path.startswith(SHAREABLE):

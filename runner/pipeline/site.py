@@ -19,6 +19,7 @@ from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import Launcher
 from runner.pipeline.engines import fitting_engine
+from runner.pipeline.mounts import check_places
 from runner.pipeline.options import RunOptions
 from runner.workspace.units import parse_size
 
@@ -69,6 +70,7 @@ def describe_site(step: ParallelStep, options: RunOptions) -> tuple[str, tuple[s
     if not in_container(step, options):
         return describe_python(step.environment, cache=options.cache, override=options.python)
     _refuse_python(options)
+    check_places(step)
     from runner.launch.image_find import describe_image
 
     assert step.environment is not None

@@ -3,6 +3,9 @@
 import json
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from .frames import to_frame
+from .parquet import RowGroups
+
 NULL = "\\N"  # a missing string in the CSV of workers without pyarrow
 
 
@@ -78,16 +81,14 @@ class TableBatches(object):
         return Context(str(index), line.get("keys"), TableDataset(list(line.get("dataset") or ()), lambda: self.load(line)[0]))
 
     def _read_parquet(self, path: str, groups: List[int]) -> Any:
-        import pyarrow.parquet
-
         if path != self._path:
-            self._path, self._reader = path, pyarrow.parquet.ParquetFile(path)
+            self._path, self._reader = path, RowGroups(path)
         try:
-            table = self._reader.read_row_groups(list(range(*groups)), use_threads=False)
+            table = self._reader.read(groups)
         except Exception as error:
             text = "%s: row groups %d to %d cannot be read: %s" % (path, groups[0], groups[1] - 1, error)
             raise UnreadableError(text.strip(), path) from None
-        return table.to_pandas(ignore_metadata=True)
+        return to_frame(table)
 
     def _read_arrow(self, path: str, batch: int) -> Any:
         import pyarrow
@@ -95,7 +96,7 @@ class TableBatches(object):
         if path != self._path:
             self._path, self._reader = path, pyarrow.ipc.open_file(pyarrow.memory_map(path))
         table = pyarrow.Table.from_batches([self._reader.get_batch(batch)])
-        return table.to_pandas(ignore_metadata=True)
+        return to_frame(table)
 
 
 def _read_csv(line: Dict[str, Any]) -> Any:

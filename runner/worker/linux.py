@@ -8,6 +8,9 @@ from .protocol import WORKER_MARK
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGEST_THRESHOLD = 32 << 20  # bytes; glibc takes no more
+KEPT_FREE = 64 << 20  # bytes
 
 
 def _open_libc() -> Optional[Any]:
@@ -49,6 +52,16 @@ def mark_worker(value: str) -> None:
         if address and len(ctypes.string_at(address)) == len(value):
             ctypes.memmove(address, value.encode("ascii"), len(value))
     os.environ[WORKER_MARK] = value
+
+
+def keep_freed_memory() -> bool:
+    """malloc gives memory that was freed back to the kernel a little later; False where it is not to be told (not glibc).
+
+    The columns of one mini-batch after the other are as large as those before. Given back in between, each page of them is cleared
+    and mapped anew by the kernel, which takes as long as filling it does.
+    """
+    mallopt = getattr(_libc, "mallopt", None)
+    return mallopt is not None and bool(mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD) and mallopt(M_TRIM_THRESHOLD, KEPT_FREE))
 
 
 def reset_signals() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -154,8 +155,9 @@ class ContainerLab(Lab):
             known = settings.read_text() if settings.exists() else ""
             if "data_roots" not in known:
                 settings.write_text(f"{known}docker: {{policy: {{data_roots: ['{folder}']}}}}\n")
-            resources = job.setdefault("resources", {})
-            resources["docker_args"] = [*resources.get("docker_args", []), "-v", f"{folder}:{folder}"]
+            resources = job["resources"] = dict(job.get("resources", {}))
+            given = resources.get("docker_args", [])
+            resources["docker_args"] = [*(shlex.split(given) if isinstance(given, str) else given), "-v", f"{folder}:{folder}"]
 
 
 @dataclass

@@ -69,6 +69,14 @@ def test_arrow_in_and_rows_out(tmp_path, table):
         assert worker.result()[0][1:3] == (2, 0)
 
 
+def test_what_was_imported_before_the_script_is_frozen(tmp_path, table):
+    script = "import gc\nFROZEN = gc.get_freeze_count()\ndef run(b):\n    return [FROZEN > 10_000]\n"
+    with Driver(tmp_path, script=script) as agent:
+        worker = agent.ready(kind="table")
+        work(worker, *lines(table, 0))
+        assert worker.result()[1] == b"True\n"
+
+
 def test_settings_of_to_csv(tmp_path, table):
     with Driver(tmp_path, script="def run(b):\n    return b\n") as agent:
         worker = agent.ready(kind="table", to_csv={"sep": ",", "header": False, "index": True, "na_rep": "-", "float_format": "%.2f"})

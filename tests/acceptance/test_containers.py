@@ -1,0 +1,347 @@
+"""What is about containers alone: what a script finds in one, whose it is, and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.jobs import ContainerLab, Outcome, UserLab
+
+pytestmark = pytest.mark.needs("docker")
+
+Make = Callable[..., ContainerLab]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, test_image: Callable[[str], str]) -> ContainerLab:
+    return ContainerLab(tmp_path, image=test_image("bare"))
+
+
+@pytest.fixture
+def user_lab(tmp_path: Path, test_image: Callable[[str], str], needs: Callable[[str], str]) -> UserLab:
+    needs("docker-user")
+    return UserLab(tmp_path, image=test_image("bare"))
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout
+
+
+def name_of(lab: ContainerLab) -> str:
+    """Of its job: other tests run beside this one."""
+    return f"job{zlib.crc32(os.fsencode(lab.folder))}"
+
+
+def containers(lab: ContainerLab, *, running: bool = False) -> list[str]:
+    """Those of the lab's job, by their label."""
+    return docker("ps", "-q", *([] if running else ["-a"]), "--filter", f"label=runner.job={name_of(lab)}").split()
+
+
+def score(lab: ContainerLab, **environment: str) -> Outcome:
+    done = lab.score(name=name_of(lab), **environment)
+    assert "Traceback" not in done.stderr
+    until(lambda: not containers(lab), seconds=5)
+    return done
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+LOOK = """
+import getpass, json, os, pwd, sys, tempfile
+
+def run(mini_batch):
+    open(os.path.join(os.environ["HOME"], "x"), "w").close()
+    with tempfile.NamedTemporaryFile(dir=os.environ["TMPDIR"]):
+        pass
+    try:
+        open(mini_batch[0], "a")
+        readonly = False
+    except OSError:
+        readonly = True
+    os.makedirs(os.environ["AZURE_ML_OUTPUT_more"], exist_ok=True)
+    open(os.environ["AZURE_ML_OUTPUT_more"] + "/made", "w").close()
+    status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
+    return [json.dumps({
+        "user": getpass.getuser(), "uid": os.getuid(), "gid": os.getgid(), "name": pwd.getpwuid(os.getuid()).pw_name,
+        "readonly": readonly, "socket": os.path.exists("/var/run/docker.sock"), "environment": dict(os.environ),
+        "privileges": status["NoNewPrivs"].strip(), "python": sys.version.split()[0],
+        "shm": os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize,
+    })]
+"""
+OUTPUTS = {"rows": {"type": "uri_file", "path": "out/rows.txt"}, "more": {"type": "uri_folder", "path": "out/more"}}
+
+
+def look(lab: ContainerLab, **keys: object) -> dict[str, object]:
+    """What a script finds in its container."""
+    lab.files(1)
+    lab.script(LOOK)
+    lab.job(outputs=OUTPUTS, **keys)
+    done = score(lab, SECRET_OF_THE_SUBMITTER="dont-tell")
+    assert done.status == 0, done.stderr
+    return json.loads(lab.rows.read_text())
+
+
+def owners(folder: Path) -> set[int]:
+    return {path.lstat().st_uid for path in [folder, *folder.rglob("*")]}
+
+
+@pytest.mark.parametrize("who", ["root", "ordinary"])
+def test_a_script_finds_the_submitters_account_and_nothing_of_the_machine(request: pytest.FixtureRequest, who: str) -> None:
+    lab = request.getfixturevalue("lab" if who == "root" else "user_lab")
+    found = look(lab)
+    uid = (lab.folder / "out" / "more" / "made").stat().st_uid
+    assert found["uid"] == uid == (os.getuid() if who == "root" else uid)
+    assert bool(found["uid"]) == (who == "ordinary")
+    assert found["user"] == found["name"]
+    assert (found["readonly"] or found["uid"] == 0) == (found["socket"] is False) is True
+    assert found["privileges"] == "1"
+    assert found["shm"] == 2 << 30
+    assert "dont-tell" not in str(found["environment"])
+    assert not [name for name in found["environment"] if name.startswith("DOCKER") or "SECRET" in name]
+    assert owners(lab.folder / "out") == {uid}
+
+
+def test_inputs_are_read_only_for_root_too(lab: ContainerLab) -> None:
+    assert look(lab)["readonly"]
+
+
+@pytest.mark.parametrize(("user", "uid"), [("0", 0), ("1234:5", 1234), ("nobody", 65534)])
+def test_another_user_gets_in_and_what_it_made_is_given_back(user_lab: UserLab, user: str, uid: int) -> None:
+    found = look(user_lab, resources={"docker_args": ["--user", user]})
+    assert found["uid"] == uid
+    assert found["user"] == found["name"]
+    submitter = user_lab.folder.stat().st_uid
+    assert submitter != uid
+    assert owners(user_lab.folder / "out") == owners(user_lab.folder / ".runner") == {submitter}
+    assert (user_lab.folder / "out" / "more").stat().st_mode & 0o777 == 0o755
+    again = user_lab.score(name="again")  # over what is there
+    assert again.status == 0, again.stderr
+
+
+def test_a_user_that_the_image_lacks(lab: ContainerLab) -> None:
+    lab.files(1)
+    lab.script()
+    lab.job(resources={"docker_args": ["--user", "nobdy"]})
+    done = score(lab)
+    assert done.status == 2, done.stderr
+    assert "the image has no user 'nobdy'" in done.stderr
+    assert "did you mean 'nobody'?" in done.stderr
+
+
+@pytest.mark.parametrize("image", ["user", "entrypoint", "noshell", "python37", "python38"])
+def test_images_of_all_kinds(lab: ContainerLab, test_image: Callable[[str], str], image: str) -> None:
+    lab.image = test_image(image)
+    found = look(lab)
+    if image.startswith("python"):
+        assert str(found["python"]).startswith(f"3.{image[-1]}.")
+
+
+@pytest.mark.parametrize(("image", "says"), [("nopython", "has no Python 3.7 or newer on its PATH"), ("oldpython", "3.6")])
+def test_images_that_cannot_run_a_script(lab: ContainerLab, test_image: Callable[[str], str], image: str, says: str) -> None:
+    lab.image = test_image(image)
+    lab.files(1)
+    lab.script()
+    lab.job()
+    done = score(lab)
+    assert done.status == 2, done.stderr
+    assert says in done.stderr
+
+
+def test_docker_args_win_and_reach_the_script(lab: ContainerLab) -> None:
+    arguments = "--shm-size 64m -e GIVEN -e 'TEXT=a b' --env AZUREML_RUN_ID=mine --memory 300m --hostname there"
+    lab.files(1)
+    lab.script(LOOK)
+    lab.job(outputs=OUTPUTS, resources={"shm_size": "1g", "docker_args": arguments})
+    done = score(lab, GIVEN="from the client")
+    assert done.status == 0, done.stderr
+    found = json.loads(lab.rows.read_text())
+    assert found["shm"] == 64 << 20
+    environment = found["environment"]
+    assert (environment["GIVEN"], environment["TEXT"], environment["AZUREML_RUN_ID"]) == ("from the client", "a b", "mine")
+    assert environment["HOSTNAME"] == "there"
+
+
+def test_what_the_engine_refuses_is_said_in_its_words(lab: ContainerLab) -> None:
+    lab.files(1)
+    lab.script()
+    lab.job(resources={"docker_args": "--gpus all"})
+    done = score(lab)
+    assert done.status == 1, done.stderr
+    assert "could not select device driver" in done.job["error"]["message"]
+    assert "next: install the NVIDIA container toolkit" in done.job["error"]["message"]
+
+
+def test_gpus_of_an_instance_type_are_asked_for(lab: ContainerLab) -> None:
+    """The engine of a machine without one refuses, which shows that it was asked."""
+    lab.files(1)
+    lab.script()
+    (lab.folder / "workspace.yml").write_text("instance_types: {gpu: {gpus: 1}}\n")
+    lab.job(resources={"instance_type": "gpu"})
+    done = score(lab)
+    assert done.status == 1, done.stderr
+    assert "could not select device driver" in done.job["error"]["message"]
+
+
+NUMBERS = "import time\n\ndef run(b):\n    time.sleep(0.3)\n    return [p[-9:-4] for p in b]\n"
+
+
+@pytest.fixture
+def long_job(lab: ContainerLab) -> Iterator[subprocess.Popen[str]]:
+    lab.files(60)
+    lab.script(NUMBERS)
+    lab.job(max_concurrency_per_instance=2)
+    process = lab.start("job", "create", "-f", "job.yml", "-n", name_of(lab), "--stream")
+    until(lambda: containers(lab, running=True))
+    time.sleep(0.7)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_killed_driver_leaves_no_container(lab: ContainerLab, long_job: subprocess.Popen[str]) -> None:
+    """Nothing else is run: the keeper goes by itself, and the engine removes what has ended."""
+    long_job.kill()
+    long_job.wait()
+    until(lambda: not containers(lab), seconds=15)
+    done = lab.run("job", "resume", "-n", name_of(lab), "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == "".join(f"{number:05d}\n" for number in range(60))
+
+
+def test_a_killed_container_is_replaced(lab: ContainerLab, long_job: subprocess.Popen[str]) -> None:
+    (first,) = containers(lab)
+    docker("kill", first)
+    until(lambda: [one for one in containers(lab, running=True) if one != first])
+    long_job.communicate(timeout=120)
+    assert long_job.returncode == 0
+    assert lab.rows.read_text() == "".join(f"{number:05d}\n" for number in range(60))
+
+
+def test_names_and_labels(lab: ContainerLab, long_job: subprocess.Popen[str]) -> None:
+    (one,) = containers(lab)
+    found = json.loads(docker("inspect", one))[0]
+    assert found["Config"]["Labels"]["runner.instance"] == "node_0"
+    assert found["Name"].startswith(f"/runner-{name_of(lab)}-node_0-")
+    assert found["HostConfig"]["AutoRemove"]
+    assert "no-new-privileges" in found["HostConfig"]["SecurityOpt"]
+
+
+def test_a_container_that_was_made_and_never_started_is_removed_by_the_next_job(lab: ContainerLab) -> None:
+    """The driver is killed between the engine's two steps."""
+    lab.files(1)
+    lab.script()
+    lab.job()
+    lab.start("job", "create", "-f", "job.yml", "-n", name_of(lab), "--stream", RUNNER_FAILPOINT="container.created:1").communicate()
+    (left,) = containers(lab)
+    assert not containers(lab, running=True)
+    assert lab.score(name="next").status == 0
+    assert left not in containers(lab)
+
+
+SMALL = {"docker_args": "--memory 200m --memory-swap 200m"}
+HUNGRY = """
+import os, time
+from ledger import note
+
+def run(mini_batch):
+    name = os.path.basename(mini_batch[0])
+    size = {"f00001.txt": 120, "f00002.txt": 120}.get(name, 5)
+    memory = bytearray(size << 20)
+    memory[::4096] = b"x" * len(memory[::4096])
+    time.sleep(0.3)
+    note(name)
+    return [name]
+"""
+
+
+def test_a_worker_out_of_memory_is_tried_again_with_fewer_beside_it(lab: ContainerLab) -> None:
+    """Two that do not fit together, both succeed in the end, though no further attempt is allowed."""
+    lab.files(8)
+    lab.script(HUNGRY)
+    lab.job(max_concurrency_per_instance=4, retry_settings={"max_retries": 0}, resources=SMALL)
+    done = score(lab)
+    assert done.status == 0, done.stderr
+    assert done.counts == (8, 8, 0), done.stderr
+    assert lab.rows.read_text() == "".join(f"f{number:05d}.txt\n" for number in range(8))
+    assert "ran out of memory (limit 200 MB)" in done.stderr
+    assert "other worker" in done.stderr
+
+
+def test_what_never_fits_fails_its_mini_batch_only_and_says_why(lab: ContainerLab) -> None:
+    lab.files(8)
+    lab.script(HUNGRY.replace('"f00002.txt": 120', '"f00003.txt": 400').replace("120", "5"))
+    lab.job(max_concurrency_per_instance=3, retry_settings={"max_retries": 1}, resources=SMALL)
+    done = score(lab)
+    assert done.status == 0, done.stderr
+    assert done.counts == (8, 7, 1), done.stderr
+    text = "".join(path.read_text() for path in (lab.logs(name_of(lab)) / "sys").rglob("*.txt"))
+    assert "mini-batch 3, attempt 2 of 2 failed" in text
+    assert "out of memory (limit 200 MB) while it ran this mini-batch, though no other worker was beside it" in text
+
+
+def test_two_instances_are_two_containers_with_outputs_of_their_own(lab: ContainerLab) -> None:
+    lab.files(12)
+    lab.script(
+        "import os, time\n\ndef run(b):\n    time.sleep(0.2)\n    name = os.path.basename(b[0])\n"
+        "    open(os.path.join(os.environ['AZURE_ML_OUTPUT_more'], name), 'w').close()\n    return [os.uname().nodename]\n"
+    )
+    lab.job(outputs=OUTPUTS, resources={"instance_count": 2}, max_concurrency_per_instance=1)
+    done = score(lab)
+    assert done.status == 0, done.stderr
+    assert len(set(lab.rows.read_text().split())) == 2
+    assert len(list((lab.folder / "out" / "more").iterdir())) == 12
+
+
+def test_inputs_where_images_keep_their_files_are_refused(lab: ContainerLab) -> None:
+    lab.files(1)
+    lab.script()
+    lab.job(inputs={"data": {"type": "uri_folder", "path": "input"}, "libraries": {"type": "uri_folder", "path": "/usr/lib"}})
+    done = score(lab)
+    assert done.status == 2, done.stderr
+    assert "'/usr/lib' cannot be given to a container" in done.stderr
+
+
+def test_python_of_this_machine_is_refused(lab: ContainerLab) -> None:
+    lab.files(1)
+    lab.script()
+    lab.job()
+    done = lab.score("--python", "3.11")
+    assert done.status == 2
+    assert "--python names an interpreter of this machine" in done.stderr
+
+
+def test_no_engine(lab: ContainerLab) -> None:
+    lab.files(1)
+    lab.script()
+    lab.job()
+    done = score(lab, DOCKER_HOST="unix:///nowhere/docker.sock")
+    assert done.status == 2
+    assert "no Docker engine answers" in done.stderr
+    assert "--local" in done.stderr
+
+
+def test_nothing_of_an_input_but_what_the_table_names(lab: ContainerLab, tmp_path: Path) -> None:
+    """Files of an MLTable may lie anywhere; those beside them are not in the container."""
+    for name in ("a.txt", "b.txt", "secret.txt"):
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        (tmp_path / "elsewhere" / name).write_text(name)
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "MLTable").write_text("paths:\n  - file: ../elsewhere/a.txt\n  - file: ../elsewhere/b.txt\n")
+    beside = "' '.join(sorted(os.listdir(os.path.dirname(p))))"
+    lab.script(f"import os\n\ndef run(b):\n    return [open(p).read() + ' ' + {beside} for p in b]\n")
+    lab.job(inputs={"data": {"type": "mltable", "path": "table"}}, mini_batch_size=2)
+    done = score(lab)
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == "a.txt a.txt b.txt\nb.txt a.txt b.txt\n"
