@@ -50,6 +50,7 @@ class Kind:
     words: tuple[str, ...]
     programs: tuple[str, ...]  # that have to be there
     rootless: bool = False  # started by TESTER
+    settings: str = ""  # {folder}/settings
 
 
 KINDS = {
@@ -68,11 +69,13 @@ KINDS = {
     ),
     "podman-rootless": Kind(
         (
+            *("env", "CONTAINERS_CONF={folder}/settings"),
             *(*PODMAN, "--storage-driver=overlay", "--root={folder}/data", "--runroot={folder}/exec"),
             *("system", "service", "--time=0", "unix://{folder}/socket"),
         ),
         ("podman", *USER_PROGRAMS),
-        True,
+        rootless=True,
+        settings='[containers]\nuserns = "keep-id"\n',  # root of containers is then not the submitter, unless that is asked for
     ),
 }
 
@@ -97,6 +100,7 @@ def started(name: str) -> Iterator[str]:
     """The address of an engine of this kind, which ends with the block."""
     folder = Path(tempfile.mkdtemp(prefix="engine-"))
     folder.chmod(0o711)
+    (folder / "settings").write_text(KINDS[name].settings)
     log, address = folder / "log", f"unix://{folder}/socket"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -29,6 +29,11 @@ class EngineKind:
         """Whether a number of a user means another user inside, or nobody; root is somebody in all of them."""
         return self.rootless or self.remapped
 
+    @property
+    def userns(self) -> str:
+        """What to ask for: Podman may be set to another namespace (`keep-id`), whose root is not the submitter, and does not tell."""
+        return "host" if self.podman and self.rootless else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:

@@ -30,12 +30,11 @@ def fitting_engine(step: ParallelStep, instance: InstanceType) -> FittingEngine:
     from runner.launch.image import connected  # this loads the Docker package
 
     arguments = parse_docker_args(step.resources.docker_args, environment=os.environ, directory=Path(step.resources.docker_args_base))
-    userns = str(arguments.host.get("UsernsMode") or "")
     wish = wish_of(arguments.host, instance)
     with connected() as engine:
         kind, address = engine.kind(), engine.address
     check_engine(kind, wish, address=str(address), owner=address.owner, uid=os.getuid())
-    return FittingEngine(kind=kind, userns=userns, warnings=without_effect(kind, wish))
+    return FittingEngine(kind=kind, userns=str(arguments.host.get("UsernsMode") or kind.userns), warnings=without_effect(kind, wish))
 
 
 def wish_of(host: Mapping[str, object], instance: InstanceType) -> Wish:

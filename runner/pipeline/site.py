@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,7 +105,8 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
     user = words.checked().config.get("User")
     account = account_of(str(user), image.facts.passwd, image.facts.group) if user else own
     sharing = Sharing(job=step.name, image=image.id, python=image.facts.executable, account=account, own=own, userns=engine.userns)
-    launcher = ContainerLauncher(template=_template(step, paths, options, image, account), arguments=words, sharing=sharing)
+    template = replace(_template(step, paths, options, image, account), userns=engine.userns)
+    launcher = ContainerLauncher(template=template, arguments=words, sharing=sharing)
     return Site(python=image.facts.executable, launcher=launcher, container=True, foreign=account.uid != own.uid)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runner.errors import UserError
+from runner.launch.docker_body import create_body
+from runner.launch.docker_draft import DockerArguments
 from runner.launch.engine_kind import EngineKind, Wish, check_engine, kind_of, without_effect
-from runner.model.docker import InstanceType
+from runner.model.docker import ContainerRequest, InstanceType
 from runner.pipeline.engines import wish_of
 
 LIMITS = {"MemoryLimit": True, "CpuCfsQuota": True}
@@ -47,6 +51,17 @@ def test_kinds(info, expected):
 )
 def test_what_is_shown_and_whose_numbers_count(kind, text, maps_users):
     assert (str(kind), kind.maps_users) == (text, maps_users)
+
+
+def test_whose_users_are_asked_for():
+    assert EngineKind(podman=True, rootless=True).userns == "host"
+    assert [kind.userns for kind in (EngineKind(), EngineKind(rootless=True), EngineKind(podman=True))] == ["", "", ""]
+
+
+def test_the_container_asks_for_them():
+    request = ContainerRequest(image="i", command=(), name="n", userns="host")
+    assert create_body(request, DockerArguments())["HostConfig"]["UsernsMode"] == "host"
+    assert "UsernsMode" not in create_body(replace(request, userns=""), DockerArguments())["HostConfig"]
 
 
 def refusal(kind: EngineKind, wish: Wish | None = None, *, owner: int | None = 1000, uid: int = 1000) -> str:
