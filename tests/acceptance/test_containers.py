@@ -345,3 +345,16 @@ def test_nothing_of_an_input_but_what_the_table_names(lab: ContainerLab, tmp_pat
     done = score(lab)
     assert done.status == 0, done.stderr
     assert lab.rows.read_text() == "a.txt a.txt b.txt\nb.txt a.txt b.txt\n"
+
+
+def test_proxies_and_certificates_of_the_workspace_reach_the_script(lab: ContainerLab) -> None:
+    (lab.folder / "company.pem").write_text("certificates\n")
+    proxy = "http://proxy.example:3128"
+    (lab.folder / "workspace.yml").write_text(f"docker:\n  ca_bundle: company.pem\n  proxy: {{https_proxy: '{proxy}'}}\n")
+    lab.files(1)
+    lab.script("import os\n\ndef run(b):\n    return [os.environ['HTTPS_PROXY'], open(os.environ['SSL_CERT_FILE']).read().strip()]\n")
+    lab.place = lambda job: None  # type: ignore[method-assign]  # the ledger would want a policy
+    lab.job(task={"environment": {"image": lab.image}}, environment_variables=None)
+    done = score(lab)
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == f"{proxy}\ncertificates\n"
