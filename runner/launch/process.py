@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runner.model.ports import InstanceRequest
@@ -35,6 +35,9 @@ class ProcessLauncher:
                 start_new_session=True,
             )
         return ProcessInstance(process, request.sockets)
+
+    def close(self, warn: Callable[[str], None]) -> None:
+        """There is nothing to give back: the script's user is the submitter."""
 
 
 class ProcessInstance:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -88,3 +88,6 @@ class Instance(Protocol):
 class Launcher(Protocol):
     def start(self, request: InstanceRequest) -> Instance:
         """Errors: UserError when it cannot be started as the job asks."""
+
+    def close(self, warn: Callable[[str], None]) -> None:
+        """After the last instance has ended."""
