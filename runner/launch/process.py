@@ -70,6 +70,9 @@ class ProcessInstance:
             self._sweep()
         return status
 
+    def let_go(self) -> None:
+        self.wait(ASK_SECONDS)
+
     def _sweep(self) -> None:
         """A keeper that was killed has left orphans: they carry its mark in their environment."""
         deadline = time.monotonic() + ASK_SECONDS

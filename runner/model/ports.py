@@ -84,6 +84,9 @@ class Instance(Protocol):
     def wait(self, timeout: float | None = None) -> int | None:
         """Its exit status, or None after `timeout` seconds."""
 
+    def let_go(self) -> None:
+        """It has killed all that was its own and hung up: only what the system does by itself is left."""
+
 
 class Launcher(Protocol):
     def start(self, request: InstanceRequest) -> Instance:
