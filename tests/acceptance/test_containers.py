@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.jobs import ContainerLab, Outcome, UserLab
+from tests.acceptance.jobs import ContainerLab, Outcome, UserLab, folder_for_all
 
 pytestmark = pytest.mark.needs("docker")
 
@@ -25,9 +25,10 @@ def lab(tmp_path: Path, test_image: Callable[[str], str]) -> ContainerLab:
 
 
 @pytest.fixture
-def user_lab(tmp_path: Path, test_image: Callable[[str], str], needs: Callable[[str], str]) -> UserLab:
+def user_lab(test_image: Callable[[str], str], needs: Callable[[str], str]) -> Iterator[UserLab]:
     needs("docker-user")
-    return UserLab(tmp_path, image=test_image("bare"))
+    with folder_for_all() as folder:
+        yield UserLab(folder, image=test_image("bare"))
 
 
 def docker(*words: str) -> str:
