@@ -34,9 +34,13 @@ class Sharing:
     _modes: dict[str, int] = field(default_factory=dict)  # of folders and files, before they were opened
     _folders: dict[str, BindMount] = field(default_factory=dict)
 
+    @property
+    def foreign(self) -> bool:
+        return self.account.uid != self.own.uid
+
     def open(self, mounts: Iterable[BindMount]) -> None:
         """Lets the container's user write to the writable ones among the mounts, and remembers what they were."""
-        if self.account.uid == self.own.uid:
+        if not self.foreign:
             return
         for mount in mounts:
             if not mount.read_only:

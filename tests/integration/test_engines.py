@@ -8,6 +8,7 @@ import pwd
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tests.engines import KINDS, started
 
 IMAGE = "runner-test/bare:latest"
 ROOT = Path(__file__).parents[2]
+REMOVAL_SECONDS = 20
 SCRIPT = """
 import os
 
@@ -84,12 +86,15 @@ class Submitter:
         return [path for path in self.folder.rglob("*") if path.lstat().st_uid != self.uid]
 
     def containers(self) -> list[str]:
-        """All that the engine has, ended ones included."""
+        """All that the engine has, ended ones included; a job does not wait for the engine to take them down."""
         engine = docker.APIClient(base_url=self.address, timeout=60)
+        until = time.monotonic() + REMOVAL_SECONDS
         try:
-            return [one["Names"][0] for one in engine.containers(all=True)]
+            while (found := [one["Names"][0] for one in engine.containers(all=True)]) and time.monotonic() < until:
+                time.sleep(0.1)
         finally:
             engine.close()
+        return found
 
 
 @pytest.fixture(scope="session")
