@@ -78,6 +78,7 @@ class ContainerRequest:
     environment: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[BindMount, ...] = ()
     user: str = ""  # uid:gid
+    userns: str = ""  # host: the engine's own users, where it would give the container others
     working_dir: str = "/"
     shm_size: int = 2 << 30  # bytes
     gpus: tuple[str, ...] = ()  # ids or indices of devices to ask for
