@@ -65,6 +65,7 @@ class BindMount:
     source: str  # absolute, on the machine where the Docker engine runs
     target: str
     read_only: bool = True
+    shared: bool = False  # `docker_args` may mount something below it: it is data, and not what the runner lives by
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ class Site:
         policy = DockerPolicy(allow=frozenset(allow), data_roots=(str(self.data),) if roots is None else roots)
         filled = row.format(data=self.data, root=self.root, secret=self.secret, socket=self.socket)
         found = parse_docker_args(shlex.split(filled), environment={}, directory=self.root)
-        return "\n".join(map(str, check_policy(found, policy, reserved_targets=reserved, sockets=(str(self.socket),))))
+        return "\n".join(map(str, check_policy(found, policy, reserved=[BindMount(source="/x", target=one) for one in reserved], sockets=(str(self.socket),))))
 
 
 @pytest.fixture
