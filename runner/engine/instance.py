@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from runner.model.ports import Instance as Keeper
 from runner.worker.protocol import message
 
 KEEPER_SECONDS = 10.0
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # as a process's parent and as an engine tell it
 PARQUET_FROM = 14  # pyarrow's major version from which on workers read Parquet themselves: as ours does, types included
 GREETING_LOOK = 0.25  # seconds between two looks at a keeper that has not said hello yet
 
@@ -63,6 +65,7 @@ class Instance:
         self._ended_at: float | None = None
         self._init_failures = 0
         self._ever_ready = False
+        self._keeper: Keeper | None = None
         self._crew = Crew(
             settings.worker,
             sockets=self._sockets,
@@ -96,12 +99,11 @@ class Instance:
 
     def run(self) -> None:
         """Returns when all is handed in. Errors: InstanceLost, after which the coordinator has taken back what was here."""
-        keeper: Keeper | None = None
         lost = False
         self._courier.start()
         try:
             try:
-                keeper = self._launcher.start(self._request())
+                self._keeper = self._launcher.start(self._request())
             except UserError as error:
                 self._gateway.fail("launch", str(error))
                 return
@@ -111,13 +113,13 @@ class Instance:
             self._courier.ask(self._processes, idle=True)
             while not self._over():
                 self._turn()
-                if not self._switchboard.has_keeper and keeper.wait(0) is not None:  # no end of file tells of it yet
+                if not self._switchboard.has_keeper and self._keeper.wait(0) is not None:  # no end of file tells of it yet
                     self.keeper_gone()
         except InstanceLost:
             lost = True
             raise
         finally:
-            self._end(keeper, lost)
+            self._end(lost)
             self._publish(InstanceEnded(at=self._clock.wall(), node=self._node, reason="lost" if lost else ""))
 
     # The loop
@@ -197,8 +199,9 @@ class Instance:
     def keeper_gone(self) -> None:
         if self._stop is None:
             busy = any(worker.frames for worker in self._crew.workers.values())
-            log = self.settings.request.log
-            raise InstanceLost(f"{self._node}: the keeper of the workers has died; see {log}", busy=busy)
+            status = self._keeper.wait(KEEPER_SECONDS) if self._keeper else None
+            how = " (it was killed: perhaps for want of memory)" if status in KILLED else ""
+            raise InstanceLost(f"{self._node}: the keeper of the workers has died{how}; see {self.settings.request.log}", busy=busy)
         self._ended_at = float("-inf")  # nobody is left who could say goodbye
 
     def keeper_said(self, header: dict[str, Any]) -> None:
@@ -262,18 +265,18 @@ class Instance:
     def _request(self) -> InstanceRequest:
         return replace(self.settings.request, sockets=str(self._sockets))
 
-    def _end(self, keeper: Keeper | None, lost: bool) -> None:
+    def _end(self, lost: bool) -> None:
         self._results.gather_all()
         self._switchboard.tell_keeper(message({"t": "end"}))
         self._courier.end()
         if isinstance(self._courier.error, OSError):
             self._gateway.fail("output", f"rows of finished mini-batches could not be written: {self._courier.error}")
         self._gateway.leave(self._courier.epoch, lost=lost)
-        if keeper is not None:
+        if self._keeper is not None:
             if self._switchboard.keeper_hangs_up(KEEPER_SECONDS):
-                keeper.let_go()
+                self._keeper.let_go()
             else:
-                keeper.kill()
+                self._keeper.kill()
         self._switchboard.close()
         for worker in list(self._crew.workers.values()):
             self._crew.ended(worker)

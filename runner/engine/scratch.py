@@ -51,11 +51,11 @@ def _sweep(parent: str) -> None:
                 with contextlib.suppress(OSError):
                     status = entry.stat()
                     stale = status.st_uid == os.getuid() and status.st_mtime < time.time() - STALE_SECONDS
-                    if stale and is_dead(Path(entry.path, INNER)):
+                    if stale and _is_dead(Path(entry.path, INNER)):
                         shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def is_dead(folder: Path) -> bool:
+def _is_dead(folder: Path) -> bool:
     """Whether nobody listens at its socket any more, or a keeper has removed it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:

@@ -12,14 +12,14 @@ from typing import Any
 import docker
 import docker.errors
 
-from runner.engine.scratch import is_dead
 from runner.errors import UserError
 from runner.failpoints import failpoint
 from runner.launch.docker_body import create_body
 from runner.launch.docker_policy import DockerWords
 from runner.launch.image import FAILURES, connect
+from runner.launch.owners import LABEL_OWNER, is_over, own_mark
 from runner.launch.sharing import Sharing
-from runner.model.docker import LABEL_INSTANCE, LABEL_JOB, LABEL_SOCKETS, BindMount, ContainerRequest
+from runner.model.docker import LABEL_INSTANCE, LABEL_JOB, BindMount, ContainerRequest
 from runner.model.ports import InstanceRequest
 from runner.worker.protocol import INSTANCE_MARK, NO_WORKER, WORKER_MARK
 
@@ -67,9 +67,9 @@ class ContainerLauncher:
 
 
 def sweep(client: Any) -> None:
-    """Removes containers that were made and never started, because their driver was killed in between: nobody listens where they call."""
-    for one in client.containers(all=True, filters={"label": LABEL_SOCKETS, "status": "created"}):
-        if is_dead(Path(one["Labels"][LABEL_SOCKETS])):
+    """Removes what processes that were killed have left: containers made and never started, paused, or of no use without them."""
+    for one in client.containers(all=True, filters={"label": LABEL_OWNER}):
+        if is_over(one["Labels"][LABEL_OWNER]):
             with contextlib.suppress(docker.errors.APIError):
                 client.remove_container(one["Id"], force=True)
 
@@ -107,7 +107,7 @@ def container_request(template: ContainerRequest, request: InstanceRequest) -> C
         template,
         command=(request.python, request.agent, request.sockets),
         name=f"runner-{request.job}-{request.node}-{suffix}",
-        labels={**template.labels, LABEL_JOB: request.job, LABEL_INSTANCE: request.node, LABEL_SOCKETS: request.sockets},
+        labels={**template.labels, LABEL_JOB: request.job, LABEL_INSTANCE: request.node, LABEL_OWNER: own_mark()},
         environment={**template.environment, **request.environment, **marks},
         mounts=(*template.mounts, *request.mounts, sockets),
         working_dir=request.working_dir,

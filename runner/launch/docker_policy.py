@@ -103,7 +103,7 @@ def _over_ours(arguments: DockerArguments, reserved: list[BindMount]) -> Iterato
         for ours in reserved:
             place = normal(ours.target)
             if normal(target) == place or (not ours.shared and is_below(normal(target), place)):
-                problem = f"docker_args: {flag} to {target} is reserved: the runner mounts {ours.target} there"
+                problem = f"docker_args: {flag} to {target} is reserved: the runner mounts {place} there"
                 yield UserError(problem, todo="mount it at another place of the container")
 
 

@@ -23,6 +23,7 @@ from runner.launch.engine_address import Address, addresses, knock, no_engine
 from runner.launch.engine_kind import EngineKind, kind_of
 from runner.launch.image_changes import changes_of
 from runner.launch.image_stream import Event, Request
+from runner.launch.owners import LABEL_OWNER, own_mark
 from runner.model.docker import BindMount, ContainerRequest
 from runner.model.image_reference import hide_credentials, parse_reference
 
@@ -210,7 +211,7 @@ class Engine:
                 entrypoint=[],
                 name=request.name,
                 user=request.user,
-                labels=dict(request.labels),
+                labels={**request.labels, LABEL_OWNER: own_mark()},
                 environment=dict(request.environment),
                 working_dir=request.working_dir,
                 host_config=host,

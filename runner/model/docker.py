@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 LABEL_JOB, LABEL_INSTANCE = "runner.job", "runner.instance"
-LABEL_SOCKETS = "runner.sockets"  # the folder where the instance listens for its keeper
 LABEL_PREFIX = "runner."  # labels of this prefix are ours alone
 # What a policy may allow beyond the harmless, by the words that stand below `docker.policy.allow` in workspace.yml.
 ALLOWABLE = (
@@ -65,6 +64,7 @@ class BindMount:
     source: str  # absolute, on the machine where the Docker engine runs
     target: str
     read_only: bool = True
+    whole: bool = True  # all that is in it is the job's; false of a folder in which a file of the job's is to stand
     shared: bool = False  # `docker_args` may mount something below it: it is data, and not what the runner lives by
 
 

@@ -79,6 +79,11 @@ class JobPaths:
         """Output folders of the instances of a job with several, until they are merged."""
         return self.root / "outputs"
 
+    @property
+    def lent(self) -> Path:
+        """What containers of another user were let in to, until it is given back."""
+        return self.root / "lent.json"
+
     def step(self, name: str) -> JobPaths:
         """The folder of a pipeline's step."""
         return JobPaths(self.root / "steps" / name, self.logs / name)

@@ -11,13 +11,14 @@ from runner.errors import Place
 from runner.launch.accounts import Account, account_files, account_of, submitter
 from runner.launch.container import ContainerLauncher
 from runner.launch.docker_policy import DockerWords
-from runner.launch.image_find import ImageFound, find_image
+from runner.launch.image_find import ImageFound, describe_image, find_image
 from runner.launch.network import CA_PATH, network_environment
-from runner.launch.sharing import Sharing
+from runner.launch.sharing import Sharing, recover
 from runner.model.docker import BindMount, ContainerRequest, DockerSettings, InstanceType
-from runner.model.job import Environment, ParallelStep
+from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.pipeline.engines import fitting_engine
+from runner.pipeline.mounts import data_mounts
 from runner.pipeline.options import RunOptions
 from runner.workspace.units import parse_size
 
@@ -26,7 +27,6 @@ Say = Callable[[str], None]
 
 def prepare_container(
     step: ParallelStep,
-    environment: Environment,
     paths: JobPaths,
     options: RunOptions,
     kind: InstanceType,
@@ -36,22 +36,33 @@ def prepare_container(
     on_cancel: Callable[[Callable[[], None]], None],
 ) -> tuple[str, ContainerLauncher]:
     """The image's Python and what starts its containers. Errors: UserError for an engine, image or user that is not to be had."""
+    recover(paths.lent, warn)
     engine = fitting_engine(step, kind)
     for warning in engine.warnings:
         warn(warning)
-    image = find_image(environment, docker=options.docker, cache=options.cache, say=say, warn=warn, on_cancel=on_cancel)
-    words = DockerWords(
-        words=step.resources.docker_args,
-        policy=options.docker.policy,
-        environment=os.environ,
-        directory=Path(step.resources.docker_args_base),
-    )
+    assert step.environment is not None
+    image = find_image(step.environment, docker=options.docker, cache=options.cache, say=say, warn=warn, on_cancel=on_cancel)
+    words = _words(step, options)
     own = submitter(as_root=engine.kind.rootless)  # whose root is this user outside
     account = _account(words, image) or own
     python = image.facts.executable
     template = replace(_template(step, image, account, options.docker, kind, folder=paths.scratch / "accounts"), userns=engine.userns)
-    sharing = Sharing(job=step.name, image=image.id, python=python, account=account, own=own, userns=engine.userns)
+    sharing = Sharing(job=step.name, image=image.id, python=python, account=account, own=own, userns=engine.userns, record=paths.lent)
     return python, ContainerLauncher(template=template, arguments=words, sharing=sharing)
+
+
+def describe_container(step: ParallelStep, options: RunOptions, kind: InstanceType) -> tuple[str, tuple[str, ...]]:
+    """The image in one line, and notices; nothing is pulled, built or started. Errors: as `prepare_container`, and for mounts over ours."""
+    assert step.environment is not None
+    _words(step, options).checked(reserved=data_mounts(step))
+    engine = fitting_engine(step, kind)
+    plan = describe_image(step.environment, docker=options.docker, cache=options.cache)
+    return f"that of the image {plan.text}", (*engine.warnings, *plan.notices)
+
+
+def _words(step: ParallelStep, options: RunOptions) -> DockerWords:
+    base = Path(step.resources.docker_args_base)
+    return DockerWords(words=step.resources.docker_args, policy=options.docker.policy, environment=os.environ, directory=base)
 
 
 def _account(words: DockerWords, image: ImageFound) -> Account | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import UserError
 from runner.launch.accounts import HOME, TEMPORARY
+from runner.launch.docker_paths import engine_sockets, gives_socket, is_below
 from runner.model.docker import BindMount
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
@@ -29,10 +31,11 @@ def for_container(
     Errors: UserError for an input or output that lies where images keep their own files.
     """
     own = paths.workers / request.node
-    outputs = [Path(folder_of(path, step)) for path in written]
+    files = {str(Path(output.path).parent) for output in step.outputs.values() if output.type == "uri_file"}
+    outputs = {str(_made(Path(folder_of(path, step)))) for path in written}
     mounts = path_mounts(
         read_only=read_paths(step, moved),
-        writable=[str(_made(folder)) for folder in outputs],
+        writable={path: path not in files for path in outputs},
         own=[*own_folders(paths, request.node), str(_made(tracking))],
         protected=str(paths.root),
     )
@@ -60,15 +63,15 @@ def read_paths(step: ParallelStep, moved: Mapping[str, str]) -> list[str]:
     return paths
 
 
-def path_mounts(*, read_only: Iterable[str], writable: Iterable[str], own: Iterable[str], protected: str) -> tuple[BindMount, ...]:
-    """Each path at its own place: inputs, outputs, and what is writable and the runner's `own`.
+def path_mounts(*, read_only: Iterable[str], writable: Mapping[str, bool], own: Iterable[str], protected: str) -> tuple[BindMount, ...]:
+    """Each path at its own place: inputs, outputs (and whether all that is there is the job's), and what is the runner's `own`.
 
     `protected`, the job's folder, is read-only where a writable folder contains it.
     """
     mounts = {path: BindMount(source=path, target=path, shared=True) for path in read_only}
-    mounts |= {path: BindMount(source=path, target=path, read_only=False, shared=True) for path in writable}
+    mounts |= {path: BindMount(source=path, target=path, read_only=False, shared=True, whole=whole) for path, whole in writable.items()}
     mounts |= {path: BindMount(source=path, target=path, read_only=False) for path in own}
-    if any(is_below(protected, one.target) for one in mounts.values() if not one.read_only):
+    if protected and any(is_below(protected, one.target) for one in mounts.values() if not one.read_only):
         mounts.setdefault(protected, BindMount(source=protected, target=protected))
     for path in mounts:
         check_place(path)
@@ -81,24 +84,31 @@ def folder_of(path: str, step: ParallelStep) -> str:
     return str(Path(path).parent) if Path(path).name in files and not Path(path).is_dir() else path
 
 
-def check_places(step: ParallelStep) -> None:
-    """Errors: UserError for an input or output that no container can be given. What MLTables name is seen when the step runs."""
-    paths = [one.path for one in step.inputs.values() if one.is_data and one.path]
-    for path in (*paths, *(output.path for output in step.outputs.values())):
-        check_place(path)
+def data_mounts(step: ParallelStep) -> tuple[BindMount, ...]:
+    """What is known of a step's mounts before it runs. Errors: UserError for an input or output that no container can be given."""
+    fixed = tuple(BindMount(source=path, target=path) for path in (AGENT_FOLDER, HOME, TEMPORARY))
+    outputs = {folder_of(output.path, step): True for output in step.outputs.values()}
+    return fixed + path_mounts(read_only=read_paths(step, {}), writable=outputs, own=(), protected="")
 
 
 def check_place(path: str) -> None:
-    covers = path == "/" or any(is_below(path, folder) for folder in SYSTEM_FOLDERS)
-    if covers and not path.startswith(SHAREABLE):
+    """Both as it is written, which is where it will be in the container, and as where it leads, which is what will be there."""
+    real = os.path.realpath(path)
+    if any(_is_of_images(one) for one in (path, real)):
         raise UserError(
-            f"'{path}' cannot be given to a container: images keep files of their own there",
+            f"'{path}' cannot be given to a container: images keep files of their own there"
+            + (f" (it leads to '{real}')" if real != path else ""),
             todo="copy the data to another folder, or run the script in processes of this machine with --local",
+        )
+    if gives_socket(real, engine_sockets()):
+        raise UserError(
+            f"'{path}' cannot be given to a container: it leads to the socket of the Docker engine, and so to all of this machine",
+            todo="name a folder with data alone",
         )
 
 
-def is_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+def _is_of_images(path: str) -> bool:
+    return (path == "/" or any(is_below(path, folder) for folder in SYSTEM_FOLDERS)) and not path.startswith(SHAREABLE)
 
 
 def _named_by_table(folder: Path) -> list[str]:

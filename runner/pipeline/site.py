@@ -13,8 +13,6 @@ from runner.model.docker import InstanceType
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import Launcher
-from runner.pipeline.engines import fitting_engine
-from runner.pipeline.mounts import check_places
 from runner.pipeline.options import RunOptions
 
 Say = Callable[[str], None]
@@ -55,13 +53,9 @@ def describe_site(step: ParallelStep, options: RunOptions) -> tuple[str, tuple[s
     if not in_container(step, options):
         return describe_python(step.environment, cache=options.cache, override=options.python)
     _refuse_python(options)
-    check_places(step)
-    from runner.launch.image_find import describe_image
+    from runner.pipeline.container_site import describe_container  # loads the Docker SDK
 
-    assert step.environment is not None
-    engine = fitting_engine(step, instance_type(step, options))
-    plan = describe_image(step.environment, docker=options.docker, cache=options.cache)
-    return f"that of the image {plan.text}", (*engine.warnings, *plan.notices)
+    return describe_container(step, options, instance_type(step, options))
 
 
 def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, say: Say, warn: Say, on_cancel: OnCancel) -> Site:
@@ -69,15 +63,14 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
 
     Errors: UserError for an interpreter or image that is not to be had.
     """
-    environment = step.environment
-    if not in_container(step, options) or environment is None:
-        python = find_python(environment, cache=options.cache, override=options.python, say=say, warn=warn, on_cancel=on_cancel)
+    if not in_container(step, options):
+        python = find_python(step.environment, cache=options.cache, override=options.python, say=say, warn=warn, on_cancel=on_cancel)
         return Site(python=python, launcher=ProcessLauncher())
     _refuse_python(options)
     from runner.pipeline.container_site import prepare_container  # loads the Docker SDK
 
     kind = instance_type(step, options)
-    python, launcher = prepare_container(step, environment, paths, options, kind, say=say, warn=warn, on_cancel=on_cancel)
+    python, launcher = prepare_container(step, paths, options, kind, say=say, warn=warn, on_cancel=on_cancel)
     return Site(python=python, launcher=launcher, container=True, foreign=launcher.sharing.foreign)
 
 

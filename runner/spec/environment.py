@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import UserError, did_you_mean
-from runner.model.image_reference import parse_reference
+from runner.model.image_reference import ALLOWED, parse_reference
 from runner.model.job import Environment
 from runner.spec import schema
 from runner.spec.context import ResolveContext, find_version, listed, locate, parse_at
@@ -75,6 +75,8 @@ def _inline(node: Node, scope: Scope, context: ResolveContext, problems: Problem
             "the environment says nothing", node.place, allowed="image, conda_file, build", todo="leave it out to use this interpreter"
         )
     name = reader.text("image") or None
+    if image is not None and name is None:
+        problems.add("the name of the image is empty", image.place, allowed=ALLOWED, todo="name one, or leave `image` out")
     if image is not None and name is not None:
         with problems.catching():
             parse_reference(name, image.place)

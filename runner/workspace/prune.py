@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.errors import JobConflict
+from runner.errors import JobConflict, UserError
 from runner.model.moments import seconds_of
 from runner.workspace.jobs import JobStore
 from runner.workspace.locks import is_held
@@ -145,12 +145,25 @@ def _remove(removal: Removal) -> None:
 def _remove_folder(path: Path) -> None:
     """As a whole: a folder that is half removed would look like a broken job."""
     doomed = path.with_name(f".{path.name[:200]}.removed")
+    _take_back(path)
     _remove_tree(doomed)
     try:
         path.rename(doomed)
     except OSError:
         doomed = path
     _remove_tree(doomed)
+    if doomed.exists():
+        left = next((Path(root, name) for root, _, files in os.walk(doomed) for name in files), doomed)
+        raise UserError(f"{path} cannot be removed: {left} belongs to another user, or its folder does", todo=f"as root: rm -rf {doomed}")
+
+
+def _take_back(job: Path) -> None:
+    """What a container of another user has made, and a driver that was killed has not given back."""
+    for record in (job / "lent.json", *job.glob("steps/*/lent.json")):
+        if record.exists():
+            from runner.launch.sharing import recover  # loads the Docker SDK
+
+            recover(record, lambda _why: None)
 
 
 def _remove_tree(folder: Path) -> None:

@@ -169,10 +169,12 @@ class UserLab(ContainerLab):
     """The same, with everything done by an ordinary user in the group docker, while the test is root's."""
 
     where = "container-user"
+    keep_owners = False
 
     def command(self, *words: str) -> list[str]:
         user = pwd.getpwnam(TESTER)
-        subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", str(self.folder)], check=True)
+        if not self.keep_owners:
+            subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", str(self.folder)], check=True)
         return [*as_tester(), *super().command(*words)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import time
 import zlib
@@ -129,6 +130,115 @@ def test_another_user_gets_in_and_what_it_made_is_given_back(user_lab: UserLab, 
     assert (user_lab.folder / "out" / "more").stat().st_mode & 0o777 == 0o755
     again = user_lab.score(name="again")  # over what is there
     assert again.status == 0, again.stderr
+
+
+def world_writable(folder: Path) -> list[Path]:
+    return [path for path in [folder, *folder.rglob("*")] if not path.is_symlink() and path.stat().st_mode & 0o002]
+
+
+def test_nothing_stays_open_to_everybody(user_lab: UserLab) -> None:
+    look(user_lab, resources={"docker_args": ["--user", "1234"]})
+    assert not world_writable(user_lab.folder / ".runner")
+    assert not world_writable(user_lab.folder / "out")
+
+
+@pytest.mark.parametrize("user", ["0", "1234"])
+def test_what_others_have_in_an_output_stays_theirs(user_lab: UserLab, user: str) -> None:
+    """Of an output that is a file the folder is mounted, and it may be everybody's."""
+    with folder_for_all() as shared:
+        shared.chmod(0o1777)
+        (shared / "of-root").write_text("x")
+        (shared / "of-root").chmod(0o600)
+        (shared / "daemons").mkdir()
+        os.chown(shared / "daemons", 1, 1)
+        time.sleep(3)  # longer than the clock of a file system may be behind
+        user_lab.files(1)
+        user_lab.script()
+        user_lab.job(outputs={"rows": {"type": "uri_file", "path": str(shared / "rows.txt")}}, resources={"docker_args": ["--user", user]})
+        done = score(user_lab)
+        assert done.status == 0, done.stderr
+        assert [(shared / name).stat().st_uid for name in (".", "of-root", "daemons")] == [0, 0, 1]
+        assert stat.S_IMODE((shared / "of-root").stat().st_mode) == 0o600
+
+
+LEAVE = """
+import os, time
+
+def run(mini_batch):
+    path = os.path.join(os.environ["AZURE_ML_OUTPUT_more"], "deep")
+    os.makedirs(path, exist_ok=True)
+    with open(os.path.join(path, "suid"), "w"):
+        pass
+    os.chmod(os.path.join(path, "suid"), 0o4755)
+    time.sleep(0.3)
+    return [os.path.basename(mini_batch[0])]
+"""
+
+
+@pytest.mark.parametrize("then", ["resume", "delete"])
+def test_what_a_killed_driver_could_not_give_back_is_given_back_later(user_lab: UserLab, then: str) -> None:
+    user_lab.files(20)
+    user_lab.script(LEAVE)
+    user_lab.job(outputs=OUTPUTS, resources={"docker_args": ["--user", "0"]}, max_concurrency_per_instance=1)
+    process = user_lab.start("job", "create", "-f", "job.yml", "-n", name_of(user_lab), "--stream")
+    left = user_lab.folder / "out" / "more" / "deep" / "suid"
+    try:
+        until(left.exists)
+        # the ordinary user's process is a child of ours through setpriv and env, which become it
+        process.kill()
+    finally:
+        process.communicate()
+    until(lambda: not containers(user_lab), seconds=15)
+    user_lab.keep_owners = True  # the test's own chown would hide what is tested
+    assert left.stat().st_uid == 0
+    if then == "resume":
+        done = user_lab.run("job", "resume", "-n", name_of(user_lab), "--stream", "-o", "json")
+        assert done.status == 0, done.stderr
+        assert len(user_lab.rows.read_text().split()) == 20
+    else:
+        done = user_lab.run("job", "delete", "-n", name_of(user_lab), "--yes")
+        assert done.status == 0, done.stderr
+        assert not list((user_lab.folder / ".runner" / "jobs").iterdir())
+    assert 0 not in owners(user_lab.folder / "out") | owners(user_lab.folder / ".runner")
+    assert then == "resume" or not left.stat().st_mode & 0o4000  # it is the submitter's now, and must not do as if it were
+
+
+def test_a_paused_container_of_a_killed_driver_is_removed_by_the_next_job(lab: ContainerLab, long_job: subprocess.Popen[str]) -> None:
+    (paused,) = containers(lab)
+    docker("pause", paused)
+    long_job.kill()
+    long_job.wait()
+    lab.job(max_concurrency_per_instance=2, mini_batch_size=60)
+    assert lab.score(name="next").status == 0
+    assert paused not in containers(lab)
+
+
+@pytest.mark.parametrize("how", ["input", "link", "folder", "model"])
+def test_the_engines_socket_is_no_input(lab: ContainerLab, how: str) -> None:
+    lab.files(1)
+    lab.script()
+    os.symlink("/var/run/docker.sock", lab.folder / "link")
+    os.symlink("/var/run", lab.folder / "folder")
+    paths = {"input": "/var/run/docker.sock", "link": "link", "folder": "folder", "model": "/var/run/docker.sock"}
+    kind = "uri_folder" if how == "folder" else "uri_file"
+    side = {} if how == "model" else {"side": {"type": kind, "path": paths[how]}}
+    lab.job(
+        inputs={"data": {"type": "uri_folder", "path": "input"}, **side}, task={"model": paths[how]} if how == "model" else None
+    )  # fmt: skip
+    done = score(lab)
+    assert done.status == 2, done.stderr
+    assert "cannot be given to a container" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["/run/runner/agent", "/run/runner/home/x", "{folder}/input"])
+def test_mounts_over_the_runners_own_are_found_by_validate(lab: ContainerLab, target: str) -> None:
+    lab.files(1)
+    lab.script()
+    mount = f"{lab.ledger_file.parent}:{target.format(folder=lab.folder)}"
+    lab.job(resources={"docker_args": ["-v", mount]})
+    done = lab.run("job", "validate", "-f", "job.yml")
+    assert done.status == 2, done.stdout
+    assert "is reserved: the runner mounts" in done.stderr
 
 
 def test_a_user_that_the_image_lacks(lab: ContainerLab) -> None:

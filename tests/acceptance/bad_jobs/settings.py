@@ -155,6 +155,14 @@ TASK = (
         local=True,
     ),
     set_row(
+        "environment-image-empty",
+        ENVIRONMENT,
+        ENVIRONMENT + "\n  environment: {image: ''}",
+        "the name of the image is empty",
+        "name one",
+        at="environment: {",
+    ),
+    set_row(
         "environment-image-and-build",
         ENVIRONMENT,
         ENVIRONMENT + "\n  environment: {image: x, build: {path: ./src}}",

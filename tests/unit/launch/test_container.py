@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.launch.container import container_request
+from runner.launch.owners import own_mark
 from runner.model.docker import BindMount, ContainerRequest
 from runner.model.ports import InstanceRequest
 
@@ -30,7 +31,7 @@ def test_the_container_of_an_instance() -> None:
         image="sha256:1",
         command=("/usr/bin/python3", "/run/runner/agent", "/dev/shm/runner-abc/i"),
         name="runner-job-node_1-abc",
-        labels={"runner.job": "job", "runner.instance": "node_1", "runner.sockets": "/dev/shm/runner-abc/i"},
+        labels={"runner.job": "job", "runner.instance": "node_1", "runner.owner": own_mark()},
         environment={"HOME": "/h", "A": "job", "RUNNER_INSTANCE": "/dev/shm/runner-abc/i", "RUNNER_WORKER": "-" * 10},
         mounts=(
             BindMount(source="/p", target="/etc/passwd"),

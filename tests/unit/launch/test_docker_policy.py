@@ -15,7 +15,7 @@ from runner.errors import UserErrors
 from runner.launch import docker_files, docker_paths
 from runner.launch.docker_args import parse_docker_args
 from runner.launch.docker_policy import check_policy, checked_docker_args, pinned
-from runner.model.docker import ALLOWABLE, DockerPolicy
+from runner.model.docker import ALLOWABLE, BindMount, DockerPolicy
 
 ALL = frozenset(ALLOWABLE)
 
@@ -34,7 +34,8 @@ class Site:
         policy = DockerPolicy(allow=frozenset(allow), data_roots=(str(self.data),) if roots is None else roots)
         filled = row.format(data=self.data, root=self.root, secret=self.secret, socket=self.socket)
         found = parse_docker_args(shlex.split(filled), environment={}, directory=self.root)
-        return "\n".join(map(str, check_policy(found, policy, reserved=[BindMount(source="/x", target=one) for one in reserved], sockets=(str(self.socket),))))
+        ours = [BindMount(source="/x", target=target) for target in reserved]
+        return "\n".join(map(str, check_policy(found, policy, reserved=ours, sockets=(str(self.socket),))))
 
 
 @pytest.fixture
