@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from runner.errors import Place
@@ -157,3 +158,15 @@ def test_a_file_that_has_changed_goes_back_to_the_loader(tmp_path: Path) -> None
     for gone, start, end in ((path, 0, 6), (tmp_path / "gone.csv", 0, 4), (tmp_path, 0, 4)):
         with pytest.raises(NotPlainError, match=str(gone)):
             TableBatches().load({"delimited": str(gone), "range": [start, end], **line})
+
+
+def test_dates_are_not_left_to_a_pyarrow_that_turns_old_ones_into_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("2024-01-02\n")
+    line = {"delimited": str(path), "range": [0, 11], "names": ["a"], "delimiter": ",", "empty_as_string": False}
+    monkeypatch.setattr(pa, "__version__", "22.0.0")
+    assert TableBatches().load({**line, "types": ["string"]})[1] == 1
+    with pytest.raises(NotPlainError, match="22"):
+        TableBatches().load({**line, "types": ["timestamp[ns]"]})
+    monkeypatch.setattr(pa, "__version__", "23.0.0.dev7")
+    assert TableBatches().load({**line, "types": ["timestamp[ns]"]})[0].a[0] == pd.Timestamp("2024-01-02")
