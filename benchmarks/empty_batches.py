@@ -30,7 +30,8 @@ def echo(mini_batch: list[str]) -> list[str]:
     return mini_batch
 
 
-def runner(folder: Path) -> float:
+def runner(folder: Path, *words: str) -> float:
+    """`words`: where the job runs; in processes by default."""
     shutil.rmtree(folder / ".runner", ignore_errors=True)
     (folder / "code").mkdir(exist_ok=True)
     (folder / "code" / "score.py").write_text(SCRIPT)
@@ -43,7 +44,7 @@ def runner(folder: Path) -> float:
         max_concurrency_per_instance=2,
         task={"type": "run_function", "code": "code", "entry_script": "score.py", "append_row_to": "${{outputs.rows}}"},
     )
-    spent = seconds(lambda: command("job", "create", "-f", "job.yml", "--local", "--stream", cwd=folder, workspace=folder))
+    spent = seconds(lambda: command("job", "create", "-f", "job.yml", "--stream", *(words or ["--local"]), cwd=folder, workspace=folder))
     return COUNT / spent
 
 

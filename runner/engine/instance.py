@@ -269,8 +269,11 @@ class Instance:
         if isinstance(self._courier.error, OSError):
             self._gateway.fail("output", f"rows of finished mini-batches could not be written: {self._courier.error}")
         self._gateway.leave(self._courier.epoch, lost=lost)
-        if keeper is not None and (not self._switchboard.has_keeper or keeper.wait(KEEPER_SECONDS) is None):
-            keeper.kill()
+        if keeper is not None:
+            if self._switchboard.keeper_hangs_up(KEEPER_SECONDS):
+                keeper.let_go()
+            else:
+                keeper.kill()
         self._switchboard.close()
         for worker in list(self._crew.workers.values()):
             self._crew.ended(worker)

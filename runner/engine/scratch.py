@@ -49,7 +49,9 @@ def _sweep(parent: str) -> None:
         for entry in os.scandir(parent):
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
                 with contextlib.suppress(OSError):
-                    if entry.stat().st_uid == os.getuid() and entry.stat().st_mtime < time.time() - STALE_SECONDS and is_dead(Path(entry.path, INNER)):
+                    status = entry.stat()
+                    stale = status.st_uid == os.getuid() and status.st_mtime < time.time() - STALE_SECONDS
+                    if stale and is_dead(Path(entry.path, INNER)):
                         shutil.rmtree(entry.path, ignore_errors=True)
 
 

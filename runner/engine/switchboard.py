@@ -97,6 +97,20 @@ class Switchboard:
     def has_keeper(self) -> bool:
         return self._keeper is not None
 
+    def keeper_hangs_up(self, seconds: float) -> bool:
+        """Waits for the end of the keeper's connection; False when there is none, or it has not come in time."""
+        if self._keeper is None:
+            return False
+        self._keeper.settimeout(seconds)
+        try:
+            while self._keeper.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        except TimeoutError:
+            return False
+        return True
+
     def close(self) -> None:
         for key in list(self._selector.get_map().values()):
             if isinstance(key.fileobj, socket.socket):

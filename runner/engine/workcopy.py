@@ -7,6 +7,7 @@ import fcntl
 import filecmp
 import os
 import shutil
+import stat
 from pathlib import Path
 
 KEEP_SIZE = 1 << 20  # files that the script wrote beside its code are kept up to this size
@@ -25,12 +26,16 @@ def copy_code(code: Path, copy: Path) -> None:
 def let_in(*paths: Path) -> None:
     """Everybody may change what is there: the worker is another user's. The folders above are the submitter's alone."""
     for path in paths:
-        path.chmod(path.stat().st_mode | 0o777)
-        for folder, folders, files in os.walk(path):
-            for name in (*folders, *files):
-                child = Path(folder, name)
-                if not child.is_symlink():
-                    child.chmod(child.stat().st_mode | (0o777 if name in folders else 0o666))
+        for folder, _, files in os.walk(path):
+            _open(Path(folder), 0o777)
+            for name in files:
+                _open(Path(folder, name), 0o666)
+
+
+def _open(path: Path, more: int) -> None:
+    status = path.lstat()
+    if status.st_uid == os.getuid() and not stat.S_ISLNK(status.st_mode):  # the rest is a worker's own
+        path.chmod(status.st_mode | more)
 
 
 def keep_written(code: Path, copy: Path, target: Path) -> None:

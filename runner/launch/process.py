@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runner.model.ports import InstanceRequest
@@ -35,6 +35,9 @@ class ProcessLauncher:
                 start_new_session=True,
             )
         return ProcessInstance(process, request.sockets)
+
+    def close(self, warn: Callable[[str], None]) -> None:
+        """There is nothing to give back: the script's user is the submitter."""
 
 
 class ProcessInstance:
@@ -66,6 +69,9 @@ class ProcessInstance:
         if status:
             self._sweep()
         return status
+
+    def let_go(self) -> None:
+        self.wait(ASK_SECONDS)
 
     def _sweep(self) -> None:
         """A keeper that was killed has left orphans: they carry its mark in their environment."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -84,7 +84,13 @@ class Instance(Protocol):
     def wait(self, timeout: float | None = None) -> int | None:
         """Its exit status, or None after `timeout` seconds."""
 
+    def let_go(self) -> None:
+        """It has killed all that was its own and hung up: only what the system does by itself is left."""
+
 
 class Launcher(Protocol):
     def start(self, request: InstanceRequest) -> Instance:
         """Errors: UserError when it cannot be started as the job asks."""
+
+    def close(self, warn: Callable[[str], None]) -> None:
+        """After the last instance has ended."""

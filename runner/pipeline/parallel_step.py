@@ -166,7 +166,7 @@ class StepRun:
             verdict = self._publish(verdict, coordinator.header)
         compute.join()
         lister.join()
-        self._site.close(partial(self._say, "WARNING"))
+        self._site.launcher.close(partial(self._say, "WARNING"))
         for error in bugs:
             raise error
         self.observe(Progressed(at=time.time(), progress=coordinator.progress()))

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from runner.compute.local import cores, gpus_of
 from runner.errors import Place, UserError
-from runner.launch.accounts import Account, account_files, account_of, submitter
-from runner.launch.docker_policy import DockerWords
-from runner.launch.network import CA_PATH, network_environment
+from runner.launch.process import ProcessLauncher
 from runner.launch.python_env import describe_python, find_python
-from runner.model.docker import BindMount, ContainerRequest, InstanceType
+from runner.model.docker import InstanceType
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import Launcher
 from runner.pipeline.mounts import check_places
 from runner.pipeline.options import RunOptions
-from runner.workspace.units import parse_size
-
-if TYPE_CHECKING:
-    from runner.launch.image_find import ImageFound
 
 Say = Callable[[str], None]
 OnCancel = Callable[[Callable[[], None]], None]
@@ -37,12 +28,6 @@ class Site:
     launcher: Launcher
     container: bool = False
     foreign: bool = False  # the script runs as another user than the submitter, who must be let in
-
-    def close(self, warn: Say) -> None:
-        """After the last instance has ended."""
-        close = getattr(self.launcher, "close", None)
-        if close:
-            close(warn)
 
 
 def in_container(step: ParallelStep, options: RunOptions) -> bool:
@@ -84,43 +69,14 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
     """
     environment = step.environment
     if not in_container(step, options) or environment is None:
-        from runner.launch.process import ProcessLauncher
-
         python = find_python(environment, cache=options.cache, override=options.python, say=say, warn=warn, on_cancel=on_cancel)
         return Site(python=python, launcher=ProcessLauncher())
     _refuse_python(options)
-    from runner.launch.container import ContainerLauncher
-    from runner.launch.image_find import find_image
-    from runner.launch.sharing import Sharing
+    from runner.pipeline.container_site import prepare_container  # loads the Docker SDK
 
-    image = find_image(environment, docker=options.docker, cache=options.cache, say=say, warn=warn, on_cancel=on_cancel)
-    base = Path(step.resources.docker_args_base)
-    words = DockerWords(words=step.resources.docker_args, policy=options.docker.policy, environment=os.environ, directory=base)
-    user = words.checked().config.get("User")
-    account = account_of(str(user), image.facts.passwd, image.facts.group) if user else submitter()
-    sharing = Sharing(job=step.name, image=image.id, python=image.facts.executable, account=account)
-    launcher = ContainerLauncher(template=_template(step, paths, options, image, account), arguments=words, sharing=sharing)
-    return Site(python=image.facts.executable, launcher=launcher, container=True, foreign=not account.is_submitter)
-
-
-def _template(step: ParallelStep, paths: JobPaths, options: RunOptions, image: ImageFound, account: Account) -> ContainerRequest:
-    """What all containers of the step have in common."""
-    kind, docker, facts = instance_type(step, options), options.docker, image.facts
-    mounts = account_files(account, facts.passwd, facts.group, folder=paths.scratch / "accounts")
-    if docker.ca_bundle:
-        mounts += (BindMount(source=docker.ca_bundle, target=CA_PATH),)
-    return ContainerRequest(
-        image=image.id,
-        command=(),
-        name="",
-        environment={**image.environment, **network_environment(docker), **account.variables},
-        mounts=mounts,
-        user=str(account),
-        shm_size=parse_size(step.resources.shm_size, Place(field="resources.shm_size")),
-        cpus=kind.cpus,
-        memory=kind.memory,
-        mount_label=docker.mount_label,
-    )
+    kind = instance_type(step, options)
+    python, launcher = prepare_container(step, environment, paths, options, kind, say=say, warn=warn, on_cancel=on_cancel)
+    return Site(python=python, launcher=launcher, container=True, foreign=not launcher.sharing.account.is_submitter)
 
 
 def _refuse_python(options: RunOptions) -> None:

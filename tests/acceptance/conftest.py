@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.jobs import ContainerLab, Lab, UserLab
+from tests.acceptance.jobs import ContainerLab, Lab, UserLab, folder_for_all
 
 RUNNER = (sys.executable, "-m", "runner.cli")
 SCRIPT = """
@@ -165,6 +165,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return not (parameters and parameters.params.get("anywhere") != "process" and item.get_closest_marker("in_processes"))
 
     items[:] = [item for item in items if fits(item)]
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Pytest's, unless the test is done by the ordinary user."""
+    parameters = getattr(request.node, "callspec", None)
+    if parameters is None or parameters.params.get("anywhere") != "container-user":
+        yield tmp_path
+        return
+    with folder_for_all() as folder:
+        yield folder
 
 
 PLACES = [

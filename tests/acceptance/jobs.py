@@ -6,8 +6,12 @@ import json
 import os
 import pwd
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -155,7 +159,7 @@ class ContainerLab(Lab):
             known = settings.read_text() if settings.exists() else ""
             if "data_roots" not in known:
                 settings.write_text(f"{known}docker: {{policy: {{data_roots: ['{folder}']}}}}\n")
-            resources = job.setdefault("resources", {})
+            resources = job["resources"] = dict(job.get("resources", {}))
             given = resources.get("docker_args", [])
             resources["docker_args"] = [*(shlex.split(given) if isinstance(given, str) else given), "-v", f"{folder}:{folder}"]
 
@@ -169,7 +173,15 @@ class UserLab(ContainerLab):
     def command(self, *words: str) -> list[str]:
         user = pwd.getpwnam(TESTER)
         subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", str(self.folder)], check=True)
-        for parent in self.folder.parents[:4]:  # those that pytest makes for this user only
-            if parent.name.startswith(("pytest-", "popen-", "test_")):
-                parent.chmod(0o711)
         return [*as_tester(), *super().command(*words)]
+
+
+@contextmanager
+def folder_for_all() -> Iterator[Path]:
+    """A folder that the ordinary user gets at: those of pytest are this user's alone."""
+    folder = Path(tempfile.mkdtemp(prefix="runner-user-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)

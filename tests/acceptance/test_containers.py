@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.jobs import ContainerLab, Outcome, UserLab
+from tests.acceptance.jobs import ContainerLab, Outcome, UserLab, folder_for_all
 
 pytestmark = pytest.mark.needs("docker")
 
@@ -25,9 +25,10 @@ def lab(tmp_path: Path, test_image: Callable[[str], str]) -> ContainerLab:
 
 
 @pytest.fixture
-def user_lab(tmp_path: Path, test_image: Callable[[str], str], needs: Callable[[str], str]) -> UserLab:
+def user_lab(test_image: Callable[[str], str], needs: Callable[[str], str]) -> Iterator[UserLab]:
     needs("docker-user")
-    return UserLab(tmp_path, image=test_image("bare"))
+    with folder_for_all() as folder:
+        yield UserLab(folder, image=test_image("bare"))
 
 
 def docker(*words: str) -> str:
@@ -126,7 +127,8 @@ def test_another_user_gets_in_and_what_it_made_is_given_back(user_lab: UserLab, 
     assert submitter != uid
     assert owners(user_lab.folder / "out") == owners(user_lab.folder / ".runner") == {submitter}
     assert (user_lab.folder / "out" / "more").stat().st_mode & 0o777 == 0o755
-    assert user_lab.score(name="again").status == 0  # over what is there
+    again = user_lab.score(name="again")  # over what is there
+    assert again.status == 0, again.stderr
 
 
 def test_a_user_that_the_image_lacks(lab: ContainerLab) -> None:
@@ -232,7 +234,7 @@ def test_names_and_labels(lab: ContainerLab, long_job: subprocess.Popen[str]) ->
     (one,) = containers(lab)
     found = json.loads(docker("inspect", one))[0]
     assert found["Config"]["Labels"]["runner.instance"] == "node_0"
-    assert found["Name"].startswith("/runner-job-node_0-")
+    assert found["Name"].startswith(f"/runner-{name_of(lab)}-node_0-")
     assert found["HostConfig"]["AutoRemove"]
     assert "no-new-privileges" in found["HostConfig"]["SecurityOpt"]
 
@@ -283,8 +285,9 @@ def test_what_never_fits_fails_its_mini_batch_only_and_says_why(lab: ContainerLa
     lab.script(HUNGRY.replace('"f00002.txt": 120', '"f00003.txt": 400').replace("120", "5"))
     lab.job(max_concurrency_per_instance=3, retry_settings={"max_retries": 1}, resources=SMALL)
     done = score(lab)
+    assert done.status == 0, done.stderr
     assert done.counts == (8, 7, 1), done.stderr
-    text = "".join(path.read_text() for path in (lab.logs() / "sys").rglob("*.txt"))
+    text = "".join(path.read_text() for path in (lab.logs(name_of(lab)) / "sys").rglob("*.txt"))
     assert "mini-batch 3, attempt 2 of 2 failed" in text
     assert "out of memory (limit 200 MB) while it ran this mini-batch, though no other worker was beside it" in text
 
@@ -343,3 +346,83 @@ def test_nothing_of_an_input_but_what_the_table_names(lab: ContainerLab, tmp_pat
     done = score(lab)
     assert done.status == 0, done.stderr
     assert lab.rows.read_text() == "a.txt a.txt b.txt\nb.txt a.txt b.txt\n"
+
+
+def test_proxies_and_certificates_of_the_workspace_reach_the_script(lab: ContainerLab) -> None:
+    (lab.folder / "company.pem").write_text("certificates\n")
+    proxy = "http://proxy.example:3128"
+    (lab.folder / "workspace.yml").write_text(f"docker:\n  ca_bundle: company.pem\n  proxy: {{https_proxy: '{proxy}'}}\n")
+    lab.files(1)
+    lab.script("import os\n\ndef run(b):\n    return [os.environ['HTTPS_PROXY'], open(os.environ['SSL_CERT_FILE']).read().strip()]\n")
+    lab.place = lambda job: None  # type: ignore[method-assign]  # the ledger would want a policy
+    lab.job(task={"environment": {"image": lab.image}}, environment_variables=None)
+    done = score(lab)
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == f"{proxy}\ncertificates\n"
+
+
+def test_a_job_in_the_background_is_cancelled_with_its_containers(lab: ContainerLab) -> None:
+    lab.files(60)
+    lab.script(NUMBERS)
+    lab.job(max_concurrency_per_instance=2)
+    assert lab.run("job", "create", "-f", "job.yml", "-n", name_of(lab)).status == 0
+    until(lambda: containers(lab, running=True))
+    assert lab.run("job", "cancel", "-n", name_of(lab)).status == 0
+    until(lambda: not containers(lab), seconds=5)
+    until(lambda: lab.run("job", "show", "-n", name_of(lab), "-o", "json").job["status"] == "Canceled")
+    assert lab.run("job", "delete", "-n", name_of(lab), "--yes").status == 0
+
+
+def test_steps_of_a_pipeline_in_images_of_their_own(lab: ContainerLab, test_image: Callable[[str], str]) -> None:
+    lab.files(3)
+    lab.script("import os, sys\n\ndef run(b):\n    return ['%d.%d %s' % (*sys.version_info[:2], os.path.basename(p)) for p in b]\n")
+
+    def step(image: str, data: str) -> dict[str, object]:
+        return {
+            "type": "parallel",
+            "inputs": {"data": {"type": "uri_folder", "path": data}},
+            "outputs": {"rows": {"type": "uri_folder"}},
+            "input_data": "${{inputs.data}}",
+            "task": {
+                "type": "run_function",
+                "code": "code",
+                "entry_script": "score.py",
+                "append_row_to": "${{outputs.rows}}",
+                "environment": {"image": test_image(image)},
+            },
+        }
+
+    jobs = {"old": step("python38", "${{parent.inputs.data}}"), "new": step("bare", "${{parent.jobs.old.outputs.rows}}")}
+    pipeline = {"type": "pipeline", "inputs": {"data": {"type": "uri_folder", "path": "input"}}, "jobs": jobs}
+    (lab.folder / "pipeline.yml").write_text(json.dumps(pipeline))
+    done = lab.run("job", "create", "-f", "pipeline.yml", "-n", name_of(lab), "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    rows = {name: Path(one["outputs"]["rows"]["path"], "parallel_run_step.txt").read_text() for name, one in done.job["jobs"].items()}
+    assert rows == {"old": "".join(f"3.8 f{number:05d}.txt\n" for number in range(3)), "new": "3.11 parallel_run_step.txt\n"}
+
+
+def test_from_python(lab: ContainerLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runner import Input, MLClient, Output
+    from runner.entities import Environment
+    from runner.parallel import RunFunction, parallel_run_function
+
+    lab.files(2)
+    lab.script("import os\n\ndef run(b):\n    return [os.environ['HOME'] + ' ' + os.path.basename(p) for p in b]\n")
+    monkeypatch.chdir(lab.folder)
+    monkeypatch.setenv("RUNNER_WORKSPACE", str(lab.folder))
+    score = parallel_run_function(
+        name=name_of(lab),
+        inputs={"data": Input(type="uri_folder", path="input")},
+        outputs={"rows": Output(type="uri_file")},
+        input_data="${{inputs.data}}",
+        shm_size="1g",
+        docker_args="--cpus 1",
+        task=RunFunction(
+            code="code", entry_script="score.py", append_row_to="${{outputs.rows}}", environment=Environment(image=lab.image)
+        ),
+    )
+    client = MLClient("a credential", "subscription", "group", "workspace")
+    client.jobs.create_or_update(score)
+    client.jobs.stream(name_of(lab))
+    path = client.jobs.get(name_of(lab)).outputs["rows"].path
+    assert Path(path).read_text() == "".join(f"/run/runner/home f{number:05d}.txt\n" for number in range(2))

@@ -4,6 +4,7 @@ A block of commands is run when a comment stands before it:
 
     <!-- run -->                 each of its lines that begin with `$ ` ends with exit status 0
     <!-- run: exit status 2 -->  … with this one
+    <!-- run: image -->          … where there is a Docker engine; the image that they name is one with pandas
 
 The blocks of one page run in their order, in a workspace that has a copy of `examples/` and its data, without a shell.
 """
@@ -24,7 +25,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
-BLOCK = re.compile(r"^<!-- run(?:: exit status (\d+))? -->\n+```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+IMAGE = "registry.example/scorer:1"
+BLOCK = re.compile(r"^<!-- run(?:: exit status (\d+)|: image)? -->\n+```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECONDS = 180
 SHIM = """#!{python}
 import sys
@@ -79,7 +81,10 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_do_what_the_page_says(page, examples, tmp_path):
+def test_commands_do_what_the_page_says(page, examples, tmp_path, request, needs):
+    if "<!-- run: image -->" in page.read_text():
+        needs("docker")
+        subprocess.run(["docker", "tag", request.getfixturevalue("test_image")("pandas"), IMAGE], check=True)
     workspace = tmp_path / "workspace"
     shutil.copytree(examples, workspace)
     environment = {**os.environ, "PATH": f"{workspace / 'bin'}{os.pathsep}{os.environ['PATH']}"}

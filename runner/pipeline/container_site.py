@@ -1,0 +1,74 @@
+"""The containers of a step: its image found or made, whose they are, and what all of them have in common."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from runner.errors import Place
+from runner.launch.accounts import Account, account_files, account_of, submitter
+from runner.launch.container import ContainerLauncher
+from runner.launch.docker_policy import DockerWords
+from runner.launch.image_find import ImageFound, find_image
+from runner.launch.network import CA_PATH, network_environment
+from runner.launch.sharing import Sharing
+from runner.model.docker import BindMount, ContainerRequest, DockerSettings, InstanceType
+from runner.model.job import Environment, ParallelStep
+from runner.model.paths import JobPaths
+from runner.pipeline.options import RunOptions
+from runner.workspace.units import parse_size
+
+Say = Callable[[str], None]
+
+
+def prepare_container(
+    step: ParallelStep,
+    environment: Environment,
+    paths: JobPaths,
+    options: RunOptions,
+    kind: InstanceType,
+    *,
+    say: Say,
+    warn: Say,
+    on_cancel: Callable[[Callable[[], None]], None],
+) -> tuple[str, ContainerLauncher]:
+    """The image's Python and what starts its containers. Errors: UserError for an image or user that is not to be had."""
+    image = find_image(environment, docker=options.docker, cache=options.cache, say=say, warn=warn, on_cancel=on_cancel)
+    words = DockerWords(
+        words=step.resources.docker_args,
+        policy=options.docker.policy,
+        environment=os.environ,
+        directory=Path(step.resources.docker_args_base),
+    )
+    account = _account(words, image)
+    python = image.facts.executable
+    template = _template(step, image, account, options.docker, kind, folder=paths.scratch / "accounts")
+    sharing = Sharing(job=step.name, image=image.id, python=python, account=account)
+    return python, ContainerLauncher(template=template, arguments=words, sharing=sharing)
+
+
+def _account(words: DockerWords, image: ImageFound) -> Account:
+    user = words.checked().config.get("User")
+    return account_of(str(user), image.facts.passwd, image.facts.group) if user else submitter()
+
+
+def _template(
+    step: ParallelStep, image: ImageFound, account: Account, docker: DockerSettings, kind: InstanceType, *, folder: Path
+) -> ContainerRequest:
+    """What all containers of the step have in common. `folder`: for files that are mounted."""
+    mounts = account_files(account, image.facts.passwd, image.facts.group, folder=folder)
+    if docker.ca_bundle:
+        mounts += (BindMount(source=docker.ca_bundle, target=CA_PATH),)
+    return ContainerRequest(
+        image=image.id,
+        command=(),
+        name="",
+        environment={**image.environment, **network_environment(docker), **account.variables},
+        mounts=mounts,
+        user=str(account),
+        shm_size=parse_size(step.resources.shm_size, Place(field="resources.shm_size")),
+        cpus=kind.cpus,
+        memory=kind.memory,
+        mount_label=docker.mount_label,
+    )
