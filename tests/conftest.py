@@ -2,8 +2,9 @@
 
 A test says `@pytest.mark.needs("python3.8", "docker")`, or asks the fixture `needs` when it wants what was found: `needs("python3.8")`
 gives the interpreter's path, `needs("docker")` the engine's address, `needs("docker-user")` the name of an ordinary user whom the engine
-obeys (`docker_engine.as_tester` runs a command as that user). `test_image("pandas")` makes one of the images in tests/images and gives its
-tag. Where a part is absent the test is shown as NOT RUN; with REQUIRE_ALL=1 in the environment, as in `.ci/run`, it fails.
+obeys (`docker_engine.as_tester` runs a command as that user). With "engine-podman" and the like tests/engines.py can start such an engine.
+`test_image("pandas")` makes one of the images in tests/images and gives its tag. Where a part is absent the test is shown as NOT RUN; with
+REQUIRE_ALL=1 in the environment, as in `.ci/run`, it fails.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import NoReturn
 import pytest
 
 from tests.docker_engine import TESTER, find_engine, find_tester
+from tests.engines import KINDS, find_kind
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")
 SECOND_PYTHON = "second-python"
@@ -31,6 +33,7 @@ TMPFS = "tmpfs"
 DOCKER = "docker"
 DOCKER_USER = "docker-user"
 DOCKER_REGISTRY = "docker-registry"
+ENGINE = "engine-"  # and a kind of tests/engines.py
 
 
 def python_works(path: str, version: str) -> bool:
@@ -90,10 +93,12 @@ def find_part(part: str) -> tuple[str | None, str]:
         return find_tester(), f"root, and a user {TESTER} who can reach the Docker engine and run {sys.executable} (.ci/run makes one)"
     if part == DOCKER_REGISTRY:
         return shutil.which("docker-registry"), "the program docker-registry (Debian's package of that name)"
+    if part.startswith(ENGINE) and part.removeprefix(ENGINE) in KINDS:
+        return find_kind(part.removeprefix(ENGINE))
     if part == "mltable":
         return "mltable" if importlib.util.find_spec("mltable") else None, "the mltable package"
-    known = f"python3.N, {SECOND_PYTHON}, {TMPFS}, {DOCKER}, {DOCKER_USER}, {DOCKER_REGISTRY}, mltable"
-    raise pytest.UsageError(f"unknown part {part!r}: known are {known}")
+    known = ("python3.N", SECOND_PYTHON, TMPFS, DOCKER, DOCKER_USER, DOCKER_REGISTRY, *(ENGINE + kind for kind in KINDS), "mltable")
+    raise pytest.UsageError(f"unknown part {part!r}: known are {', '.join(known)}")
 
 
 def demand(part: str) -> str:

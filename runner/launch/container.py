@@ -37,7 +37,7 @@ class ContainerLauncher:
     def start(self, request: InstanceRequest) -> ContainerInstance:
         """Errors: UserError with the engine's own words, when it refuses."""
         wanted = container_request(self.template, request)
-        arguments = self.arguments.checked(reserved_targets=[mount.target for mount in wanted.mounts])
+        arguments = self.arguments.checked(reserved=wanted.mounts)
         self.sharing.open(wanted.mounts)
         engine = connect()
         try:

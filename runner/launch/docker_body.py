@@ -42,6 +42,8 @@ def create_body(request: ContainerRequest, arguments: DockerArguments) -> Body:
 def _host(request: ContainerRequest, arguments: DockerArguments) -> Body:
     host: Body = {"AutoRemove": True, "Init": False, "RestartPolicy": {"Name": "no"}}
     host |= {"ShmSize": request.shm_size, "NetworkMode": "default"}
+    if request.userns:
+        host["UsernsMode"] = request.userns
     if request.cpus is not None and not set(_CPU_TIME) & arguments.host.keys():
         host["NanoCpus"] = round(request.cpus * 10**9)
     if request.memory is not None:

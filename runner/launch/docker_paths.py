@@ -75,9 +75,11 @@ def _groups(uid: int) -> Iterable[int]:
 
 
 def engine_sockets() -> tuple[str, ...]:
-    """Where an engine may listen, on this machine: who has its socket has the machine."""
+    """Where an engine may listen, on this machine: who has its socket has the machine, or of a rootless one all that is its user's."""
     address = os.environ.get("DOCKER_HOST", "")
-    return (*_SOCKETS, address.removeprefix("unix://")) if address.startswith("unix://") else _SOCKETS
+    own = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    named = (address.removeprefix("unix://"),) if address.startswith("unix://") else ()
+    return (*_SOCKETS, f"{own}/docker.sock", f"{own}/podman/podman.sock", *named)
 
 
 def identities(path: str) -> set[Identity]:

@@ -18,7 +18,7 @@ from runner.launch.docker_mount_policy import MountPolicy
 from runner.launch.docker_mounts import normal
 from runner.launch.docker_paths import engine_sockets, is_below
 from runner.launch.docker_security import NO_NEW_PRIVILEGES, split_option
-from runner.model.docker import DockerPolicy
+from runner.model.docker import BindMount, DockerPolicy
 
 # What Docker grants by itself may be asked for.
 _CAPABILITIES = {
@@ -36,15 +36,15 @@ Found = Iterator[str]
 
 
 def check_policy(
-    arguments: DockerArguments, policy: DockerPolicy, *, reserved_targets: Iterable[str] = (), sockets: Iterable[str] | None = None
+    arguments: DockerArguments, policy: DockerPolicy, *, reserved: Iterable[BindMount] = (), sockets: Iterable[str] | None = None
 ) -> list[UserError]:
-    """All that `docker_args` ask for and the policy does not allow. `reserved_targets`: where the runner itself mounts something in the
+    """All that `docker_args` ask for and the policy does not allow. `reserved`: what the runner itself mounts in the
     container. `sockets`: where engines listen, by default the usual places and DOCKER_HOST."""
     found = [_forbidden(shown, word) for word, rule in _RULES if word not in policy.allow for shown in rule(arguments)]
     mounts = MountPolicy(policy=policy, sockets=tuple(engine_sockets() if sockets is None else sockets))
     for mount in arguments.mounts:
         found += mounts.problems(mount)
-    return found + list(_over_ours(arguments, [normal(target) for target in reserved_targets]))
+    return found + list(_over_ours(arguments, list(reserved)))
 
 
 def pinned(arguments: DockerArguments, policy: DockerPolicy) -> DockerArguments:
@@ -60,11 +60,11 @@ def checked_docker_args(
     environment: Mapping[str, str],
     directory: Path,
     reader_uid: int | None = None,
-    reserved_targets: Iterable[str] = (),
+    reserved: Iterable[BindMount] = (),
 ) -> DockerArguments:
     """Parsed, checked and pinned; raises `UserErrors` with all that is wrong. When a job is checked, and again before its containers."""
     arguments = parse_docker_args(words, environment=environment, directory=directory, reader_uid=reader_uid)
-    errors = check_policy(arguments, policy, reserved_targets=reserved_targets)
+    errors = check_policy(arguments, policy, reserved=reserved)
     if errors:
         raise UserErrors(errors)
     return pinned(arguments, policy)
@@ -79,10 +79,10 @@ class DockerWords:
     environment: Mapping[str, str] = field(repr=False)  # the submitter's: it may hold secrets
     directory: Path
 
-    def checked(self, reserved_targets: Iterable[str] = ()) -> DockerArguments:
+    def checked(self, reserved: Iterable[BindMount] = ()) -> DockerArguments:
         """Errors: UserErrors."""
         return checked_docker_args(
-            self.words, self.policy, environment=self.environment, directory=self.directory, reserved_targets=reserved_targets
+            self.words, self.policy, environment=self.environment, directory=self.directory, reserved=reserved
         )  # fmt: skip
 
 
@@ -93,15 +93,17 @@ def _forbidden(shown: str, word: str) -> UserError:
     )
 
 
-def _over_ours(arguments: DockerArguments, reserved: list[str]) -> Iterator[UserError]:
+def _over_ours(arguments: DockerArguments, reserved: list[BindMount]) -> Iterator[UserError]:
+    """At one of the runner's mounts, or below one that is not shared."""
     places = [(mount.flag, mount.target) for mount in arguments.mounts]
     devices = arguments.host.get("Devices", [])
     assert isinstance(devices, list)
     places += [("--device", str(device["PathInContainer"])) for device in devices]
     for flag, target in places:
         for ours in reserved:
-            if is_below(normal(target), ours):
-                problem = f"docker_args: {flag} to {target} is reserved: the runner mounts {ours} there"
+            place = normal(ours.target)
+            if normal(target) == place or (not ours.shared and is_below(normal(target), place)):
+                problem = f"docker_args: {flag} to {target} is reserved: the runner mounts {ours.target} there"
                 yield UserError(problem, todo="mount it at another place of the container")
 
 

@@ -30,6 +30,14 @@ class Address:
     def __str__(self) -> str:
         return f"{self.url} ({self.source})"
 
+    @property
+    def owner(self) -> int | None:
+        """Whose the socket is; None where that cannot be known from here."""
+        try:
+            return Path(self.url.removeprefix("unix://")).stat().st_uid if self.url.startswith("unix://") else None
+        except OSError:
+            return None
+
 
 def addresses(environment: Mapping[str, str] = os.environ) -> list[Address]:
     """DOCKER_HOST, else the context that is chosen, else the usual sockets. Errors: UserError for a context that is not there."""

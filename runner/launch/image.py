@@ -20,6 +20,8 @@ import urllib3.exceptions
 
 from runner.errors import UserError
 from runner.launch.engine_address import Address, addresses, knock, no_engine
+from runner.launch.engine_kind import EngineKind, kind_of
+from runner.launch.image_changes import changes_of
 from runner.launch.image_stream import Event, Request
 from runner.model.docker import BindMount, ContainerRequest
 from runner.model.image_reference import hide_credentials, parse_reference
@@ -129,6 +131,10 @@ class Engine:
         """Closes its connections."""
         self._client.close()
 
+    def kind(self) -> EngineKind:
+        with plainly():
+            return kind_of(self._client.info())
+
     # Images
 
     def find(self, name: str) -> Image | None:
@@ -195,7 +201,7 @@ class Engine:
     @contextmanager
     def container(self, request: ContainerRequest, *, network: str | None = None) -> Iterator[Container]:
         """A started container, removed at the end in any case. Errors: also NoSuchCommand."""
-        options = {**mount_options(request), "network_mode": network}
+        options = {**mount_options(request), "network_mode": network, "userns_mode": request.userns or None}
         with plainly():
             host = self._client.create_host_config(**options)
             created = self._client.create_container(
@@ -261,9 +267,10 @@ class Container:
     def commit(self, *, hash_: str, config: Mapping[str, Any]) -> None:
         """Makes an image of the container's files, with this configuration in the engine's own form. Large ones take minutes."""
         with plainly():
+            changes = changes_of(config) if kind_of(self._client.info()).podman else None
             self._client.timeout = COMMIT_SECONDS
             try:
-                self._client.commit(self.id, repository=REPOSITORY, tag=hash_, conf=dict(config))
+                self._client.commit(self.id, repository=REPOSITORY, tag=hash_, conf=dict(config), changes=changes)
             finally:
                 self._client.timeout = API_SECONDS
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import runner.launch.in_image
 from runner.errors import UserError
+from runner.launch.accounts import submitter
 from runner.launch.pythons import OLDEST
 from runner.model.docker import LABEL_JOB, BindMount, ContainerRequest
 
@@ -123,7 +124,7 @@ def ask_one(engine: Engine, image_id: str, word: str, mount_label: str | None) -
             name=f"runner-probe-{uuid.uuid4().hex[:12]}",
             labels={LABEL_JOB: "probe"},
             mounts=mounts_of(folder),
-            user=f"{os.getuid()}:{os.getgid()}",
+            user=str(submitter(as_root=engine.kind().maps_users)),
             mount_label=mount_label,
         )
         try:

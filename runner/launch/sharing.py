@@ -28,13 +28,19 @@ class Sharing:
     job: str
     image: str
     python: str
-    account: Account
+    account: Account  # the containers' user
+    own: Account  # whom containers take for the submitter
+    userns: str = ""
     _modes: dict[str, int] = field(default_factory=dict)  # of folders and files, before they were opened
     _folders: dict[str, BindMount] = field(default_factory=dict)
 
+    @property
+    def foreign(self) -> bool:
+        return self.account.uid != self.own.uid
+
     def open(self, mounts: Iterable[BindMount]) -> None:
         """Lets the container's user write to the writable ones among the mounts, and remembers what they were."""
-        if self.account.is_submitter:
+        if not self.foreign:
             return
         for mount in mounts:
             if not mount.read_only:
@@ -70,11 +76,12 @@ class Sharing:
         folders = [mount for mount in self._folders.values() if Path(mount.source).exists()]
         request = ContainerRequest(
             image=self.image,
-            command=(self.python, f"{IN}/give_back.py", str(os.getuid()), str(os.getgid()), *(mount.target for mount in folders)),
+            command=(self.python, f"{IN}/give_back.py", str(self.own.uid), str(self.own.gid), *(mount.target for mount in folders)),
             name=f"runner-back-{uuid.uuid4().hex[:12]}",
             labels={LABEL_JOB: self.job},
             mounts=(BindMount(source=str(SCRIPTS), target=IN), *folders),
             user="0:0",
+            userns=self.userns,
         )
         with connected() as engine, engine.container(request, network="none") as container:
             container.wait(until=time.monotonic() + SECONDS)

@@ -65,6 +65,7 @@ class BindMount:
     source: str  # absolute, on the machine where the Docker engine runs
     target: str
     read_only: bool = True
+    shared: bool = False  # `docker_args` may mount something below it: it is data, and not what the runner lives by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,7 @@ class ContainerRequest:
     environment: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[BindMount, ...] = ()
     user: str = ""  # uid:gid
+    userns: str = ""  # host: the engine's own users, where it would give the container others
     working_dir: str = "/"
     shm_size: int = 2 << 30  # bytes
     gpus: tuple[str, ...] = ()  # ids or indices of devices to ask for

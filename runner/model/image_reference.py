@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from runner.errors import Place, UserError
 
 ALLOWED = "[registry[:port]/]name[:tag], name@sha256:<64 hex digits>, or the id of an image of this machine"
-DOCKER_HUB = "docker.io"
 
 _HOST_PART = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _REGISTRY = re.compile(rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?")
@@ -21,7 +20,7 @@ _LONGEST = 255  # characters of a name without its tag
 
 @dataclass(frozen=True, kw_only=True)
 class ImageReference:
-    """The parts of a name. `registry` is docker.io where none is written; an id has nothing but `digest`."""
+    """The parts of a name. `registry` is empty where none is written, which is the engine's default; an id has nothing but `digest`."""
 
     registry: str
     repository: str  # without the registry
@@ -34,7 +33,7 @@ class ImageReference:
 
     @property
     def full(self) -> str:
-        """With everything that Docker adds to a short name: `python` is `docker.io/library/python:latest`."""
+        """With what Docker adds to a short name; one without a registry begins with a slash: `python` is `/library/python:latest`."""
         if self.is_id:
             return self.digest
         tag = self.tag or ("" if self.digest else "latest")
@@ -53,14 +52,14 @@ def parse_reference(text: str, place: Place | None = None) -> ImageReference:
     if colon and not _TAG.fullmatch(tag):
         raise _wrong(text, f"'{tag}' is no tag", place)
     registry, repository = _split_registry(head + slash + last)
-    if not _REGISTRY.fullmatch(registry):
+    if registry and not _REGISTRY.fullmatch(registry):
         raise _wrong(text, f"'{registry}' is no registry", place)
     for part in repository.split("/"):
         if not _PART.fullmatch(part):
             raise _wrong(text, _wrong_part(part), place)
     if len(repository) > _LONGEST:
         raise _wrong(text, f"it is longer than {_LONGEST} characters", place)
-    if registry == DOCKER_HUB and "/" not in repository:
+    if not registry and "/" not in repository:
         repository = f"library/{repository}"
     return ImageReference(registry=registry, repository=repository, tag=tag, digest=digest)
 
@@ -69,8 +68,8 @@ def _split_registry(name: str) -> tuple[str, str]:
     """Docker's rule: the first part is a registry if it could be no part of a repository, or is `localhost`."""
     first, slash, rest = name.partition("/")
     if slash and (first == "localhost" or first != first.lower() or re.search(r"[.:\[]", first)):
-        return (DOCKER_HUB if first == "index.docker.io" else first), rest
-    return DOCKER_HUB, name
+        return first, rest
+    return "", name
 
 
 def _wrong_part(part: str) -> str:
@@ -94,7 +93,7 @@ def hide_credentials(text: str) -> str:
 def map_image(text: str, image_map: Mapping[str, str]) -> str:
     """The name that stands in the place of this one: the longest prefix of the map wins, and what follows it stays.
 
-    Prefixes are compared with the name as it is written, then with its full form, so that `docker.io/` leads short names as well.
+    Prefixes are compared with the name as it is written, then with its full form, so that `/` leads all names without a registry.
     """
     for name in dict.fromkeys((text, parse_reference(text).full)):
         prefixes = [prefix for prefix in image_map if prefix and name.startswith(prefix)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import Place
@@ -16,6 +17,7 @@ from runner.launch.sharing import Sharing
 from runner.model.docker import BindMount, ContainerRequest, DockerSettings, InstanceType
 from runner.model.job import Environment, ParallelStep
 from runner.model.paths import JobPaths
+from runner.pipeline.engines import fitting_engine
 from runner.pipeline.options import RunOptions
 from runner.workspace.units import parse_size
 
@@ -33,7 +35,10 @@ def prepare_container(
     warn: Say,
     on_cancel: Callable[[Callable[[], None]], None],
 ) -> tuple[str, ContainerLauncher]:
-    """The image's Python and what starts its containers. Errors: UserError for an image or user that is not to be had."""
+    """The image's Python and what starts its containers. Errors: UserError for an engine, image or user that is not to be had."""
+    engine = fitting_engine(step, kind)
+    for warning in engine.warnings:
+        warn(warning)
     image = find_image(environment, docker=options.docker, cache=options.cache, say=say, warn=warn, on_cancel=on_cancel)
     words = DockerWords(
         words=step.resources.docker_args,
@@ -41,16 +46,18 @@ def prepare_container(
         environment=os.environ,
         directory=Path(step.resources.docker_args_base),
     )
-    account = _account(words, image)
+    own = submitter(as_root=engine.kind.rootless)  # whose root is this user outside
+    account = _account(words, image) or own
     python = image.facts.executable
-    template = _template(step, image, account, options.docker, kind, folder=paths.scratch / "accounts")
-    sharing = Sharing(job=step.name, image=image.id, python=python, account=account)
+    template = replace(_template(step, image, account, options.docker, kind, folder=paths.scratch / "accounts"), userns=engine.userns)
+    sharing = Sharing(job=step.name, image=image.id, python=python, account=account, own=own, userns=engine.userns)
     return python, ContainerLauncher(template=template, arguments=words, sharing=sharing)
 
 
-def _account(words: DockerWords, image: ImageFound) -> Account:
+def _account(words: DockerWords, image: ImageFound) -> Account | None:
+    """That of `--user`."""
     user = words.checked().config.get("User")
-    return account_of(str(user), image.facts.passwd, image.facts.group) if user else submitter()
+    return account_of(str(user), image.facts.passwd, image.facts.group) if user else None
 
 
 def _template(

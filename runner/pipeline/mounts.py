@@ -30,8 +30,12 @@ def for_container(
     """
     own = paths.workers / request.node
     outputs = [Path(folder_of(path, step)) for path in written]
-    writable = own_folders(paths, request.node) + [str(_made(folder)) for folder in (*outputs, tracking)]
-    mounts = path_mounts(read_only=read_paths(step, moved), writable=writable, protected=str(paths.root))
+    mounts = path_mounts(
+        read_only=read_paths(step, moved),
+        writable=[str(_made(folder)) for folder in outputs],
+        own=[*own_folders(paths, request.node), str(_made(tracking))],
+        protected=str(paths.root),
+    )
     fixed = (
         BindMount(source=request.agent, target=AGENT_FOLDER),
         BindMount(source=str(_made(own / "home")), target=HOME, read_only=False),
@@ -56,10 +60,14 @@ def read_paths(step: ParallelStep, moved: Mapping[str, str]) -> list[str]:
     return paths
 
 
-def path_mounts(*, read_only: Iterable[str], writable: Iterable[str], protected: str) -> tuple[BindMount, ...]:
-    """Each path at its own place. `protected`, the job's folder, is read-only where a writable folder contains it."""
-    mounts = {path: BindMount(source=path, target=path) for path in read_only}
-    mounts |= {path: BindMount(source=path, target=path, read_only=False) for path in writable}
+def path_mounts(*, read_only: Iterable[str], writable: Iterable[str], own: Iterable[str], protected: str) -> tuple[BindMount, ...]:
+    """Each path at its own place: inputs, outputs, and what is writable and the runner's `own`.
+
+    `protected`, the job's folder, is read-only where a writable folder contains it.
+    """
+    mounts = {path: BindMount(source=path, target=path, shared=True) for path in read_only}
+    mounts |= {path: BindMount(source=path, target=path, read_only=False, shared=True) for path in writable}
+    mounts |= {path: BindMount(source=path, target=path, read_only=False) for path in own}
     if any(is_below(protected, one.target) for one in mounts.values() if not one.read_only):
         mounts.setdefault(protected, BindMount(source=protected, target=protected))
     for path in mounts:

@@ -13,6 +13,7 @@ from runner.model.docker import InstanceType
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import Launcher
+from runner.pipeline.engines import fitting_engine
 from runner.pipeline.mounts import check_places
 from runner.pipeline.options import RunOptions
 
@@ -58,8 +59,9 @@ def describe_site(step: ParallelStep, options: RunOptions) -> tuple[str, tuple[s
     from runner.launch.image_find import describe_image
 
     assert step.environment is not None
+    engine = fitting_engine(step, instance_type(step, options))
     plan = describe_image(step.environment, docker=options.docker, cache=options.cache)
-    return f"that of the image {plan.text}", plan.notices
+    return f"that of the image {plan.text}", (*engine.warnings, *plan.notices)
 
 
 def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, say: Say, warn: Say, on_cancel: OnCancel) -> Site:
@@ -76,7 +78,7 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
 
     kind = instance_type(step, options)
     python, launcher = prepare_container(step, environment, paths, options, kind, say=say, warn=warn, on_cancel=on_cancel)
-    return Site(python=python, launcher=launcher, container=True, foreign=not launcher.sharing.account.is_submitter)
+    return Site(python=python, launcher=launcher, container=True, foreign=launcher.sharing.foreign)
 
 
 def _refuse_python(options: RunOptions) -> None:

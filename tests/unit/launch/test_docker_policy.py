@@ -34,7 +34,7 @@ class Site:
         policy = DockerPolicy(allow=frozenset(allow), data_roots=(str(self.data),) if roots is None else roots)
         filled = row.format(data=self.data, root=self.root, secret=self.secret, socket=self.socket)
         found = parse_docker_args(shlex.split(filled), environment={}, directory=self.root)
-        return "\n".join(map(str, check_policy(found, policy, reserved_targets=reserved, sockets=(str(self.socket),))))
+        return "\n".join(map(str, check_policy(found, policy, reserved=[BindMount(source="/x", target=one) for one in reserved], sockets=(str(self.socket),))))
 
 
 @pytest.fixture
@@ -227,7 +227,9 @@ class TestTheEnginesSocket:
 
     def test_the_usual_places_are_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DOCKER_HOST", "unix:///elsewhere/docker.sock")
-        assert {"/var/run/docker.sock", "/elsewhere/docker.sock"} <= set(docker_paths.engine_sockets())
+        monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/me")
+        expected = {"/var/run/docker.sock", "/elsewhere/docker.sock", "/run/me/docker.sock", "/run/me/podman/podman.sock"}
+        assert expected <= set(docker_paths.engine_sockets())
 
     def test_data_beside_it_may_be_mounted(self, site: Site) -> None:
         assert site.check("-v {data}:/x", "any-mount") == ""

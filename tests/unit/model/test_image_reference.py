@@ -13,8 +13,8 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 @pytest.mark.parametrize(
     ("text", "registry", "repository", "tag", "digest", "full"),
     [
-        ("python", "docker.io", "library/python", "", "", "docker.io/library/python:latest"),
-        ("team/scorer:1.2", "docker.io", "team/scorer", "1.2", "", "docker.io/team/scorer:1.2"),
+        ("python", "", "library/python", "", "", "/library/python:latest"),
+        ("team/scorer:1.2", "", "team/scorer", "1.2", "", "/team/scorer:1.2"),
         ("localhost/scorer", "localhost", "scorer", "", "", "localhost/scorer:latest"),
         ("registry.example:5000/a/b_c/d--e:v1", "registry.example:5000", "a/b_c/d--e", "v1", "", "registry.example:5000/a/b_c/d--e:v1"),
         (f"registry.example/a@{DIGEST}", "registry.example", "a", "", DIGEST, f"registry.example/a@{DIGEST}"),
@@ -67,7 +67,7 @@ def test_a_password_in_a_name_is_not_repeated():
         ("registry.example/azureml/base:1", "mine.example/mirror/base:1"),
         ("registry.example/other/base", "mine.example/all/other/base"),
         ("python:3.11", "mine.example/hub/library/python:3.11"),
-        ("docker.io/team/a", "mine.example/hub/team/a"),
+        ("team/a:2", "mine.example/hub/team/a:2"),
         ("elsewhere.example/a", "elsewhere.example/a"),
         (f"registry.example/azureml/base@{DIGEST}", f"mine.example/mirror/base@{DIGEST}"),
     ],
@@ -76,7 +76,7 @@ def test_the_longest_prefix_of_the_map_wins(name, wanted):
     image_map = {
         "registry.example/": "mine.example/all/",
         "registry.example/azureml/": "mine.example/mirror/",
-        "docker.io/": "mine.example/hub/",
+        "/": "mine.example/hub/",
         "": "never.example/",
     }
     assert map_image(name, image_map) == wanted

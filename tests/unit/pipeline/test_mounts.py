@@ -15,16 +15,17 @@ from runner.pipeline.mounts import AGENT_FOLDER, check_place, folder_of, for_con
 
 
 def test_inputs_are_read_only_and_outputs_win_over_them() -> None:
-    found = path_mounts(read_only=["/data", "/same"], writable=["/out", "/same"], protected="/w/.runner/jobs/j")
+    found = path_mounts(read_only=["/data", "/same"], writable=["/out", "/same"], own=["/own"], protected="/w/.runner/jobs/j")
     assert found == (
-        BindMount(source="/data", target="/data"),
-        BindMount(source="/out", target="/out", read_only=False),
-        BindMount(source="/same", target="/same", read_only=False),
+        BindMount(source="/data", target="/data", shared=True),
+        BindMount(source="/out", target="/out", read_only=False, shared=True),
+        BindMount(source="/own", target="/own", read_only=False),
+        BindMount(source="/same", target="/same", read_only=False, shared=True),
     )
 
 
 def test_the_jobs_own_folder_is_protected_below_a_writable_one() -> None:
-    found = path_mounts(read_only=[], writable=["/w", "/w/.runner/jobs/j/workers/node_0"], protected="/w/.runner/jobs/j")
+    found = path_mounts(read_only=[], writable=["/w"], own=["/w/.runner/jobs/j/workers/node_0"], protected="/w/.runner/jobs/j")
     assert [(one.target, one.read_only) for one in found] == [
         ("/w", False),
         ("/w/.runner/jobs/j", True),
