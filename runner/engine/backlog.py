@@ -14,6 +14,7 @@ from runner.model.ports import Loader, Transport
 
 MEMORY = 256 << 20  # bytes of tables that may lie ready
 FRAME_BYTES = 32 << 20  # bytes of tables in one frame
+MANY_NOT_PLAIN = 4, 32  # more than so many, and than one of so many: mini-batches are no longer left to workers to read
 
 
 class Backlog:
@@ -33,6 +34,7 @@ class Backlog:
         self._ready: deque[Frame] = deque()
         self._loading: dict[int, Frame] = {}
         self._memory = 0
+        self._read, self._not_plain = 0, 0  # mini-batches: that were made ready, and that workers then could not read
         self.count = 0
         self.bytes_each = 0.0
         self.transport: Transport | None = None
@@ -73,6 +75,8 @@ class Backlog:
         while self._queue and len(self._ready) + len(self._loading) < frames and (self._memory < MEMORY or not self._ready):
             frame = self._cut(size)
             assert frame is not None
+            few, share = MANY_NOT_PLAIN
+            frame.careful = frame.careful or self._not_plain > few + self._read // share
             self._loading[frame.first] = frame
             self._pool.submit(self._load, frame)
 
@@ -83,14 +87,14 @@ class Backlog:
             scratch.release()
             return []
         good = len(frame.lines) - len(loaded.failed)
+        self._read += good
         if good:
             self._memory += loaded.bytes
             self.bytes_each = loaded.bytes / good
         for start, end in _runs(len(frame.lines), loaded.failed):
             scratch.users += 1
-            lines = loaded.lines[start:end]
-            ready = Frame(first=frame.first + start, lines=lines, attempt=frame.attempt, beside=frame.beside, scratch=scratch)
-            ready.sources = frame.lines[start:end]
+            ready = frame.part(start, end)
+            ready.lines, ready.sources, ready.scratch = loaded.lines[start:end], ready.lines, scratch
             self._ready.append(ready)
         if not good:
             scratch.release()
@@ -117,7 +121,13 @@ class Backlog:
     def again(self, frame: Frame, index: int, *, attempt: int, beside: int | None = None) -> None:
         """A mini-batch whose attempt has failed is tried again, before others."""
         line = frame.manifest_line(index)
-        self._push(self._queue.appendleft, Frame(first=index, lines=[line], attempt=attempt, beside=beside))
+        self._push(self._queue.appendleft, Frame(first=index, lines=[line], attempt=attempt, beside=beside, careful=frame.careful))
+
+    def not_plain(self, frame: Frame, index: int) -> None:
+        """A mini-batch that was left to a worker to read has to go through the loader, before others."""
+        self._not_plain += 1
+        lines = [frame.manifest_line(index)]
+        self._push(self._queue.appendleft, Frame(first=index, lines=lines, attempt=frame.attempt, beside=frame.beside, careful=True))
 
     @property
     def beside(self) -> int | None:
@@ -139,7 +149,7 @@ class Backlog:
         if end == len(front.lines):
             self._queue.popleft()
         front.done = end
-        return Frame(first=front.first + start, lines=front.lines[start:end], attempt=front.attempt, beside=front.beside)
+        return front.part(start, end)
 
     def _push(self, put: Callable[[Frame], None], frame: Frame) -> None:
         put(frame)
@@ -149,8 +159,9 @@ class Backlog:
         assert self._loader is not None
         assert self.transport is not None
         frame.began = self._now()
+        transport: Transport = "arrow" if frame.careful and self.transport == "direct" else self.transport
         try:
-            result: Loaded | BaseException = self._loader.load(frame.first, frame.lines, self._scratch, self.transport)
+            result: Loaded | BaseException = self._loader.load(frame.first, frame.lines, self._scratch, transport)
         except BaseException as error:  # told to the loop, which ends the instance
             result = error
         self._loaded(frame, result)

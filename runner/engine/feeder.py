@@ -94,13 +94,7 @@ class Feeder:
         for frame in list(worker.frames):
             keep = min(max(limit - frame.seq, frame.done), frame.count)
             if keep < frame.count:
-                taken = Frame(
-                    first=frame.first + keep, lines=frame.lines[keep : frame.count], attempt=frame.attempt, beside=frame.beside,
-                    scratch=frame.scratch,
-                )  # fmt: skip
-                taken.sources = frame.sources[keep : frame.count] if frame.sources else ()
-                if frame.scratch:
-                    frame.scratch.users += 1
+                taken = frame.part(keep, frame.count)
                 frame.count = keep
                 worker.recalled += 1
                 self._backlog.put_back(taken)

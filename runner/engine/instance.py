@@ -29,7 +29,7 @@ from runner.worker.protocol import message
 
 KEEPER_SECONDS = 10.0
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # as a process's parent and as an engine tell it
-PARQUET_FROM = 14  # pyarrow's major version from which on workers read Parquet themselves: as ours does, types included
+DIRECT_FROM = 14  # pyarrow's major version from which on workers read files themselves: as ours does, types included
 GREETING_LOOK = 0.25  # seconds between two looks at a keeper that has not said hello yet
 
 
@@ -292,7 +292,7 @@ def _transport(pyarrow: object) -> Transport:
     if not pyarrow:
         return "csv"
     major = str(pyarrow).partition(".")[0]
-    return "parquet" if major.isdigit() and int(major) >= PARQUET_FROM else "arrow"
+    return "direct" if major.isdigit() and int(major) >= DIRECT_FROM else "arrow"
 
 
 def peer(connection: socket.socket) -> int:

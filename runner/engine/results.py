@@ -91,7 +91,7 @@ class Results:
             self._gather(worker, frame)
             if frame.done < frame.count and (frame.next == running or (worker.killed == "overhead" and not rests)):
                 error = self._death(worker, status, how, stacks) if memory_limit is None else self._out_of_memory(worker, memory_limit)
-                self._attempt_failed(worker, frame, seconds, error, items=0)
+                self._attempt_failed(worker, frame, seconds, error, items=worker.slot.items if frame.next == running else 0)
             rests.append(frame.rest())
             self.release(frame)
         worker.frames.clear()
@@ -156,6 +156,8 @@ class Results:
             if frame is not None and header["index"] == frame.next and header["index"] != worker.doomed:
                 error = self.error_of(worker, header)
                 self._attempt_failed(worker, frame, header["ns"] / 1e9, error, items=header["items"])
+        elif kind == "not_plain":
+            self._not_plain(worker, header["index"])
         elif kind == "unstarted":
             self._unstarted(worker, header["index"])
         elif kind == "header":
@@ -164,7 +166,7 @@ class Results:
             self._publish(
                 Message(at=self._clock.wall(), level="WARNING", text=str(header["text"]), source=f"{self._node}/{worker.process}")
             )
-        return kind in ("failed", "unstarted", "header", "warning", "bye")
+        return kind in ("failed", "not_plain", "unstarted", "header", "warning", "bye")
 
     def _frame_done(self, worker: Worker, frame: Frame) -> None:
         now = self._clock.now()
@@ -223,6 +225,15 @@ class Results:
                 seconds=seconds, error=error,
             )
         )  # fmt: skip
+
+    def _not_plain(self, worker: Worker, index: int) -> None:
+        """The worker leaves it to the loader to read the next mini-batch of its frame."""
+        frame = worker.frames[0] if worker.frames else None
+        if frame is not None and frame.next == index and index != worker.doomed:
+            self._gather(worker, frame)
+            self._backlog.not_plain(frame, index)
+            frame.done += 1
+            frame.cut = frame.done
 
     def _unstarted(self, worker: Worker, index: int) -> None:
         """The worker has reached the limit of its slot."""

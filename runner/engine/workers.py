@@ -42,6 +42,7 @@ class Frame:
     lines: Sequence[bytes]  # what goes to the worker
     attempt: int = 1
     beside: int | None = None  # how many other workers there may be while it runs: after one has run out of memory
+    careful: bool = False  # it goes through the loader, whatever a worker can read itself
     sources: Sequence[bytes] = ()  # their manifest lines, where `lines` are not these
     scratch: Scratch | None = None
     count: int = 0  # how many of them are still this worker's
@@ -80,14 +81,18 @@ class Frame:
         if self.done >= self.count:
             return None
         first = self.done
-        rest = Frame(
-            first=self.first + first, lines=self.lines[first : self.count], attempt=self.attempt, beside=self.beside, scratch=self.scratch
-        )
-        rest.sources = self.sources[first : self.count] if self.sources else ()
-        if self.scratch:
-            self.scratch.users += 1
+        rest = self.part(first, self.count)
         self.count = first
         return rest
+
+    def part(self, start: int, end: int) -> Frame:
+        """Some of its mini-batches as a frame of their own, which uses the same scratch files."""
+        if self.scratch:
+            self.scratch.users += 1
+        return Frame(
+            first=self.first + start, lines=self.lines[start:end], sources=self.sources[start:end], attempt=self.attempt,
+            beside=self.beside, careful=self.careful, scratch=self.scratch,
+        )  # fmt: skip
 
 
 @dataclass(kw_only=True, eq=False)

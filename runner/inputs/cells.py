@@ -9,9 +9,10 @@ import re
 from datetime import date, datetime, timedelta, timezone
 from typing import Literal
 
+from runner.worker.delimited import FALSE, TRUE
+
 INT = re.compile(r"\s*[+-]?\d+\s*\Z", re.ASCII)
 FLOAT = re.compile(r"\s*[+-]?(?:\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?|inf|infinity|nan)\s*\Z", re.ASCII | re.IGNORECASE)
-TRUE, FALSE = frozenset(("1", "t", "true")), frozenset(("0", "f", "false"))
 INT64 = range(-(2**63), 2**63)
 MOMENTS = range(-(2**63) + 1, 2**63)  # nanoseconds since 1970 that a timestamp can hold; the least stands for "none"
 
@@ -34,7 +35,7 @@ def is_int(text: str) -> bool:
 
 
 def is_truth(text: str) -> bool:
-    return text.strip().lower() in TRUE | FALSE
+    return text.strip().lower() in (*TRUE, *FALSE)
 
 
 def slash_order(text: str) -> Order | None:

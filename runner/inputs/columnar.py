@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from runner.errors import Place, UserError
 from runner.inputs.files import FileEntry
 from runner.inputs.mltable_steps import Parquet
-from runner.inputs.tabular import BadInputError, Slice
+from runner.inputs.tabular import BadInputError, Slice, is_utf8
 
 CACHE_BYTES = 256 << 20  # of row groups that are cut into several slices
 _FOOTERS = 64  # metadata kept
@@ -96,7 +96,7 @@ class ParquetTable:
 
     def direct(self, file: str, position: Sequence[int], schema: pa.Schema) -> dict[str, Any] | None:
         """Whole row groups of a file that has just the table's columns and types."""
-        if len(position) != 2 or not _is_utf8(file):
+        if len(position) != 2 or not is_utf8(file):
             return None
         try:
             footer = self._footers.get(_stamp(file), lambda: (_footer(file), 1))
@@ -205,15 +205,7 @@ def _footer(path: str) -> Any:
 
 def _open(path: str) -> Any:
     """Arrow wants names to be UTF-8; files with others it reads through Python."""
-    return pa.OSFile(path) if _is_utf8(path) else pa.PythonFile(Path(path).open("rb"))
-
-
-def _is_utf8(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return pa.OSFile(path) if is_utf8(path) else pa.PythonFile(Path(path).open("rb"))
 
 
 def _read_groups(path: str, footer: Any, groups: range, columns: Sequence[str], *, threads: bool) -> pa.Table:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ from runner.inputs.delimited_text import Dialect, parse
 from runner.inputs.files import FileEntry
 from runner.inputs.mltable_steps import Delimited
 from runner.inputs.records import Record, UnclosedQuoteError, split
-from runner.inputs.tabular import BadInputError, Slice, schema_of
+from runner.inputs.tabular import BadInputError, Slice, is_utf8, schema_of
 from runner.inputs.textfile import WHOLE, cut_lines, cut_records, is_whole, line_at, read_head, read_slice
 from runner.inputs.types import CellType, infer
 
@@ -73,8 +74,26 @@ class DelimitedTable:
         else:
             yield from cut_lines(file, start, size)
 
-    def direct(self, file: str, position: Sequence[int], schema: pa.Schema) -> None:
-        """Text is read here only: its types are decided by rules of our own."""
+    def direct(self, file: str, position: Sequence[int], schema: pa.Schema) -> dict[str, Any] | None:
+        """A range of a file whose text and types Arrow's reader may know: a worker that finds more in it gives it back."""
+        start, end = position
+        reader = self.reader
+        if end < 0 or not is_utf8(file) or reader.encoding != "utf-8" or len(reader.delimiter.encode()) > 1:
+            return None
+        if reader.multi_line or reader.header == "all_files_different_headers":
+            return None
+        if not all(kind.is_plain and not kind.order for kind in self.types):
+            return None
+        return {
+            "delimited": file,
+            "range": [start, end],
+            "names": schema.names,
+            "types": [str(kind) for kind in schema.types],
+            "delimiter": reader.delimiter,
+            "empty_as_string": reader.empty_as_string,
+            "keys": None,
+            "dataset": [file],
+        }
 
     def read(self, file: str, position: Sequence[int], columns: frozenset[str] | None) -> pa.Table:
         start, end = position

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.csv
 
-from runner.inputs.cells import FALSE, TRUE
 from runner.inputs.records import Record, UnclosedQuoteError, split
 from runner.inputs.tabular import BadInputError, shown
 from runner.inputs.types import CellType, Misfit, convert
+from runner.worker.delimited import has_plain_ends, may_have_hexadecimal, read
 
 _BLANK_LINE = re.compile(rb"(?:\A|(?<=\n))\r?(?:\n|\Z)")
 
@@ -28,21 +27,6 @@ class Dialect:
     empty_as_string: bool = False
 
 
-def _spellings(words: frozenset[str]) -> list[str]:
-    """All ways to mix upper and lower case."""
-    found = [""]
-    every = []
-    for word in sorted(words):
-        found = [""]
-        for letter in word:
-            found = [start + form for start in found for form in sorted({letter, letter.upper()})]
-        every += found
-    return every
-
-
-_TRUE, _FALSE = _spellings(TRUE), _spellings(FALSE)
-
-
 def parse(data: bytes, names: Sequence[str], wanted: Mapping[str, CellType], dialect: Dialect) -> pa.Table:
     """The wanted columns of the rows; `names` are those of the fields in the data, in order.
 
@@ -51,9 +35,9 @@ def parse(data: bytes, names: Sequence[str], wanted: Mapping[str, CellType], dia
     if not data[:64].strip(b"\r\n") and not data.strip(b"\r\n"):
         return _table({}, wanted, 0)
     width = _width(data, dialect)
-    if width <= len(names) and _is_plain(data, dialect):
+    if width <= len(names) and len(dialect.delimiter) == 1 and has_plain_ends(data):
         present = [name for name in names[:width] if name in wanted]
-        hexadecimal = any(wanted[name].kind == "int" for name in present) and _has_hexadecimal(data)
+        hexadecimal = any(wanted[name].kind == "int" for name in present) and may_have_hexadecimal(data)
         plain = {name: wanted[name].arrow if wanted[name].is_plain else pa.string() for name in present}
         for types in ([] if hexadecimal else [plain]) + [dict.fromkeys(present, pa.string())]:
             table = _by_arrow(data, names[:width], types, dialect)
@@ -72,47 +56,17 @@ def _width(data: bytes, dialect: Dialect) -> int:
     return len(first.fields) if first else 0
 
 
-def _is_plain(data: bytes, dialect: Dialect) -> bool:
-    """Whether Arrow agrees on what a line break is."""
-    if len(dialect.delimiter) > 1:
-        return False
-    return data.find(b"\r") < 0 or data.count(b"\r") == data.count(b"\r\n")
-
-
 def _by_arrow(data: bytes, names: Sequence[str], types: Mapping[str, pa.DataType], dialect: Dialect) -> pa.Table | None:
     """None where a row has another number of fields, a value does not convert, or quotes reach over lines that they should not."""
     quotes = data.find(b'"') >= 0
     if quotes and _may_be_open(data, dialect):
         return None
-    try:
-        table = pa.csv.read_csv(
-            pa.BufferReader(data),
-            read_options=pa.csv.ReadOptions(use_threads=False, column_names=list(names), block_size=min(max(len(data) + 1, 1024), 1 << 30)),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=dialect.delimiter.decode(),
-                quote_char='"' if quotes else False,  # not looking for them makes a fifth of the time
-                newlines_in_values=quotes,
-            ),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=types,
-                include_columns=list(types) or [names[0]],
-                null_values=[""],
-                true_values=_TRUE,
-                false_values=_FALSE,
-                strings_can_be_null=not dialect.empty_as_string,
-                quoted_strings_can_be_null=False,
-            ),
-        )
-    except pa.ArrowInvalid:
+    table = read(data, names, types, dialect.delimiter.decode(), quotes=quotes, empty_as_string=dialect.empty_as_string)
+    if table is None:
         return None
     if quotes and not dialect.multi_line and not _has_rows(data, table.num_rows):
         return None
     return table
-
-
-def _has_hexadecimal(data: bytes) -> bool:
-    """Whether there could be a 0x10, which Arrow would take for 16. Looking for a single byte first is much faster."""
-    return (b"x" in data and b"0x" in data) or (b"X" in data and b"0X" in data)
 
 
 def _may_be_open(data: bytes, dialect: Dialect) -> bool:

@@ -35,11 +35,11 @@ class TableLoader:
         """One IPC file with a record batch for each mini-batch that can be read; the others are in `failed`."""
         if transport == "csv":
             return self._load_csv(first, lines, scratch)
-        direct = self._leave_to_worker(lines) if transport == "parquet" else None
+        direct = self._leave_to_worker(lines) if transport == "direct" else None
         return direct or self._load_arrow(first, lines, scratch)
 
     def _leave_to_worker(self, lines: Sequence[bytes]) -> Loaded | None:
-        """Row groups that are wanted as they lie: nothing is read here. None where a single one is not."""
+        """What is wanted as it lies in its file: nothing is read here. None where a single mini-batch is not."""
         told = []
         for line in lines:
             where = self.reader.direct(json.loads(line), self.schema)

@@ -60,12 +60,24 @@ class Format(Protocol):
         """The rows of a slice; only the given columns, in the order of the schema. Raises BadInputError."""
 
     def direct(self, file: str, position: Sequence[int], schema: pa.Schema) -> dict[str, Any] | None:
-        """Where a worker's own pyarrow reads the same rows from, with exactly this schema; None where it could not."""
+        """Where a worker's own pyarrow reads the same rows from, with exactly this schema; None where it could not.
+
+        The worker may give a mini-batch back, which is then read here.
+        """
 
 
 def shown(text: str, limit: int = 80) -> str:
     """A user's value in quotes, cut to a length that fits a message."""
     return repr(text) if len(text) <= limit else repr(text[:limit]) + "…"
+
+
+def is_utf8(path: str) -> bool:
+    """Whether the name of a file is text."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def missing(schema: pa.Schema, rows: int) -> pa.Table:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from runner.inputs import cells
 from runner.inputs.cells import Order
 from runner.inputs.column_types import ColumnType
+from runner.worker.delimited import FALSE, TRUE
 
 Kind = Literal["int", "float", "string", "boolean", "datetime"]
 
@@ -163,7 +164,7 @@ def _floats(texts: pa.Array, kind: CellType) -> pa.Array:
 
 
 def _truths(texts: pa.Array, kind: CellType) -> pa.Array:
-    yes, no = (kind.true_values, kind.false_values) if kind.true_values else (tuple(cells.TRUE), tuple(cells.FALSE))
+    yes, no = (kind.true_values, kind.false_values) if kind.true_values else (TRUE, FALSE)
     words = texts if kind.true_values else pc.utf8_lower(pc.utf8_trim_whitespace(texts))
     is_yes, is_no = (pc.is_in(words, value_set=pa.array(values, pa.string())) for values in (yes, no))
     stray = pc.and_not(pc.is_valid(texts), pc.or_(is_yes, is_no))

@@ -19,9 +19,9 @@ class Clock(Protocol):
         """Seconds since the epoch."""
 
 
-# How tables come to a worker: as Arrow IPC files in memory; the same, but row groups of Parquet files that need no change are left to the
-# worker to read; or as typed CSV, for workers without pyarrow.
-Transport = Literal["arrow", "parquet", "csv"]
+# How tables come to a worker: as Arrow IPC files in memory; the same, but what needs no change (row groups of Parquet files, slices of
+# delimited text) is left to the worker to read; or as typed CSV, for workers without pyarrow.
+Transport = Literal["arrow", "direct", "csv"]
 
 
 class Loader(Protocol):

@@ -3,6 +3,7 @@
 import json
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from .delimited import read_slice
 from .frames import to_frame
 from .parquet import RowGroups
 
@@ -61,16 +62,21 @@ class UnreadableError(Exception):
 
 
 class TableBatches(object):
-    """Arrow IPC files are mapped, row groups of Parquet files read. The newest file is kept open: many mini-batches stand in it."""
+    """Arrow IPC files are mapped, row groups of Parquet files and slices of delimited text read.
+
+    The newest file is kept open: many mini-batches stand in it.
+    """
 
     def __init__(self) -> None:
         self._path = ""
         self._reader: Any = None
 
     def load(self, line: Dict[str, Any]) -> Tuple[Any, int]:
-        """(DataFrame with a fresh RangeIndex, rows)."""
+        """(DataFrame with a fresh RangeIndex, rows). Errors: UnreadableError, NotPlainError."""
         if "parquet" in line:
             frame = self._read_parquet(line["parquet"], line["groups"])
+        elif "delimited" in line:
+            frame = to_frame(read_slice(line))
         elif "csv" in line:
             frame = _read_csv(line)
         else:

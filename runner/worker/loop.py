@@ -7,13 +7,14 @@ from typing import Any, Dict, List
 
 from .batches import UnreadableError, parse
 from .channel import Channel, Disconnected
+from .delimited import NotPlainError
 from .entry_script import EntryScript
 from .failures import Failures
 from .protocol import RESULT, RESULT_KIND, RESULT_PREFIX_SIZE
 from .rows import Rows
 
 RESULT_FRAME = struct.Struct("<cIIQIIQ")  # PREFIX and RESULT in one
-STARTED, RUNNING, LIMIT, FINISHED = range(4)  # words of the slot
+STARTED, RUNNING, LIMIT, FINISHED, ITEMS = range(5)  # words of the slot
 
 assert RESULT_FRAME.size == RESULT_PREFIX_SIZE
 
@@ -44,12 +45,13 @@ class Loop(object):
         fence = threading.Lock()  # an atomic operation: what was written to the slot is seen by others before `limit` is read
         index = first
         for line in lines:
-            started = 0
+            started = items = 0
             try:
                 if seq >= slot[LIMIT]:
                     break
                 batch, items = load(line)
                 arguments = (batch, self._batches.context(index, line)) if wants_context else (batch,)
+                slot[ITEMS] = items
                 slot[STARTED] = started = now()
                 slot[RUNNING] = seq + 1
                 with fence:
@@ -67,7 +69,13 @@ class Loop(object):
             except Disconnected:
                 raise
             except BaseException as error:  # SystemExit and KeyboardInterrupt too: this attempt has failed, the worker goes on
-                self._failed(index, line, started, error)
+                if not started:  # it could not even be read, which counts unless it was taken back meanwhile
+                    slot[ITEMS], slot[STARTED], slot[RUNNING] = 0, now(), seq + 1
+                    with fence:
+                        pass
+                    if seq >= slot[LIMIT]:
+                        break
+                self._failed(index, line, items, started, error)
             else:
                 send_bytes(pack(RESULT_KIND, header_size, len(rows), index, items, count, spent) + rows)
                 slot[FINISHED] = seq + 1
@@ -77,9 +85,12 @@ class Loop(object):
         if index < first + len(lines):
             self._channel.send({"t": "unstarted", "index": index, "count": first + len(lines) - index})
 
-    def _failed(self, index: int, line: Dict[str, Any], started: int, error: BaseException) -> None:
+    def _failed(self, index: int, line: Dict[str, Any], items: int, started: int, error: BaseException) -> None:
         """`started` is 0 when the mini-batch could not even be read."""
-        items = int(line.get("rows") or 0) or len(line.get("files") or ())
+        if isinstance(error, NotPlainError) and not started:
+            self._channel.send({"t": "not_plain", "index": index})
+            return
+        items = items or int(line.get("rows") or 0) or len(line.get("files") or ())
         spent = time.monotonic_ns() - started if started else 0
         if isinstance(error, UnreadableError):
             record = error.record

@@ -23,6 +23,8 @@ worker → supervisor   {"t": "hello", "worker", "pid", "pandas", "pyarrow", "py
                       {"t": "init_failed", "error"}                  then it exits; error: fields of runner.model.batch.ErrorRecord
                       RESULT + payload                               a mini-batch has succeeded; payload: its rows as bytes of the output
                       {"t": "failed", "index", "items", "ns", "error"}   this attempt has failed (items: how many were given)
+                      {"t": "not_plain", "index"}                    a slice of delimited text that the worker cannot read as the loader
+                                                                     would: it wants it from there, and this was no attempt
                       {"t": "unstarted", "index", "count"}           these were taken back before they started (see Slot.limit)
                       {"t": "header", "index", "text"}               the column names of a returned DataFrame; sent before its result,
                                                                      and again only when they change
@@ -38,6 +40,9 @@ files    {"files": [[path, size, mtime_ns], …]}       path relative to CONFIG[
 tables   {"table": path of an Arrow IPC file, "batch": number of the record batch in it, "rows": n,
           "keys": {…} or null, "dataset": [paths it came from]}
          with `"parquet": path, "groups": [first, behind the last]` in the place of table and batch: row groups that are wanted as they lie
+         with `"delimited": path, "range": [first byte, behind the last], "names": [of its columns], "types": [Arrow's names of theirs],
+         "delimiter": one character, "empty_as_string": whether an empty text is one, not a missing one`: text that is probably plain;
+         its rows are not known
          with `"csv": path, "dtypes": {column: pandas dtype}` in the place of table and batch when the worker has no pyarrow
 
 CONFIG   what a worker is told when it starts; all paths absolute
@@ -92,7 +97,8 @@ class Slot(object):
     when a mini-batch starts, and reads `limit` afterwards: at a sequence number of `limit` or more it does not start it.
     The supervisor enforces time-outs by `started`, and takes back what has not started by lowering `limit`, then reading
     `running`. Should both look at the same instant, a mini-batch may run twice; its second result is refused.
-    `finished` is the sequence number + 1 of the last mini-batch whose result was sent.
+    `finished` is the sequence number + 1 of the last mini-batch whose result was sent, `items` how many files or rows the running
+    one has, written before `running`.
     """
 
     SIZE = 64
@@ -140,6 +146,10 @@ class Slot(object):
     @finished.setter
     def finished(self, value: int) -> None:
         self._set(3, value)
+
+    @property
+    def items(self) -> int:
+        return self._get(4)
 
 
 def message(header: Dict[str, Any], payload: bytes = b"") -> bytes:

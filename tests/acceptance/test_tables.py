@@ -6,7 +6,7 @@ import gzip
 import json
 import signal
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +272,39 @@ def test_a_broken_row_fails_its_mini_batch_only(lab: Lab, table: str, files: dic
     for part in says:
         assert part in errors, errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("odd_rows", [[700], range(0, 1000, 40)], ids=["one-slice", "most-slices"])
+def test_slices_that_are_not_plain_lose_no_row_and_no_attempt(lab: Lab, odd_rows: Sequence[int]) -> None:
+    """Quotes, dates that are written otherwise, and a value that does not fit; among others, whose workers read them themselves."""
+    odd = {n: (f'"a,{n}"', "3-Jan-2024", n % 3) for n in odd_rows}
+    rows = [(n, *odd.get(n, (f"text {n}", "2024-01-02", n % 3))) for n in range(1000)]
+    text = "n,text,when,x\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+    (lab.folder / "input" / "a.csv").write_text(text)
+    (lab.folder / "input" / "b.csv").write_text("n,text,when,x\n1000,b,2024-01-02,1\noops,b,2024-01-02,1\n")
+    lab.script("def run(b):\n    return [f\"{n} {text} {when:%d} {x}\" for n, text, when, x in b.itertuples(index=False)]\n")
+    done = run(lab, DELIMITED, mini_batch_size="1kb", max_concurrency_per_instance=2, retry_settings={"max_retries": 0})
+    assert done.status == 0, done.stderr
+    total = -(-len(text) // 1024) + 1
+    assert done.counts == (total, total - 1, 1)
+    assert done.job["progress"]["mini_batches"]["retries"] == 0
+    assert done.job["progress"]["items"]["total"] == 1000
+    expected = [f"{n} {text.strip(chr(34))} {'03' if 'Jan' in when else '02'} {x}" for n, text, when, x in rows]
+    assert lab.rows.read_text().splitlines() == expected
+    errors = "".join(path.read_text() for path in lab.logs().glob("job_error.*"))
+    assert "b.csv:3" in errors
+    assert "column 'n': 'oops' is not a whole number" in errors
+
+
+@pytest.mark.parametrize("end", ["raise ValueError(b)", "os._exit(7)", "time.sleep(100)"])
+def test_rows_of_mini_batches_that_failed_are_counted(lab: Lab, end: str) -> None:
+    (lab.folder / "input" / "a.csv").write_text("n\n" + "5\n" * 900)
+    (lab.folder / "input" / "b.csv").write_text("n\n" + "7\n" * 77)
+    lab.script(f"import os, time\ndef run(b):\n    if b.n[0] == 7:\n        {end}\n    return b.n\n")
+    done = run(lab, DELIMITED, retry_settings={"max_retries": 1, "timeout": 2})
+    assert done.counts == (2, 1, 1), done.stderr
+    assert done.job["progress"]["items"]["failed"] == 77
+    assert done.job["progress"]["items"]["total"] == 977
 
 
 def test_settings_that_no_table_takes(lab: Lab) -> None:

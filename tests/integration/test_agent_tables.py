@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pstats
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -221,3 +223,55 @@ def test_azureml_user_on_a_laptop(tmp_path):
         timeout=30,
     )
     assert done.stderr.endswith("|seen\n")
+
+
+def text_line(path: Path, start: int, end: int) -> dict[str, object]:
+    options = {"names": ["n", "word"], "types": ["int64", "string"], "delimiter": ",", "empty_as_string": False}
+    return {"delimited": str(path), "range": [start, end], "keys": None, "dataset": [str(path)], **options}
+
+
+def test_slices_of_text_are_read_or_given_back(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('1,a\n2,\n3,"b"\n4,c\noops,d\n')
+    script = """
+        def run(b):
+            if b["n"][0] == 4:
+                raise ValueError("four")
+            return b
+    """
+    with Driver(tmp_path, script=script) as agent:
+        worker = agent.ready(kind="table")
+        slices = ((0, 7), (7, 13), (13, 17), (17, 24), (17, 99), (0, 4))
+        work(worker, *[text_line(path, *ends) for ends in slices], text_line(tmp_path / "gone.csv", 0, 4), first=10, seq=0)
+        assert worker.result()[0][:3] == (10, 2, 2)
+        assert worker.expect("not_plain") == {"t": "not_plain", "index": 11}  # a quote
+        failed = worker.expect("failed")
+        assert (failed["index"], failed["items"], failed["error"]["message"]) == (12, 1, "four")
+        assert [worker.expect("not_plain")["index"] for _ in range(2)] == [13, 14]  # no number; beyond the file's end
+        assert worker.result()[0][:2] == (15, 1)
+        assert worker.expect("not_plain")["index"] == 16
+        assert agent.slot(0).running == 7
+
+
+def test_the_supervisor_sees_how_many_rows_are_being_worked_on(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("1,a\n2,b\n3,c\n")
+    with Driver(tmp_path, script="import os\ndef run(b):\n    os._exit(3)\n") as agent:
+        worker = agent.ready(kind="table")
+        work(worker, text_line(path, 0, 12))
+        assert agent.keeper.expect("exited")["status"] == 3
+        assert (agent.slot(0).running, agent.slot(0).items) == (1, 3)
+
+
+def test_what_was_taken_back_while_it_was_read_is_not_given_back_twice(tmp_path):
+    """Whatever reading it would have come to."""
+    pipe = tmp_path / "t.arrow"
+    os.mkfifo(pipe)
+    with Driver(tmp_path, script="def run(b):\n    return b\n") as agent:
+        worker = agent.ready(kind="table")
+        work(worker, text_line(pipe, 0, 4))
+        time.sleep(0.3)  # it waits for somebody to open the other end
+        agent.slot(0).limit = 0
+        with open(pipe, "wb"):  # which it then finds that it cannot read from the middle
+            assert worker.expect("unstarted") == {"t": "unstarted", "index": 0, "count": 1}
+        assert agent.slot(0).running == 1

@@ -99,3 +99,60 @@ def test_loading_that_takes_too_long_is_given_up_and_ignored_later(tmp_path: Pat
     assert work.arrived(*arrived[0]) == []
     assert work.take(9) is None
     assert work.count == 7
+
+
+class Chosen(Tables):
+    """Notes which way mini-batches went."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ways: list[tuple[int, int, str]] = []
+
+    def load(self, first: int, lines: Sequence[bytes], scratch: Path, transport: str) -> Loaded:
+        self.ways.append((first, len(lines), transport))
+        return super().load(first, lines, scratch, transport)
+
+
+def test_what_a_worker_cannot_read_goes_through_the_loader_and_keeps_its_attempt(tmp_path: Path) -> None:
+    loader = Chosen()
+    work, pool, arrived = backlog(tmp_path, loader)
+    work.transport = "direct"
+    work.load_ahead(4, frames=1)
+    pool.run()
+    work.arrived(*arrived.pop())
+    frame = work.take(9)
+    assert frame is not None
+    frame.attempt, frame.beside = 2, 1
+    work.not_plain(frame, 1)
+    assert work.count == 7
+    work.load_ahead(4, frames=2)
+    pool.run()
+    assert loader.ways == [(0, 4, "direct"), (1, 1, "arrow"), (4, 4, "direct")]
+    for each in arrived:
+        work.arrived(*each)
+    again = work.take(9)
+    assert again is not None
+    assert (again.first, list(again.lines), again.attempt, again.beside) == (1, [b"1 loaded"], 2, 1)
+    work.again(again, 1, attempt=3)  # once it is known not to be plain, it is not tried once more
+    work.load_ahead(4, frames=3)
+    pool.run()
+    assert loader.ways[-2:] == [(1, 1, "arrow"), (8, 2, "direct")]
+
+
+def test_workers_get_nothing_more_to_read_where_little_of_it_is_plain(tmp_path: Path) -> None:
+    loader = Chosen()
+    work, pool, arrived = backlog(tmp_path, loader)
+    work.transport = "direct"
+    for count in range(10):
+        work.load_ahead(1, frames=1)
+        pool.run()
+        work.arrived(*arrived.pop())
+        frame = work.take(1)
+        assert frame is not None
+        if loader.ways[-1][2] == "direct" and count < 5:
+            work.not_plain(frame, frame.first)
+            work.load_ahead(1, frames=1)
+            pool.run()
+            work.arrived(*arrived.pop())
+            assert work.take(1) is not None
+    assert [way for _, _, way in loader.ways] == ["direct", "arrow"] * 5 + ["arrow"] * 5
