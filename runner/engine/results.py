@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,7 @@ class Results:
         self._publish, self._clock = publish, clock
         self._node = settings.worker.node
         self._attempts = 0
+        self._deaths: Counter[int] = Counter()  # of workers that had this mini-batch before them and had not started it
         self._last: dict[int, float] = {}  # worker number → when its last result came
         self.seconds_each = UNKNOWN
 
@@ -89,8 +91,10 @@ class Results:
         rests: list[Frame | None] = []
         for frame in list(worker.frames):
             self._gather(worker, frame)
-            if frame.done < frame.count and (frame.next == running or (worker.killed == "overhead" and not rests)):
-                error = self._death(worker, status, how, stacks) if memory_limit is None else self._out_of_memory(worker, memory_limit)
+            if frame.done < frame.count and (frame.next == running or (not rests and self._died_of(worker, frame, memory_limit))):
+                what = "it ran this mini-batch" if frame.next == running else "this mini-batch was handed to it"
+                limit = memory_limit
+                error = self._death(worker, status, how, stacks, what) if limit is None else self._out_of_memory(worker, limit)
                 self._attempt_failed(worker, frame, seconds, error, items=worker.slot.items if frame.next == running else 0)
             rests.append(frame.rest())
             self.release(frame)
@@ -99,6 +103,14 @@ class Results:
             self._backlog.put_back(rest)
         self._last.pop(worker.number, None)
         return how
+
+    def _died_of(self, worker: Worker, frame: Frame, memory_limit: int | None) -> bool:
+        """Whether a mini-batch that had not started is to blame: it took too long to be handed over, or too much memory, or workers
+        have died over it again and again. Its reader may crash; but a worker may also be killed from outside while it waits."""
+        if worker.killed or memory_limit is not None:
+            return worker.killed == "overhead" or memory_limit is not None
+        self._deaths[frame.next] += 1
+        return self._deaths[frame.next] > policy.LOSSES_FORGIVEN
 
     def init_error(self, worker: Worker, how: str, stacks: str, timeout: float) -> ErrorRecord:
         """Of a worker that ended before init() had returned."""
@@ -249,7 +261,7 @@ class Results:
             if not worker.recalled and not worker.killed:
                 worker.slot.limit = worker.slot.NO_LIMIT
 
-    def _death(self, worker: Worker, status: int, how: str, stacks: str) -> ErrorRecord:
+    def _death(self, worker: Worker, status: int, how: str, stacks: str, what: str) -> ErrorRecord:
         settings = self._settings
         if worker.killed == "timeout":
             limit = f"run() took longer than {settings.timeout:g} s (retry_settings.timeout)"
@@ -258,9 +270,7 @@ class Results:
             limit = f"handing over the mini-batch took longer than {settings.task_overhead_timeout:g} s (task_overhead_timeout)"
             return self._stuck(worker, limit, stacks, self._item(worker))
         kind = "killed" if status < 0 else "exit"
-        return self._crew.exit_error(
-            worker, kind=kind, message=f"the worker process ended while it ran this mini-batch: {how}", item=self._item(worker)
-        )
+        return self._crew.exit_error(worker, kind=kind, message=f"the worker process ended while {what}: {how}", item=self._item(worker))
 
     def _out_of_memory(self, worker: Worker, limit: int) -> ErrorRecord:
         others = self._crew.others(worker)

@@ -256,6 +256,37 @@ def test_a_worker_that_dies_between_mini_batches_costs_nothing(lab: Lab) -> None
     assert lab.rows.read_text() == "".join(f"f{i:05d}.txt\n" for i in range(30))
 
 
+DIES_READING = """
+import os, sys
+
+def init():
+    reader = sys.modules["_parallel_agent.batches"].FileBatches
+    load = reader.load
+
+    def crash(self, line):
+        if "f00002.txt" in str(line):
+            os._exit(9)
+        return load(self, line)
+
+    reader.load = crash
+
+def run(mini_batch):
+    return [os.path.basename(path) for path in mini_batch]
+"""
+
+
+@pytest.mark.in_processes
+def test_a_mini_batch_that_kills_its_reader_is_given_up_in_the_end(lab: Lab) -> None:
+    """A few losses are forgiven, since a worker may be killed from outside while it waits."""
+    lab.files(5)
+    lab.script(DIES_READING)
+    lab.job(retry_settings={"max_retries": 1}, max_concurrency_per_instance=1)
+    done = lab.score()
+    assert done.status == 0, done.stderr
+    assert done.counts == (5, 4, 1)
+    assert "ended while this mini-batch was handed to it: exit status 9" in done.stderr
+
+
 HOSTILE = """
 import os, signal, subprocess, sys, time
 from ledger import note
