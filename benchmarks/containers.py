@@ -9,8 +9,8 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from benchmarks import empty_batches, tables
 from benchmarks.measure import CACHE, command, interleaved, job_file, show
@@ -75,14 +75,25 @@ def bare_run() -> float:
     return float(done.stdout) - began
 
 
-def empty(folder: Path, image: str | None) -> float:
-    """Mini-batches per second, whole command."""
-    return empty_batches.runner(folder, *words(image))
+def compare(title: str, unit: str, amount: float, run: Callable[[str | None, bool], float], rounds: int) -> None:
+    """`run(image, small)` gives the seconds of a job, or of one with a hundredth of the work: the loop is what is between them."""
+    whole: dict[str, list[float]] = {"processes": [], "containers": []}
+    loop: dict[str, list[float]] = {"processes": [], "containers": []}
+    for _ in range(rounds):
+        for name, image in (("processes", None), ("containers", IMAGE)):
+            took, start = run(image, False), run(image, True)
+            whole[name].append(amount / took)
+            loop[name].append(0.99 * amount / (took - start))
+    show(f"{title}: the loop", unit, loop, against="processes")
+    show(f"{title}: the whole command", unit, whole, against="processes")
 
 
-def table(folder: Path, kind: str, image: str | None) -> float:
-    """Megabytes per second, whole command."""
-    return tables.LARGE / 1e6 / tables.runner(folder, kind, "one row each", *words(image))
+def empty(image: str | None, small: bool) -> float:
+    return empty_batches.runner(empty_batches.folder_of_files(empty_batches.COUNT // (100 if small else 1)), *words(image))
+
+
+def table(kind: str, image: str | None, small: bool) -> float:
+    return tables.runner(tables.make_data(tables.SMALL if small else tables.LARGE), kind, "one row each", *words(image))
 
 
 def main() -> None:
@@ -94,13 +105,9 @@ def main() -> None:
     found = interleaved(starts, 2 * rounds)
     found["in a container, minus docker run"] = [a - b for a, b in zip(found["runner, in a container"], found["docker run"], strict=True)]
     show("From the command to the first line of user code", "seconds", found)
-    folder = empty_batches.folder_of_files(empty_batches.COUNT)
-    pairs = {"processes": lambda: empty(folder, None), "containers": lambda: empty(folder, IMAGE)}
-    show(f"Empty mini-batches, {empty_batches.COUNT:,} of them", "per second", interleaved(pairs, rounds), against="processes")
-    data = tables.make_data(tables.LARGE)
+    compare(f"Empty mini-batches, {empty_batches.COUNT:,} of them", "per second", empty_batches.COUNT, empty, rounds)
     for kind in ("csv", "parquet"):
-        pairs = {"processes": partial(table, data, kind, None), "containers": partial(table, data, kind, IMAGE)}
-        show(f"{kind}, {tables.LARGE / 2**30:.1f} GB, one row each", "MB/s", interleaved(pairs, rounds), against="processes")
+        compare(f"{kind}, {tables.LARGE / 2**30:.1f} GB, one row each", "MB/s", tables.LARGE / 1e6, partial(table, kind), rounds)
 
 
 if __name__ == "__main__":

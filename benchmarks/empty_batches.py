@@ -31,7 +31,7 @@ def echo(mini_batch: list[str]) -> list[str]:
 
 
 def runner(folder: Path, *words: str) -> float:
-    """`words`: where the job runs; in processes by default."""
+    """Seconds. `words`: where the job runs; in processes by default."""
     shutil.rmtree(folder / ".runner", ignore_errors=True)
     (folder / "code").mkdir(exist_ok=True)
     (folder / "code" / "score.py").write_text(SCRIPT)
@@ -44,8 +44,7 @@ def runner(folder: Path, *words: str) -> float:
         max_concurrency_per_instance=2,
         task={"type": "run_function", "code": "code", "entry_script": "score.py", "append_row_to": "${{outputs.rows}}"},
     )
-    spent = seconds(lambda: command("job", "create", "-f", "job.yml", "--stream", *(words or ["--local"]), cwd=folder, workspace=folder))
-    return COUNT / spent
+    return seconds(lambda: command("job", "create", "-f", "job.yml", "--stream", *(words or ["--local"]), cwd=folder, workspace=folder))
 
 
 def pool(folder: Path) -> float:
@@ -81,7 +80,7 @@ def ray_data() -> float:
 def main() -> None:
     folder = folder_of_files(COUNT)
     rounds = int(os.environ.get("BENCHMARK_ROUNDS", "5"))
-    candidates = {"runner (whole command)": lambda: runner(folder), POOL: lambda: pool(folder)}
+    candidates = {"runner (whole command)": lambda: COUNT / runner(folder), POOL: lambda: pool(folder)}
     show(f"Empty mini-batches, one file each, {COUNT:,} of them", "per second", interleaved(candidates, rounds), against=POOL)
     if "--no-ray" not in sys.argv:
         show(f"Ray Data map_batches(batch_size=1), {RAY_COUNT:,} of them", "per second", {"Ray Data": [ray_data()]})
