@@ -19,7 +19,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from runner.errors import UserError
-from runner.launch.engine_address import Address, addresses, knock, no_engine
+from runner.launch.engine_address import FIRST_SECONDS, Address, addresses, knock, no_engine, wrong_address
 from runner.launch.engine_kind import EngineKind, kind_of
 from runner.launch.image_changes import changes_of
 from runner.launch.image_stream import Event, Request
@@ -81,14 +81,27 @@ def connect() -> Engine:
     """The engine of DOCKER_HOST, of Docker's current context, or at the usual sockets. Errors: UserError that says what was tried."""
     refusals: list[tuple[Address, Exception]] = []
     for address in addresses():
+        check_address(address)
         try:
             knock(address.url)
-            client = make_client(address, "auto")
-        except (*FAILURES, OSError) as error:
+            with closing(make_client(address, "auto", seconds=FIRST_SECONDS)) as first:
+                version = first.api_version
+            client = make_client(address, version)
+        except (*FAILURES, OSError, ValueError) as error:  # ValueError: an address that cannot be encoded
             refusals.append((address, error))
         else:
             return Engine(client, address)
     raise no_engine(refusals)
+
+
+def check_address(address: Address) -> None:
+    """Errors: UserError for what is no address, and for Windows' named pipes, which the library takes for one here as well."""
+    try:
+        parsed = docker.utils.parse_host(address.url, tls=bool(address.certificates))
+    except (docker.errors.DockerException, ValueError) as error:
+        raise wrong_address(address, error) from error
+    if parsed.startswith("npipe:"):
+        raise wrong_address(address, "named pipes are Windows'")
 
 
 def make_client(address: Address, version: str, *, seconds: float | None = API_SECONDS) -> Any:
