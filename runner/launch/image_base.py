@@ -41,6 +41,7 @@ PULL_ADVICE = (
     (r"", "see that the engine reaches the registry: proxies of pulls are settings of the Docker engine itself"),
 )
 
+BUILD = "the build of "  # begins what is shown in the place of a name; no name has spaces
 # What the engine says of its own doings, between the lines of a build's commands.
 NOISE = re.compile(r" ---> (Running in |Using cache)?[0-9a-f]*|Removing intermediate container [0-9a-f]+")
 
@@ -116,7 +117,12 @@ def built_image(
     if found is None:
         raise UserError("the engine says that it has built the image, and does not know it", todo="try `docker build` by hand")
     touch(cache, hash_, context.folder)
-    return f"the build of {context.folder}", found
+    return f"{BUILD}{context.folder}", found
+
+
+def after_image(name: str) -> str:
+    """What stands after the words "the image": a name as it is, or "of the build of …"."""
+    return f"of {name}" if name.startswith(BUILD) else name
 
 
 def made_before(engine: Engine, hash_: str) -> Image | None:

@@ -276,6 +276,13 @@ def test_pythons_that_are_missing_or_too_old_are_refused(finder, test_image):
         assert seen in caught.value.problem
 
 
+def test_the_image_of_a_build_is_said_to_be_one(finder, test_image, tmp_path):
+    environment = context(tmp_path / "context", f"FROM {test_image('nopython')}\n")
+    with pytest.raises(UserError, match=r"^the image of the build of .*/context has no Python"):
+        finder.find(environment)
+    finder.clean()
+
+
 @pytest.mark.parametrize("name", ["user", "entrypoint", "noshell", "python37"])
 def test_images_are_asked_whatever_they_are(finder, test_image, name):
     found = finder.find(Environment(image=test_image(name)))

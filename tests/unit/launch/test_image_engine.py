@@ -18,6 +18,7 @@ from runner.errors import UserError
 from runner.launch import engine_address, image, image_probe
 from runner.launch.engine_address import Address, addresses, no_engine
 from runner.launch.image import Image, connect, connected, engine_name, mount_options
+from runner.launch.image_base import BUILD, after_image
 from runner.launch.image_find import architecture_notice, digest_of
 from runner.launch.image_probe import SCRIPTS, ImageFacts, cached_facts, facts_file, probe_image
 from runner.model.docker import BindMount, ContainerRequest
@@ -264,6 +265,13 @@ def test_images_of_ours_have_our_tag():
     assert Image(id=DIGEST, labels=labels, config={}, tags=("a:1", "runner/image:12")).own_tag == "runner/image:12"
     assert Image(id=DIGEST, labels=labels, config={}, tags=("localhost/runner/image:12",)).own_tag == "localhost/runner/image:12"
     assert Image(id=DIGEST, labels=labels, config={}, tags=("runner/image:34", "mine:12")).own_tag == "", "made on top of one of ours"
+
+
+def test_the_image_of_a_build_is_said_to_be_one():
+    with pytest.raises(UserError, match="the image a:1 has no Python"):
+        ImageFacts().python(after_image("a:1"))
+    with pytest.raises(UserError, match="the image of the build of /context has no Python"):
+        ImageFacts().python(after_image(f"{BUILD}/context"))
 
 
 def test_images_for_other_machines_are_noticed():
