@@ -32,6 +32,7 @@ def pull(reference: Reference = None, file: File = None, sets: Sets = None, outp
     """Pull an image, or all images of a job file, by the workspace's image map; those that are there are renewed."""
     from runner.model.image_reference import parse_reference
 
+    _one_of(reference, file, "IMAGE")
     images = _images(workspace)
     names = [one.image for one in _of_file(images, file, sets) if one.image] if file else []
     if reference:
@@ -46,6 +47,7 @@ def pull(reference: Reference = None, file: File = None, sets: Sets = None, outp
 @app.command()
 def build(name: EnvironmentName = None, file: File = None, sets: Sets = None, output: Output = None, workspace: Workspace = None) -> None:
     """Make the images of a job file or of an environment: pull, build, and install its conda file. What is there is not made again."""
+    _one_of(name, file, "ENVIRONMENT")
     images = _images(workspace)
     environments = _of_file(images, file, sets) if file else []
     if name:
@@ -92,6 +94,11 @@ def _remove(images: Images, chosen: Sequence[OwnImage], *, yes: bool) -> list[Ow
     if chosen:
         ask(f"Remove {len(chosen)} images ({', '.join(one.name for one in chosen)})?", yes=yes)
     return list(images.prune(chosen, _say))
+
+
+def _one_of(name: str | None, file: Path | None, field: str) -> None:
+    if name and file:
+        raise UserError(f"both '{name}' and a job file with -f are given", place=Place(field=field), todo="give one of the two")
 
 
 def _images(workspace: str | None) -> Images:

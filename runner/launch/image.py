@@ -6,6 +6,7 @@ Only this file and container.py import `docker`; the rest of `image_*.py` decide
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -13,13 +14,14 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import docker
+import docker.auth
 import docker.credentials.errors
 import docker.utils.build
 import requests.exceptions
 import urllib3.exceptions
 
 from runner.errors import UserError
-from runner.launch.engine_address import Address, addresses, knock, no_engine
+from runner.launch.engine_address import FIRST_SECONDS, Address, addresses, knock, no_engine, wrong_address
 from runner.launch.engine_kind import EngineKind, kind_of
 from runner.launch.image_changes import changes_of
 from runner.launch.image_stream import Event, Request
@@ -31,11 +33,12 @@ LABEL_IMAGE = "runner.image"  # the content hash of an image that we made
 REPOSITORY = "runner/image"  # its tag is the same hash: so no clean-up of untagged images takes it
 API_SECONDS = 120  # for one short request
 COMMIT_SECONDS = 3600
+HELPER_FAILURE = docker.credentials.errors.StoreError  # which the library wraps in words of Python
 # What the library lets through: its own errors, and those of the libraries below it when an engine ends in the middle of an answer.
 FAILURES = (
     docker.errors.DockerException,
     docker.errors.StreamParseError,
-    docker.credentials.errors.StoreError,
+    HELPER_FAILURE,
     requests.exceptions.RequestException,
     urllib3.exceptions.HTTPError,
 )
@@ -45,7 +48,8 @@ class EngineError(Exception):
     """The engine refused; in its own words."""
 
     def __init__(self, error: BaseException | str) -> None:
-        explanation = getattr(error, "explanation", None) or str(error)
+        told = error.__cause__ if isinstance(error, BaseException) and isinstance(error.__cause__, HELPER_FAILURE) else error
+        explanation = getattr(told, "explanation", None) or str(told)
         super().__init__(hide_credentials(str(explanation)))
 
 
@@ -82,14 +86,27 @@ def connect() -> Engine:
     """The engine of DOCKER_HOST, of Docker's current context, or at the usual sockets. Errors: UserError that says what was tried."""
     refusals: list[tuple[Address, Exception]] = []
     for address in addresses():
+        check_address(address)
         try:
             knock(address.url)
-            client = make_client(address, "auto")
-        except (*FAILURES, OSError) as error:
+            with closing(make_client(address, "auto", seconds=FIRST_SECONDS)) as first:
+                version = first.api_version
+            client = make_client(address, version)
+        except (*FAILURES, OSError, ValueError) as error:  # ValueError: an address that cannot be encoded
             refusals.append((address, error))
         else:
             return Engine(client, address)
     raise no_engine(refusals)
+
+
+def check_address(address: Address) -> None:
+    """Errors: UserError for what is no address, and for Windows' named pipes, which the library takes for one here as well."""
+    try:
+        parsed = docker.utils.parse_host(address.url, tls=bool(address.certificates))
+    except (docker.errors.DockerException, ValueError) as error:
+        raise wrong_address(address, error) from error
+    if parsed.startswith("npipe:"):
+        raise wrong_address(address, "named pipes are Windows'")
 
 
 def make_client(address: Address, version: str, *, seconds: float | None = API_SECONDS) -> Any:
@@ -168,6 +185,7 @@ class Engine:
         repository = name.partition("@")[0] if reference.digest else name
         repository = repository.removesuffix(f":{reference.tag}") if reference.tag else repository
         tag = reference.digest or reference.tag or "latest"
+        need_helpers(docker.auth.resolve_repository_name(repository)[0])
         return self._long(request, lambda client: client.pull(repository, tag=tag, stream=True, decode=True))
 
     def build(
@@ -182,6 +200,7 @@ class Engine:
             "rm": True,
             "forcerm": True,
         }
+        need_helpers()
         return self._long(request, lambda client: client.build(fileobj=context, custom_context=True, decode=True, **options))
 
     def client(self) -> Any:
@@ -191,7 +210,7 @@ class Engine:
     def _long(self, request: Request, ask: Callable[[Any], Iterable[Event]]) -> Iterator[Event]:
         client = make_client(self.address, self._client.api_version)
         client.hooks["response"].append(lambda response, *_args, **_options: request.opened(response))
-        with plainly(), closing(client), closing(request.events(lambda: ask(client))) as events:
+        with plainly(), closing(client), closing(request.events(lambda: with_credentials(ask, client))) as events:
             for event in events:
                 if "error" in event:
                     raise EngineError((event.get("errorDetail") or {}).get("message") or event["error"])
@@ -278,6 +297,26 @@ class Container:
     def remove(self) -> None:
         with plainly(), suppress(docker.errors.NotFound):
             self._client.remove_container(self.id, force=True, v=True)
+
+
+def need_helpers(registry: str | None = None) -> None:
+    """Errors: EngineError for a credential helper that is missing, of the registry or of any; the library would print a warning first."""
+    with plainly():
+        config = docker.auth.load_config()
+        names = [config.get_credential_store(registry)] if registry else [config.creds_store, *config.cred_helpers.values()]
+    for name in names:
+        if name and shutil.which(f"docker-credential-{name}") is None:
+            raise EngineError(f"the credential helper docker-credential-{name} is not installed, or not on the PATH")
+
+
+def with_credentials(ask: Callable[[Any], Iterable[Event]], client: Any) -> Iterable[Event]:
+    """Errors: EngineError also for credential helpers whose answer is none: the library believes them."""
+    try:
+        return ask(client)
+    except FAILURES:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise EngineError(f"a credential helper (docker-credential-…) gave no credentials, but something else: {error}") from error
 
 
 def image_of(found: Mapping[str, Any]) -> Image:

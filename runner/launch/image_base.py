@@ -19,8 +19,18 @@ from runner.model.job import Environment
 if TYPE_CHECKING:
     from runner.launch.image import Engine, EngineError, Image
 
-# What engines say when a pull fails, and what to do about it.
+# What is said of credential helpers, and what to do about it.
+HELPER_ADVICE = (
+    (
+        r"docker-credential-.* is not installed",
+        "install it, or take it out of Docker's config.json (`credsStore`, `credHelpers`) and log in again with `docker login`",
+    ),
+    (r"docker-credential-", "see what is wrong with this helper by hand: `echo REGISTRY | docker-credential-… get`"),
+)
+# What engines say when a pull fails, likewise.
 PULL_ADVICE = (
+    *HELPER_ADVICE,
+    (r"reserved name", "name an image that has a Python: `scratch` only stands in Dockerfiles, for none"),
     (
         r"unauthorized|denied|authentication required|no basic auth|forbidden|\b401\b|\b403\b|incorrect username",
         "see that the name is right, and log in to its registry with `docker login`",
@@ -31,6 +41,7 @@ PULL_ADVICE = (
     (r"", "see that the engine reaches the registry: proxies of pulls are settings of the Docker engine itself"),
 )
 
+BUILD = "the build of "  # begins what is shown in the place of a name; no name has spaces
 # What the engine says of its own doings, between the lines of a build's commands.
 NOISE = re.compile(r" ---> (Running in |Using cache)?[0-9a-f]*|Removing intermediate container [0-9a-f]+")
 
@@ -106,7 +117,12 @@ def built_image(
     if found is None:
         raise UserError("the engine says that it has built the image, and does not know it", todo="try `docker build` by hand")
     touch(cache, hash_, context.folder)
-    return f"the build of {context.folder}", found
+    return f"{BUILD}{context.folder}", found
+
+
+def after_image(name: str) -> str:
+    """What stands after the words "the image": a name as it is, or "of the build of …"."""
+    return f"of {name}" if name.startswith(BUILD) else name
 
 
 def made_before(engine: Engine, hash_: str) -> Image | None:
@@ -149,7 +165,8 @@ def build_lines(feed: Say) -> Callable[[Event], None]:
 def build_advice(message: str) -> str:
     if "buildkit" in message.lower():
         return "this Dockerfile needs BuildKit: build it yourself with `docker build -t NAME`, and give that NAME as `image`"
-    return "mend the Dockerfile; `docker build` with the same folder shows the same"
+    helper = next((advice for pattern, advice in HELPER_ADVICE if re.search(pattern, message)), None)
+    return helper or "mend the Dockerfile; `docker build` with the same folder shows the same"
 
 
 def short(image_id: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from runner.errors import UserError
 from runner.launch.conda_file import NeedsConda, read_conda
-from runner.launch.image_base import built_image, context_of, made_before, named_image, short
+from runner.launch.image_base import BUILD, after_image, built_image, context_of, made_before, named_image, short
 from runner.launch.image_env import PREFIX, derived_image, write_recipe
 from runner.launch.image_probe import ImageFacts, cached_facts, exchange_folder, probe_image
 from runner.launch.image_stream import OnCancel, Say
@@ -62,15 +62,15 @@ def find_image(
         facts = probe_image(engine, base.id, cache=cache, mount_label=docker.mount_label)
         image = base
         if environment.conda is not None:
-            facts.python(name)
-            way = choose_way(environment, facts, name)
+            facts.python(after_image(name))
+            way = choose_way(environment, facts, after_image(name))
             for notice in way.notices:
                 (warn or say)(notice)
             image = derived_image(
                 engine, base, way, name=name, facts=facts, environment=environment, docker=docker, cache=cache, say=say, on_cancel=on_cancel
             )  # fmt: skip
             facts = probe_image(engine, image.id, cache=cache, mount_label=docker.mount_label)
-    return ImageFound(id=image.id, reference=name, digest=digest_of(base, name), python=facts.python(name), facts=facts)
+    return ImageFound(id=image.id, reference=name, digest=digest_of(base, name), python=facts.python(after_image(name)), facts=facts)
 
 
 def base_image(
@@ -88,7 +88,7 @@ def architecture_notice(image: Image, name: str) -> tuple[str, ...]:
     own = ARCHITECTURES.get(os.uname().machine)
     if own is None or image.architecture in ("", own):
         return ()
-    return (f"the image {name} is made for {image.architecture}, and this machine is {own}",)
+    return (f"the image {after_image(name)} is made for {image.architecture}, and this machine is {own}",)
 
 
 def digest_of(image: Image, name: str) -> str:
@@ -131,8 +131,8 @@ def describe_image(environment: Environment, *, docker: DockerSettings, cache: P
         facts = cached_facts(base.id, cache) if base else None
         if base is None or facts is None:
             return _describe_unknown(environment, text)
-        facts.python(name)
-        way = choose_way(environment, facts, name)
+        facts.python(after_image(name))
+        way = choose_way(environment, facts, after_image(name))
         found = _derived_before(engine, base, way, environment)
     state = f"made before: {short(found.id)}" if found else f"to be installed with {way.maker}"
     return ImagePlan(text=f"{text}; its conda file: {state}", ready=found is not None, notices=way.notices)
@@ -141,7 +141,7 @@ def describe_image(environment: Environment, *, docker: DockerSettings, cache: P
 def _describe_base(engine: Engine, environment: Environment, docker: DockerSettings) -> tuple[str, str, Image | None]:
     if environment.build_context is not None:
         context = context_of(environment, docker)
-        name, found = f"the build of {context.folder}", made_before(engine, context.content_hash)
+        name, found = f"{BUILD}{context.folder}", made_before(engine, context.content_hash)
         state = f"built before: {short(found.id)}" if found else f"to be built, {len(context.files)} files"
         return name, f"{name} ({state})", found
     name = map_image(environment.image or "", docker.image_map)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import runner.launch.in_image
 from runner.errors import UserError
 from runner.launch.accounts import submitter
+from runner.launch.image_leftovers import held_folder
 from runner.launch.pythons import OLDEST
 from runner.model.docker import LABEL_JOB, BindMount, ContainerRequest
 
@@ -141,14 +141,11 @@ def ask_one(engine: Engine, image_id: str, word: str, mount_label: str | None) -
 @contextmanager
 def exchange_folder() -> Iterator[Path]:
     """A folder with `in` and `out` to mount. Nobody else on this machine gets at what is in it, though each container's user does."""
-    folder = Path(tempfile.mkdtemp(prefix="runner-image-"))  # for us alone
-    try:
+    with held_folder() as folder:
         for name, mode in (("in", 0o755), ("out", 0o777)):
             (folder / name).mkdir()
             (folder / name).chmod(mode)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def mounts_of(folder: Path) -> tuple[BindMount, ...]:

@@ -106,11 +106,33 @@ def test_wrong_and_missing_credentials_say_what_to_do(finder, registry, scorer, 
         assert wrong not in f"{caught.value}{finder.said}"
 
 
-@pytest.mark.filterwarnings("ignore:docker-credential-of-the-tests not installed")
 def test_a_credential_helper_that_is_missing_is_named(finder, registry, scorer, tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKER_CONFIG", str(helper_config(tmp_path / "docker", registry)))  # and not on the PATH
-    with pytest.raises(UserError, match="docker-credential-of-the-tests"):
-        finder.find(Environment(image=scorer[0]))
+    for environment in (Environment(image=scorer[0]), context(tmp_path / "context", f"FROM {scorer[0]}\n")):
+        with pytest.raises(UserError, match="docker-credential-of-the-tests is not installed") as caught:
+            finder.find(environment)
+        assert caught.value.todo.startswith("install it, or take it out of Docker's config.json")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [("exit 3", "docker-credential-broken exited with"), ("echo hello", "gave no credentials"), ("echo '{}'", "gave no credentials")],
+)
+def test_a_credential_helper_that_is_broken(finder, tmp_path, monkeypatch, script, said):
+    (tmp_path / "config.json").write_text('{"credsStore": "broken"}')
+    (tmp_path / "docker-credential-broken").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "docker-credential-broken").chmod(0o755)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(UserError, match=said) as caught:
+        finder.find(Environment(image="registry.example/that/is/not/here:1"))
+    assert "see what is wrong with this helper" in caught.value.todo
+
+
+def test_scratch_is_no_image(finder):
+    with pytest.raises(UserError, match="reserved name") as caught:
+        finder.find(Environment(image="scratch"))
+    assert "that has a Python" in caught.value.todo
 
 
 def test_an_image_that_the_registry_does_not_have(finder, registry, tmp_path, monkeypatch):
@@ -252,6 +274,13 @@ def test_pythons_that_are_missing_or_too_old_are_refused(finder, test_image):
         with pytest.raises(UserError, match=r"has no Python 3\.7 or newer on its PATH") as caught:
             finder.find(Environment(image=test_image(name)))
         assert seen in caught.value.problem
+
+
+def test_the_image_of_a_build_is_said_to_be_one(finder, test_image, tmp_path):
+    environment = context(tmp_path / "context", f"FROM {test_image('nopython')}\n")
+    with pytest.raises(UserError, match=r"^the image of the build of .*/context has no Python"):
+        finder.find(environment)
+    finder.clean()
 
 
 @pytest.mark.parametrize("name", ["user", "entrypoint", "noshell", "python37"])

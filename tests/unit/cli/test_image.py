@@ -102,6 +102,13 @@ def test_build_of_an_environment(images, command, monkeypatch):
     assert "no environment is named" in command("build")[2]
 
 
+@pytest.mark.parametrize("verb", ["pull", "build"])
+def test_a_name_or_a_job_file_and_not_both(images, command, verb):
+    status, _, err = command(verb, "base", "-f", "job.yml")
+    assert status == 2
+    assert "both 'base' and a job file with -f are given\n  next: give one of the two" in err
+
+
 def test_list_and_prune(images, command, monkeypatch):
     removed = []
     monkeypatch.setattr(Images, "list", lambda _self: [IMAGE])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import socket
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ from runner.errors import UserError
 from runner.launch import engine_address, image, image_probe
 from runner.launch.engine_address import Address, addresses, no_engine
 from runner.launch.image import Image, connect, connected, engine_name, mount_options
+from runner.launch.image_base import BUILD, after_image
 from runner.launch.image_find import architecture_notice, digest_of
 from runner.launch.image_probe import SCRIPTS, ImageFacts, cached_facts, facts_file, probe_image
 from runner.model.docker import BindMount, ContainerRequest
@@ -83,6 +86,128 @@ def test_no_engine_says_what_was_tried_and_what_to_do(tmp_path, monkeypatch):
     assert "--local" in caught.value.todo
 
 
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("tcp://localhost:99999", "Port out of range"),
+        ("tcp://localhost:xx", "Port could not be cast"),
+        ("tcp://[", "Invalid IPv6 URL"),
+        ("::", "Port could not be cast"),
+        ("tcp://", "Invalid bind address format$"),
+        ("npipe://x", "named pipes"),
+        ("fd://x", "not implemented"),
+    ],
+)
+def test_what_is_no_address_of_an_engine(monkeypatch, host, said):
+    monkeypatch.setenv("DOCKER_HOST", host)
+    with pytest.raises(UserError, match="is no address of a Docker engine") as caught:
+        connect()
+    assert caught.value.problem.startswith(f"{host} (from DOCKER_HOST)")
+    assert re.search(said, caught.value.problem)
+    assert "unix://" in caught.value.allowed
+    assert caught.value.todo.startswith("mend DOCKER_HOST, or add --local")
+
+
+@pytest.mark.parametrize("host", ["tcp://\udcff:1", "tcp://a b:1", "unix:///no/such/\udcff", "unix://"])
+def test_addresses_at_which_there_can_be_no_engine(monkeypatch, host):
+    monkeypatch.setenv("DOCKER_HOST", host)
+    with pytest.raises(UserError, match="no Docker engine answers"):
+        connect()
+
+
+def test_passwords_in_addresses_are_not_shown(monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", "tcp://user:secret@localhost:1")
+    with pytest.raises(UserError, match="is no address") as caught:
+        connect()
+    assert "secret" not in str(caught.value)
+
+
+def test_an_engine_that_never_answers(monkeypatch):
+    monkeypatch.setattr(image, "FIRST_SECONDS", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(UserError, match=r"no Docker engine answers: tried tcp://.* no answer within 10 seconds\n") as caught:
+            connect()
+    assert "--local" in caught.value.todo
+
+
+def test_later_requests_may_take_longer_than_the_first(monkeypatch):
+    limits = []
+
+    def make_client(_address, _version, *, seconds=image.API_SECONDS):
+        limits.append(seconds)
+        return SimpleNamespace(api_version="1.41", close=lambda: None)
+
+    monkeypatch.setattr(image, "make_client", make_client)
+    monkeypatch.setattr(image, "knock", lambda _url: None)
+    connect()
+    assert limits == [engine_address.FIRST_SECONDS, image.API_SECONDS]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[]", "config.json: is no object"),
+        (b"null", "config.json: is no object"),
+        (b"{\nbroken", "config.json:2: is no JSON"),
+        (b"\xff\xfe", "config.json: is no JSON in UTF-8"),
+        (b"[" * 100_000, "config.json: is no JSON"),
+        (b'{"currentContext": 5}', "config.json `currentContext`: has another value"),
+        (b'{"credsStore": 5}', "`credsStore`"),
+        (b'{"credHelpers": []}', "`credHelpers`"),
+        (b'{"credHelpers": {"registry.example": 5}}', "`credHelpers.registry.example`"),
+        (b'{"auths": {"registry.example": 5}}', "`auths.registry.example`"),
+        (b'{"auths": {"registry.example": {"auth": 5}}}', "`auths.registry.example.auth`"),
+        (b'{"auths": {"registry.example": {"auth": "!!"}}}', "`auths.registry.example.auth`"),
+        (b'{"proxies": null}', "`proxies`"),
+        (b'{"proxies": {"default": 5}}', "`proxies.default`"),
+        (b'{"HttpHeaders": 5}', "`HttpHeaders`"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_said(tmp_path, monkeypatch, content, said):
+    (tmp_path / "docker" / "config.json").write_bytes(content)
+    for host in ("", "tcp://engine.example:2375"):
+        monkeypatch.setenv("DOCKER_HOST", host)
+        with pytest.raises(UserError, match=said) as caught:
+            connect()
+        assert "DOCKER_CONFIG" in caught.value.todo
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"auths": null, "currentContext": null}', '{"auths": {"a": {}, "b": {"auth": "YTpi"}}}'])
+def test_configurations_that_docker_takes(tmp_path, content):
+    (tmp_path / "docker" / "config.json").write_text(content)
+    assert addresses()
+
+
+def test_a_configuration_that_is_no_file(tmp_path):
+    (tmp_path / "docker" / "config.json").mkdir()
+    with pytest.raises(UserError, match=r"config.json: cannot be read: Is a directory"):
+        addresses()
+
+
+def test_the_configuration_at_home_counts_where_there_is_no_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_text("[]")
+    with pytest.raises(UserError, match=r"\.docker/config.json"):
+        addresses()
+    (tmp_path / "docker" / "config.json").write_text("{}")
+    assert addresses()
+
+
+@pytest.mark.parametrize("content", ["[]", '{"Endpoints": []}', '{"Endpoints": {"docker": {"Host": 5}}}'])
+@pytest.mark.parametrize("name", ["other", "\udcff"])
+def test_contexts_that_make_no_sense(tmp_path, monkeypatch, name, content):
+    monkeypatch.setenv("DOCKER_CONTEXT", name)
+    folder = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
+    (tmp_path / "docker" / "contexts" / "meta" / folder).mkdir(parents=True)
+    (tmp_path / "docker" / "contexts" / "meta" / folder / "meta.json").write_text(content)
+    with pytest.raises(UserError, match="Docker has no context"):
+        addresses()
+
+
 def test_an_engine_that_one_may_not_use():
     refused = docker.errors.DockerException(f"Error: {PermissionError(13, 'Permission denied')}")
     refused.__cause__ = ConnectionError("Connection aborted.", PermissionError(13, "Permission denied"))
@@ -140,6 +265,13 @@ def test_images_of_ours_have_our_tag():
     assert Image(id=DIGEST, labels=labels, config={}, tags=("a:1", "runner/image:12")).own_tag == "runner/image:12"
     assert Image(id=DIGEST, labels=labels, config={}, tags=("localhost/runner/image:12",)).own_tag == "localhost/runner/image:12"
     assert Image(id=DIGEST, labels=labels, config={}, tags=("runner/image:34", "mine:12")).own_tag == "", "made on top of one of ours"
+
+
+def test_the_image_of_a_build_is_said_to_be_one():
+    with pytest.raises(UserError, match="the image a:1 has no Python"):
+        ImageFacts().python(after_image("a:1"))
+    with pytest.raises(UserError, match="the image of the build of /context has no Python"):
+        ImageFacts().python(after_image(f"{BUILD}/context"))
 
 
 def test_images_for_other_machines_are_noticed():
