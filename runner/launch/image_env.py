@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.errors import UserError
 from runner.launch.conda_file import CondaNeeds
-from runner.launch.image_base import made_before, stopped
+from runner.launch.image_base import after_image, made_before, stopped
 from runner.launch.image_cache import locked, touch
 from runner.launch.image_files import Staging
 from runner.launch.image_leftovers import container_name, sweep
@@ -218,7 +218,7 @@ class Install:
             raise Stopped(cancelled=False)
         if status:
             step = self._step()
-            raise lines.error(f"{step} in the image {name} failed with exit status {status}", advice(self.recipe.way.needs, step))
+            raise lines.error(f"{step} in the image {after_image(name)} failed with exit status {status}", advice(self.recipe.way.needs, step))
         self.say("keeping the image")
         container.commit(hash_=self.recipe.content_hash, config=image_config(self.base, self.recipe))
 

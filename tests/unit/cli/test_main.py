@@ -17,15 +17,24 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return statuses
 
 
-def test_at_once_when_all_is_done(ended, monkeypatch):
-    monkeypatch.setattr(threading, "active_count", lambda: 1)
+def test_at_once_when_all_is_done(ended):
+    """A thread that nobody waits for would be stopped either way."""
+    go_on = threading.Event()
+    waiting = threading.Thread(target=go_on.wait, daemon=True)
+    waiting.start()
     with pytest.raises(SystemExit):  # only since _exit comes back here
         command.main()
+    go_on.set()
+    waiting.join()
     assert ended == [3]
 
 
-def test_in_python_s_own_way_while_threads_run(ended, monkeypatch):
-    monkeypatch.setattr(threading, "active_count", lambda: 2)
+def test_in_python_s_own_way_while_threads_run(ended):
+    go_on = threading.Event()
+    working = threading.Thread(target=go_on.wait)
+    working.start()
     with pytest.raises(SystemExit) as end:
         command.main()
+    go_on.set()
+    working.join()
     assert (end.value.code, ended) == (3, [])
