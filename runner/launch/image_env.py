@@ -218,7 +218,8 @@ class Install:
             raise Stopped(cancelled=False)
         if status:
             step = self._step()
-            raise lines.error(f"{step} in the image {after_image(name)} failed with exit status {status}", advice(self.recipe.way.needs, step))
+            failed = f"{step} in the image {after_image(name)} failed with exit status {status}"
+            raise lines.error(failed, advice(self.recipe.way.needs, step))
         self.say("keeping the image")
         container.commit(hash_=self.recipe.content_hash, config=image_config(self.base, self.recipe))
 
