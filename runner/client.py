@@ -64,7 +64,10 @@ class Client:
             local=local,
             experiment=Path.cwd().name,
         )
-        return resolve(loaded, context)
+        job = resolve(loaded, context)
+        for path in _output_paths(job):
+            workspace.check_output(path)
+        return job
 
     def validate(self, loaded: LoadedJob, *, name: str | None = None, local: bool = False, python: str | None = None) -> tuple[Job, Plans]:
         """The checked job and what it would do, a plan for each step; runs no user code and leaves nothing behind."""

@@ -79,6 +79,16 @@ class Workspace:
     def job_paths(self, name: str) -> JobPaths:
         return JobPaths(self.jobs / name, self.data_folder(name) / "logs")
 
+    def check_output(self, path: Path) -> None:
+        """Errors: UserError for an output among the workspace's own records; datastores may lie there."""
+        stores = [folder for folder in self.datastores.values() if path.is_relative_to(folder) and path != folder]
+        if path.is_relative_to(self.state) and not stores:
+            raise UserError(
+                f"the output '{path}' lies in the workspace's own folder, {self.state}",
+                place=Place(field="outputs"),
+                todo="give it another path, or none: then it lies in the default datastore",
+            )
+
     def make(self) -> None:
         """Makes the folders, on the first job. Idempotent."""
         try:

@@ -147,3 +147,14 @@ def test_data_roots_are_those_of_the_policy_and_the_datastores(tmp_path):
     workspace = find_workspace(tmp_path)
     roots = ("/srv/data", str(workspace.datastores["workspaceblobstore"]), "/srv/more")
     assert workspace.docker_policy == DockerPolicy(allow=frozenset({"devices"}), data_roots=roots)
+
+
+@pytest.mark.parametrize("path", [".runner", ".runner/jobs/x", ".runner/datastore", ".runner/cache/x.txt"])
+def test_outputs_among_the_workspaces_records(tmp_path, path):
+    with pytest.raises(UserError, match="lies in the workspace's own folder"):
+        find_workspace(tmp_path).check_output(tmp_path / path)
+
+
+@pytest.mark.parametrize("path", [".runner/datastore/azureml/x", "out", ".", ".runnerx"])
+def test_outputs_elsewhere(tmp_path, path):
+    find_workspace(tmp_path).check_output(tmp_path / path)
