@@ -11,6 +11,7 @@ from typing import Any
 
 import docker
 import docker.errors
+import urllib3.exceptions
 
 from runner.errors import UserError
 from runner.failpoints import failpoint
@@ -24,6 +25,8 @@ from runner.model.ports import InstanceRequest
 from runner.worker.protocol import INSTANCE_MARK, NO_WORKER, WORKER_MARK
 
 ASK_SECONDS = 3  # that a keeper gets to kill all that is its own, before the container is killed
+END_SECONDS = 30.0  # for the engine to say that a container has ended, after it was told to end it
+GONE = (*FAILURES, urllib3.exceptions.HTTPError, OSError)  # the container is removed already, or the engine itself is gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +136,9 @@ class ContainerInstance:
     def kill(self) -> None:
         """Asks the keeper to end everything, then kills the container. Idempotent."""
         if not self._ended.is_set():
-            engine = connect()
-            with contextlib.suppress(docker.errors.APIError), contextlib.closing(engine.client()) as client:  # it may just have ended
-                client.stop(self._id, timeout=ASK_SECONDS)
-            engine.close()
-            self._ended.wait()
+            with contextlib.suppress(UserError, *GONE):
+                self._stop()
+            self._ended.wait(END_SECONDS)
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit status of the keeper, or None after `timeout` seconds."""
@@ -146,16 +147,18 @@ class ContainerInstance:
     def let_go(self) -> None:
         """The engine takes down what a container had, its network for instance, in about a third of a second: nobody needs to wait."""
 
+    def _stop(self) -> None:
+        with contextlib.closing(connect()) as engine, contextlib.closing(engine.client()) as client:
+            client.stop(self._id, timeout=ASK_SECONDS)
+
     def _read(self, output: Iterator[bytes], log: str) -> None:
-        with open(log, "ab", buffering=0) as file:
+        with open(log, "ab", buffering=0) as file, contextlib.suppress(*GONE):
             file.writelines(output)
 
     def _wait(self) -> None:
         status = 0
-        try:
+        with contextlib.suppress(*GONE):
             status = int(self._client.wait(self._id, condition="not-running")["StatusCode"])
-        except docker.errors.APIError:  # removed already
-            pass
         self._reader.join(ASK_SECONDS)
         self._client.close()
         self._status = status

@@ -63,18 +63,23 @@ class Submitter:
 
     def create(self) -> subprocess.CompletedProcess[str]:
         """`job create --stream`, by the submitter, who need not be the one who runs the tests."""
+        process = self.start("create", "-f", "job.yml")
+        stdout, stderr = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
         user = []
         if self.uid != os.getuid():
             user = as_tester()
             subprocess.run(["chown", "-R", str(self.uid), str(self.folder)], check=True)
         environment = {**os.environ, "DOCKER_HOST": self.address, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.run(
-            [*user, sys.executable, "-m", "runner", "job", "create", "-f", "job.yml", "-n", "job", "--stream"],
+        return subprocess.Popen(
+            [*user, sys.executable, "-m", "runner", "job", *words, "-n", "job", "--stream"],
             cwd=self.folder,
             env=environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
         )
 
     @property
@@ -184,3 +189,31 @@ def test_userns_remap(submitter):
     assert user.rows == ["1.txt 0", "2.txt 0"]
     assert user.not_ours() == []
     assert user.containers() == []
+
+
+@pytest.mark.needs("docker", "engine-docker-userns")
+def test_an_engine_that_dies_ends_the_job_and_another_goes_on_with_it(saved_image):
+    with tempfile.TemporaryDirectory(prefix="submitter-") as folder:
+        with started("docker-userns") as address:
+            client = docker.APIClient(base_url=address, timeout=120)
+            with saved_image.open("rb") as file:
+                list(client.load_image(file) or ())
+            client.close()
+            user = Submitter(Path(folder), address, 0)
+            user.job(resources={"docker_args": "--userns host"})
+            (user.folder / "workspace.yml").write_text("docker: {policy: {allow: [host-userns]}}\n")
+            (user.folder / "src" / "score.py").write_text("import time\n\ndef run(b):\n    time.sleep(0.5)\n    return [b[0][-6:]]\n")
+            for number in range(30):
+                (user.folder / "in" / f"n{number:02d}.txt").touch()
+            process = user.start("create", "-f", "job.yml")
+            until = time.monotonic() + 60
+            while not list(user.folder.glob(".runner/jobs/job/parts/*")) and time.monotonic() < until:
+                time.sleep(0.1)
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 1, said
+        assert "Traceback" not in said
+        assert "no Docker engine answers" in said
+        again = Submitter(user.folder, "unix:///var/run/docker.sock", 0).start("resume")
+        _, said = again.communicate(timeout=120)
+        assert again.returncode == 0, said
+        assert len(user.rows) == 32
