@@ -69,6 +69,10 @@ class NotSupportedHere(UserError):
     """Something Azure ML has and this build cannot honour yet; always said before anything starts."""
 
 
+class SetupError(UserError):
+    """What a job runs in could not be made, as the output of pip or a build tells: the job has failed, and its log has all of that."""
+
+
 class InputError(UserError):
     """A broken input: a row that does not parse, a file that is gone. Fails its mini-batch, without further attempts."""
 

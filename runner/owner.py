@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.errors import UserError
+from runner.errors import SetupError, UserError
 from runner.interrupts import cancelled_by_signals
 from runner.model.events import Event, JobEnded, Observer
 from runner.model.job import Job, ParallelStep, PipelineJob
@@ -163,7 +163,9 @@ class Owner:
         try:
             result = run(observe, self._cancel)
         except UserError as error:
-            if not self._keeper.has_run:
+            if self._cancel.requested:
+                return self._ended(observe, CANCELED, "cancelled", f"cancelled: {error.problem}")
+            if not self._keeper.has_run and not isinstance(error, SetupError):
                 self.refused = error
             result = self._failure(observe, "input", error.describe())
         except BaseException as error:
@@ -175,10 +177,13 @@ class Owner:
         return result
 
     def _failure(self, observe: Observer, code: str, message: str) -> RunResult:
+        return self._ended(observe, FAILED, code, message)
+
+    def _ended(self, observe: Observer, status: str, code: str, message: str) -> RunResult:
         if self._keeper.ended is None:
-            observe(JobEnded(at=time.time(), status=FAILED, code=code, message=message))
+            observe(JobEnded(at=time.time(), status=status, code=code, message=message))
         error = {"message": message, "code": code, "log": str(self._paths.logs)}
-        return RunResult(status=FAILED, progress=self._keeper.record.progress, error=error)
+        return RunResult(status=status, progress=self._keeper.record.progress, error=error)
 
     def _finish_after_bug(self, observe: Observer, error: BaseException) -> None:
         what = f"{type(error).__name__}: {error}"

@@ -177,7 +177,8 @@ class Instance:
         self._publish(WorkerStarted(at=self._clock.wall(), node=self._node, process=worker.process, pid=worker.pid))
         if self.settings.worker.kind == "table":
             if not hello.get("pandas"):
-                text = f"the input is a table, and the script's Python {hello.get('python')} has no pandas; add it to the job's environment"
+                has = f"the script's Python {hello.get('python')} has no pandas"
+                text = f"the input is a table, and {has}; mend the environment in the job file"
                 self._gateway.fail("environment", text)
             self._backlog.transport = _transport(hello.get("pyarrow"))
         worker.buffer += more

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -219,7 +220,7 @@ class Install:
         if status:
             step = self._step()
             failed = f"{step} in the image {after_image(name)} failed with exit status {status}"
-            raise lines.error(failed, advice(self.recipe.way.needs, step))
+            raise lines.error(failed, advice(self.recipe.way.needs, step, lines.text))
         self.say("keeping the image")
         container.commit(hash_=self.recipe.content_hash, config=image_config(self.base, self.recipe))
 
@@ -229,7 +230,10 @@ class Install:
         return "the installation"
 
 
-def advice(needs: CondaNeeds, step: str) -> str:
+def advice(needs: CondaNeeds, step: str, said: str = "") -> str:
+    """`said`: the last lines of what has failed."""
+    if re.search(r"ssl|certificate", said, re.IGNORECASE):
+        return "if a proxy between here and the packages has certificates of its own, name them with `docker.ca_bundle` in workspace.yml"
     if step == "making a virtual environment":
         return "the image's Python lacks parts of its library (Debian: python3, not python3-minimal): take another image, or use `build`"
     if step == "pip install":

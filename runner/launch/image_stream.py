@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
-from runner.errors import UserError
+from runner.errors import SetupError
 from runner.model.image_reference import hide_credentials
 
 Say = Callable[[str], None]
@@ -19,6 +20,7 @@ Event = Mapping[str, Any]
 # What the engine sends for one layer, in the order in which it happens; the last three mean that its bytes are here.
 HERE = ("Download complete", "Extracting", "Pull complete", "Already exists")
 LINES_IN_ERROR = 15
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 PROGRESS_SECONDS = 1.0
 
 
@@ -130,13 +132,17 @@ class LastLines:
 
     def feed(self, text: str) -> None:
         for raw in text.splitlines():
-            line = hide_credentials(raw.rstrip())
+            line = hide_credentials(COLOURS.sub("", raw).rstrip())
             if line:
                 self._last.append(line)
                 self._say(line)
 
-    def error(self, problem: str, todo: str) -> UserError:
-        return UserError(f"{problem}:" + "".join(f"\n    {line}" for line in self._last), todo=todo)
+    @property
+    def text(self) -> str:
+        return "\n".join(self._last)
+
+    def error(self, problem: str, todo: str) -> SetupError:
+        return SetupError(f"{problem}:" + "".join(f"\n    {line}" for line in self._last), todo=todo)
 
 
 def show_seconds(seconds: float) -> str:

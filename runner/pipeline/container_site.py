@@ -52,12 +52,21 @@ def prepare_container(
 
 
 def describe_container(step: ParallelStep, options: RunOptions, kind: InstanceType) -> tuple[str, tuple[str, ...]]:
-    """The image in one line, and notices; nothing is pulled, built or started. Errors: as `prepare_container`, and for mounts over ours."""
+    """The image in one line, and notices; nothing is pulled or built, and no user code runs. Errors: as `prepare_container` has them,
+    as far as the image is here, and for mounts over ours.
+    """
     assert step.environment is not None
     _words(step, options).checked(reserved=data_mounts(step))
     engine = fitting_engine(step, kind)
     plan = describe_image(step.environment, docker=options.docker, cache=options.cache)
+    if plan.ready:  # what it has can be looked at, as every job does once
+        image = find_image(step.environment, docker=options.docker, cache=options.cache, say=_silent)
+        _account(_words(step, options), image)
     return f"that of the image {plan.text}", (*engine.warnings, *plan.notices)
+
+
+def _silent(_line: str) -> None:
+    pass
 
 
 def _words(step: ParallelStep, options: RunOptions) -> DockerWords:

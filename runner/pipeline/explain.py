@@ -15,7 +15,7 @@ def explain(verdict: Verdict, step: ParallelStep, paths: JobPaths) -> dict[str, 
     go_on = f"go on with: runner job resume -n {step.name.removesuffix(f'.{step.step}') if step.step else step.name}"
     if verdict.status == "Canceled":
         return {"message": f"cancelled; {go_on}", "code": verdict.code, "log": str(paths.logs)}
-    if verdict.code == "launch":  # to go on would end in the same way
+    if verdict.code in ("launch", "environment"):  # to go on would end in the same way: what is wrong stands in the job file
         return {"message": verdict.message, "code": verdict.code, "log": str(paths.logs)}
     index, error = verdict.failures[0] if verdict.failures else (-1, None)
     if error is None or verdict.code not in ("threshold", "init", "progress", "instance"):

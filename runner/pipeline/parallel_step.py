@@ -103,7 +103,7 @@ class StepRun:
     def _say_of_environment(self, text: str) -> None:
         """What is done stands on the terminal; pip's own lines in the log only."""
         self._say("INFO", text)
-        if text.startswith("making "):
+        if text.startswith(("making ", "building ", "pulling ")):
             self._status("Preparing", text)
 
     def _published_before(self, journal: Journal) -> RunResult:
@@ -158,6 +158,9 @@ class StepRun:
         compute = self._instances(source, coordinator, epoch, bug)
         lister = threading.Thread(target=self._list, args=(coordinator, first, chunks, bug), name="lister")
         self.cancel.on_request(coordinator.cancel)
+        before = coordinator.progress()
+        if before.succeeded or before.failed:  # in an earlier run: that says nothing of this one's pace
+            self.observe(Progressed(at=time.time(), progress=before))
         self._status("Running")
         lister.start()
         compute.start()

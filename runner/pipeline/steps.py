@@ -57,9 +57,10 @@ class PipelineRun:
         try:
             return StepRun(step=step, paths=paths, options=options, observe=observe, cancel=self.cancel).run()
         except UserError as error:
-            observe(JobEnded(at=time.time(), status="Failed", code="input", message=str(error)))
-            observe(StatusChanged(at=time.time(), status="Failed"))
-            return RunResult(status="Failed", error={"message": str(error), "code": "input", "log": str(paths.logs)})
+            status, code = ("Canceled", "cancelled") if self.cancel.requested else ("Failed", "input")
+            observe(JobEnded(at=time.time(), status=status, code=code, message=str(error)))
+            observe(StatusChanged(at=time.time(), status=status))
+            return RunResult(status=status, error={"message": str(error), "code": code, "log": str(paths.logs)})
 
     def _why_not(self, name: str) -> str:
         if self.cancel.requested:

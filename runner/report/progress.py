@@ -82,7 +82,7 @@ class _View:
     def __init__(self) -> None:
         self._speed = Speed()
         self._failures = 0
-        self._statuses: dict[str, str] = {}  # by step: a status is shown once
+        self._statuses: dict[str, tuple[str, str]] = {}  # by step: a status is shown once for each of its reasons
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
@@ -91,9 +91,9 @@ class _View:
             if isinstance(event, StatusChanged):
                 if event.status == "Running":
                     self._speed.started(event.at)
-                if self._statuses.get(event.step) != event.status:
+                if self._statuses.get(event.step) != (event.status, event.reason):
                     self._status(prefix, event.status, event.reason)
-                self._statuses[event.step] = event.status
+                self._statuses[event.step] = (event.status, event.reason)
             elif isinstance(event, Message):
                 if event.level == "WARNING":
                     self._say(f"{prefix}Warning: {event.text}")

@@ -70,6 +70,7 @@ class Lab:
     def script(self, text: str = NAMES, *, name: str = "score.py") -> None:
         code = self.folder / "code"
         code.mkdir(exist_ok=True)
+        self.ledger_file.parent.mkdir(exist_ok=True)
         (code / name).write_text(text)
         (code / "ledger.py").write_text(LEDGER)
 

@@ -536,3 +536,49 @@ def test_from_python(lab: ContainerLab, monkeypatch: pytest.MonkeyPatch) -> None
     client.jobs.stream(name_of(lab))
     path = client.jobs.get(name_of(lab)).outputs["rows"].path
     assert Path(path).read_text() == "".join(f"/run/runner/home f{number:05d}.txt\n" for number in range(2))
+
+
+@pytest.mark.parametrize(
+    ("image", "arguments", "says"),
+    [("nopython", [], "has no Python 3.7 or newer"), ("oldpython", [], "3.6"), ("bare", ["--user", "nosuch"], "no user 'nosuch'")],
+)
+def test_validate_looks_at_an_image_that_is_here(
+    lab: ContainerLab, test_image: Callable[[str], str], image: str, arguments: list[str], says: str
+) -> None:
+    lab.image = test_image(image)
+    lab.files(1)
+    lab.script()
+    lab.job(resources={"docker_args": arguments})
+    done = lab.run("job", "validate", "-f", "job.yml")
+    assert done.status == 2, done.stdout
+    assert says in done.stderr
+
+
+@pytest.fixture
+def slow_build(lab: ContainerLab) -> ContainerLab:
+    lab.files(1)
+    lab.script()
+    (lab.folder / "context").mkdir()
+    lines = f"FROM {lab.image}\nRUN echo {lab.folder.name}\nRUN sleep 60\n"
+    (lab.folder / "context" / "Dockerfile").write_text(lines)
+    lab.job(task={"environment": {"build": {"path": "context"}}})
+    return lab
+
+
+def test_a_job_that_is_cancelled_while_it_builds_is_cancelled(slow_build: ContainerLab) -> None:
+    lab = slow_build
+    assert lab.run("job", "create", "-f", "job.yml", "-n", name_of(lab)).status == 0
+    log = lab.logs(name_of(lab)) / "sys" / "master_role.txt"
+    until(lambda: log.exists() and "sleep 60" in log.read_text())
+    assert lab.run("job", "cancel", "-n", name_of(lab)).status == 0
+    until(lambda: lab.run("job", "show", "-n", name_of(lab), "-o", "json").job["status"] == "Canceled", seconds=20)
+
+
+def test_a_failed_build_is_a_failed_job_with_a_log(slow_build: ContainerLab) -> None:
+    lab = slow_build
+    (lab.folder / "context" / "Dockerfile").write_text(f"FROM {lab.image}\nRUN echo some words && exit 3\n")
+    done = lab.score(name=name_of(lab))
+    assert done.status == 1, done.stderr
+    assert "building an image from" in done.stderr
+    assert "some words" in done.job["error"]["message"]
+    assert "some words" in (lab.logs(name_of(lab)) / "sys" / "master_role.txt").read_text()

@@ -54,7 +54,7 @@ def test_an_empty_folder_is_an_error_that_says_so(lab: Lab) -> None:
     lab.job()
     done = lab.score()
     assert done.status == 2
-    assert "no files" in done.stderr or "empty" in done.stderr
+    assert "there is no file in" in done.stderr
     assert "Traceback" not in done.stderr
     lab.files(1)
     assert lab.score().status == 0  # under the same name: the refused job is gone

@@ -61,7 +61,7 @@ def step(**keys: Any) -> dict[str, Any]:
 def write(lab: Lab, steps: dict[str, Any], **keys: Any) -> None:
     job = {"type": "pipeline", "inputs": {"images": {"type": "uri_folder", "path": "input"}}, **keys, "jobs": steps}
     for one in steps.values():
-        one["environment_variables"] = {"LEDGER": str(lab.folder / "ledger.txt")}
+        one["environment_variables"] = {"LEDGER": str(lab.ledger_file)}
     (lab.folder / "job.yml").write_text(yaml.safe_dump(job, sort_keys=False))
 
 
@@ -163,7 +163,7 @@ def test_a_step_that_fails(lab: Lab, go_on: bool) -> None:
     found = {name: show(lab, name)["status"] for name in steps}
     assert found == {"good": "Completed", "bad": "Failed", "needs_bad": "NotRun", "other": "Completed" if go_on else "NotRun"}
     before = lab.ledger
-    (lab.folder / "ledger.txt.mended").touch()
+    Path(f"{lab.ledger_file}.mended").touch()
     again = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
     assert again.status == 0, again.stderr
     assert {show(lab, name)["status"] for name in steps} == {"Completed"}
