@@ -6,6 +6,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from runner.engine import policy
@@ -214,6 +215,8 @@ class Results:
         beside = policy.fewer_beside(others) if crowded else frame.beside
         spent = not policy.may_retry(failed_attempts=frame.attempt, max_retries=self._settings.max_retries)
         final = error.kind == "input" or (spent and not crowded)
+        if crowded:
+            error = replace(error, message=f"{error.message}; this costs no attempt: it is tried again with at most {beside} beside it")
         if final:
             given = items or self._items(frame, index)
             tally = Tally(failed=1, items=given, items_failed=max(0, given - returned), returned=returned, retries=frame.attempt - 1)

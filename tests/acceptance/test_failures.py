@@ -106,7 +106,10 @@ def test_a_partial_result_can_be_published(lab: Lab) -> None:
     lab.score("--set", "max_concurrency_per_instance=1")
     done = lab.run("job", "finish", "-n", "job", "--partial", "-o", "json")
     assert done.status == 0, done.stderr
-    assert lab.rows.read_text() == "".join(f"{name}\n" for name in sorted(set(lab.ledger) - {"f00003.txt"}))
+    ran, rows = lab.ledger, lab.rows.read_text().splitlines()
+    before = ran[: len(ran) - 1 - ran[::-1].index("f00003.txt")]  # what starts after the last failure comes too late to count
+    assert rows == sorted(rows)
+    assert set(before) - {"f00003.txt"} <= set(rows) <= set(ran) - {"f00003.txt"}
     assert "incomplete" in (done.stdout + done.stderr)
 
 
