@@ -207,7 +207,8 @@ class Instance:
 
     def keeper_said(self, header: dict[str, Any]) -> None:
         if header["t"] == "exited" and (worker := self._crew.workers.get(header["worker"])):
-            limit = int(header.get("limit") or 0) if header.get("oom") else None
+            short = header.get("oom") and not worker.killed  # one that we kill may end just when the kernel has killed another process
+            limit = int(header.get("limit") or 0) if short else None
             self._worker_ended(worker, int(header["status"]), str(header.get("stacks") or ""), limit)
 
     def _worker_ended(self, worker: Worker, status: int, stacks: str, memory_limit: int | None) -> None:

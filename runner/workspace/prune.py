@@ -12,6 +12,7 @@ from pathlib import Path
 
 from runner.errors import JobConflict, UserError
 from runner.model.moments import seconds_of
+from runner.model.paths import JobPaths
 from runner.workspace.jobs import JobStore
 from runner.workspace.locks import is_held
 from runner.workspace.records import JobRecord
@@ -159,7 +160,8 @@ def _remove_folder(path: Path) -> None:
 
 def _take_back(job: Path) -> None:
     """What a container of another user has made, and a driver that was killed has not given back."""
-    for record in (job / "lent.json", *job.glob("steps/*/lent.json")):
+    for folder in (job, *job.glob("steps/*")):
+        record = JobPaths(folder, folder).lent
         if record.exists():
             from runner.launch.sharing import recover  # loads the Docker SDK
 
