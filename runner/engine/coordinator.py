@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from runner.engine.journal import Journal
 from runner.engine.manifest import Manifest
@@ -53,7 +54,8 @@ class Coordinator:
         self._failures: list[tuple[int, ErrorRecord]] = []
         self._init_errors: list[ErrorRecord] = []
         self._losses: dict[int, int] = {}
-        self._began = self._alive = clock.now()
+        self._began = self._alive = self._looked = clock.now()
+        self._awaited = set(settings.awaited)
         self._verdict: Verdict | None = None
         self._committing = threading.Lock()
         self._restore()
@@ -81,12 +83,45 @@ class Coordinator:
 
     # What instances say
 
-    def join(self, name: str, *, workers: int, wake: Callable[[], None]) -> int:
-        """A new instance; returns its epoch, which its exchanges carry. `wake` is called when an exchange would bring something."""
+    def join(self, name: str, *, workers: int, wake: Callable[[], None], held: Sequence[tuple[int, int]] = ()) -> int:
+        """A new instance; returns its epoch, which its exchanges carry. `wake` is called when an exchange would bring something.
+
+        `held`: first, last of what it has from an earlier coordinator of this job; as far as it is free, the instance keeps it.
+        """
         with self._lock:
             self._epochs += 1
-            self._sessions[self._epochs] = Session(name=name, workers=workers, wake=wake, expires=self._expiry())
-            return self._epochs
+            session = self._sessions[self._epochs] = Session(name=name, workers=workers, wake=wake, expires=self._expiry())
+            for first, last in held:
+                for start, end in self._free.cut(first, last + 1):
+                    session.outstanding.add(start, end)
+            self._awaited.discard(name)
+            wakers, epoch = self._hungry(), self._epochs
+        _call(wakers)
+        return epoch
+
+    def silent(self, epoch: int, seconds: float) -> None:
+        """The connection to an instance has broken: it has so long to come back."""
+        with self._lock:
+            if session := self._sessions.get(epoch):
+                session.expires = min(session.expires, self._clock.now() + seconds)
+                self._lock.notify_all()
+
+    def is_member(self, epoch: int) -> bool:
+        """Whether the instance's session lasts; it then does for longer."""
+        with self._lock:
+            session = self._sessions.get(epoch)
+            if session is not None:
+                session.expires = self._expiry()
+            return session is not None
+
+    def send_away(self, name: str, why: Literal["retired", "lost"]) -> None:
+        """Has an instance end: `retired` when what runs there has finished, `lost` at once."""
+        with self._lock:
+            found = [one for one in self._sessions.values() if one.name == name]
+            for session in found:
+                session.leaving = session.leaving if session.leaving == "lost" else why
+                session.recall = why == "retired"
+        _call([session.wake for session in found])
 
     def exchange(self, epoch: int, report: Report, want: int) -> Lease | Wait | Recall | Stop:
         """Takes over what is finished, then hands out up to `want` mini-batches. A lease lasts as long as its instance keeps exchanging.
@@ -220,6 +255,7 @@ class Coordinator:
 
     def _take_over(self, session: Session, report: Report) -> None:
         now = self._clock.now()
+        self._forgive_own_absence(now)
         session.expires = self._expiry()
         if report.attempts != session.report.attempts:
             self._alive = now
@@ -233,9 +269,16 @@ class Coordinator:
         self._decide()
 
     def _hand_out(self, session: Session, want: int) -> tuple[Lease | Wait | Recall | Stop, list[Callable[[], None]]]:
+        if session.leaving == "lost" or (session.leaving and not session.outstanding):
+            return Stop(reason=session.leaving), []
         if session.recall:
             session.recall = False
             return Recall(), self._hungry()
+        if session.leaving:
+            return Wait(), self._hungry()
+        if self._awaited:
+            session.hungry = True
+            return Wait(), []
         if want <= 0:
             return Wait(), self._hungry()
         left = self._free.count + sum(one.territory.count for one in self._sessions.values())
@@ -270,7 +313,7 @@ class Coordinator:
         return wakers if self._listed else []
 
     def _hungry(self) -> list[Callable[[], None]]:
-        if not self._free and not any(one.territory for one in self._sessions.values()):
+        if self._awaited or (not self._free and not any(one.territory for one in self._sessions.values())):
             return []
         waiting = [one for one in self._sessions.values() if one.hungry]
         for one in waiting:
@@ -330,6 +373,10 @@ class Coordinator:
 
     def _look_after(self) -> float:
         now = self._clock.now()
+        self._forgive_own_absence(now)
+        if self._awaited and self._settings.session is not None and now >= self._began + self._settings.session:
+            self._awaited.clear()
+            _call(self._hungry())
         for epoch, session in list(self._sessions.items()):
             if session.expires <= now:
                 del self._sessions[epoch]
@@ -341,7 +388,18 @@ class Coordinator:
         if silent >= timeout:
             self._fail("progress", f"no mini-batch and no init() has ended for {timeout:g} s (progress_update_timeout)")
         ends = [session.expires - now for session in self._sessions.values()]
-        return max(0.001, min([timeout - silent, *ends, 3600.0]))
+        longest = 3600.0 if self._settings.session is None else self._settings.session / 8
+        return max(0.001, min([timeout - silent, *ends, longest]))
+
+    def _forgive_own_absence(self, now: float) -> None:
+        """While this process was stopped, or its machine was, nobody could renew anything: that time does not count against them."""
+        session = self._settings.session
+        absent = now - self._looked
+        self._looked = now
+        if session is not None and absent > session / 2:
+            for one in self._sessions.values():
+                one.expires += absent
+            self._began += absent
 
     def _expiry(self) -> float:
         return self._clock.now() + (self._settings.session if self._settings.session is not None else float("inf"))

@@ -1,7 +1,7 @@
 """What is finished, on disk, record by record: a job goes on from it after any kind of death.
 
 One record per line: the CRC-32 of the text in hexadecimal, a blank, the text (JSON). A torn last line is cut off at the next opening.
-Records: {"open": epoch} at each opening; {"segment": […]}; {"listed": mini-batches, "items": 0 if not known};
+Records: {"open": epoch} at each opening, which takes the journal over; {"segment": […]}; {"listed": mini-batches, "items": 0 if not known};
 {"header": [mini-batch, text]};
 {"retry": true}: what has failed for good so far is tried afresh, as if it had not run; {"published": true}; {"ended": status}.
 """
@@ -9,13 +9,13 @@ Records: {"open": epoch} at each opening; {"segment": […]}; {"listed": mini-ba
 from __future__ import annotations
 
 import json
-import os
 import zlib
+from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from runner.failpoints import failpoint
+from runner.engine.sole_file import SoleFile
 from runner.model.batch import Segment, Tally
 
 
@@ -33,14 +33,15 @@ class Restored:
 
 
 class Journal:
-    """Appends are in memory until `sync`, which writes and syncs all of them at once. Used by one thread at a time."""
+    """Appends are in memory until `sync`, which writes and syncs all of them at once. Used by one thread at a time, `owned` by any.
+
+    Opening it takes it over from whoever has written to it before (see SoleFile).
+    """
 
     def __init__(self, path: Path) -> None:
         self.restored = Restored()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._pending: list[bytes] = []
-        self._restore()
-        self._append({"open": self.restored.epoch})
+        self._file = SoleFile(path, self._begin)
 
     def segment(self, segment: Segment) -> None:
         self._append({"segment": encode_segment(segment)})
@@ -62,34 +63,37 @@ class Journal:
         self._append({"ended": status})
 
     def sync(self) -> None:
-        """Makes durable what was appended. Errors: OSError (a full disk) leaves the journal as it was."""
-        if not self._pending:
-            return
-        data = b"".join(self._pending)
-        size = os.fstat(self._file).st_size
-        try:
-            failpoint("journal.before")
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._file, view) :]
-            failpoint("journal.written")
-            os.fsync(self._file)
-        except OSError:
-            os.ftruncate(self._file, size)
-            raise
-        self._pending.clear()
-        failpoint("journal.synced")
+        """Makes durable what was appended. Errors: Superseded; OSError (a full disk) leaves the journal as it was."""
+        if self._pending:
+            self._file.append(b"".join(self._pending))
+            self._pending.clear()
+
+    def owned(self) -> AbstractContextManager[None]:
+        """For what must not be done beside a coordinator that has taken over. Errors: Superseded on entering."""
+        return self._file.owned()
 
     def close(self) -> None:
-        os.close(self._file)
+        self._file.close()
 
     def _append(self, record: dict[str, object]) -> None:
-        text = json.dumps(record, separators=(",", ":")).encode()
-        self._pending.append(b"%08x %s\n" % (zlib.crc32(text), text))
+        self._pending.append(_line(record))
 
-    def _restore(self) -> None:
-        with open(self._file, "rb", closefd=False) as file:
-            os.ftruncate(self._file, _replay(file, self.restored))
+    def _begin(self, file: BinaryIO) -> tuple[int, bytes]:
+        good = _replay(file, self.restored)
+        return good, _line({"open": self.restored.epoch})
+
+
+def read_journal(path: Path) -> Restored:
+    """What a journal says, without taking it over."""
+    restored = Restored()
+    with open(path, "rb") as file:
+        _replay(file, restored)
+    return restored
+
+
+def _line(record: dict[str, object]) -> bytes:
+    text = json.dumps(record, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 def encode_segment(segment: Segment) -> list[object]:
@@ -104,11 +108,8 @@ def decode_segment(values: object) -> Segment:
 
 
 def read_segments(path: Path) -> list[Segment]:
-    """The segments of a journal that nobody writes to at the moment, in input order."""
-    restored = Restored()
-    with open(path, "rb") as file:
-        _replay(file, restored)
-    return restored.segments
+    """The segments of a journal, in input order."""
+    return read_journal(path).segments
 
 
 def _replay(file: BinaryIO, restored: Restored) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
 from pathlib import Path
 
@@ -18,9 +19,13 @@ STRIDE = 64  # mini-batches between two known offsets
 
 
 class Manifest:
-    """One writer; readers in any thread. Opening it again cuts off a torn last line."""
+    """One writer; readers in any thread. Opening it again cuts off a torn last line.
 
-    def __init__(self, path: Path) -> None:
+    `owned`: entered for each append; raises where this process is not the writer any more.
+    """
+
+    def __init__(self, path: Path, *, owned: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        self._owned = owned
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._lock = threading.Lock()
         self._offsets = array("Q", [0])
@@ -34,7 +39,8 @@ class Manifest:
         if not lines:
             return
         data = b"\n".join(lines) + b"\n"
-        _write_all(self._file, data)
+        with self._owned():
+            _write_all(self._file, data)
         failpoint("manifest.written")
         with self._lock:
             self._index(lines)

@@ -38,6 +38,13 @@ class RangeSet:
         rest = [(self._starts[low], start), (end, self._ends[high - 1])]
         self._replace(low, high, [(a, b) for a, b in rest if a < b])
 
+    def cut(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Removes [start, end) and returns what of it was in the set."""
+        low, high = bisect_right(self._ends, start), bisect_left(self._starts, end)
+        found = [(max(a, start), min(b, end)) for a, b in zip(self._starts[low:high], self._ends[low:high], strict=True)]
+        self.remove(start, end)
+        return found
+
     def contains(self, start: int, end: int) -> bool:
         """Whether all of [start, end) is in the set."""
         at = bisect_right(self._starts, start) - 1

@@ -12,12 +12,17 @@ from runner.model.batch import ErrorRecord, Report
 
 @dataclass(frozen=True, kw_only=True)
 class CoordinatorSettings:
-    """Seconds throughout. `session` is how long an instance may be silent before its work is given to others; None: for ever."""
+    """Seconds throughout. `session` is how long an instance may be silent before its work is given to others; None: for ever.
+
+    `awaited`: instances of an earlier coordinator of this job that may be at work: nothing is given out before each of them has said
+    what it has, or has been silent for a session.
+    """
 
     limits: Limits = field(default_factory=Limits)
     max_retries: int = 2
     progress_update_timeout: float = 600
     session: float | None = None
+    awaited: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +49,4 @@ class Session:
     recall: bool = False
     hungry: bool = False
     init_failures: int = 0
+    leaving: str = ""  # it is to go, and why: retired (when it has finished what runs) or lost (at once)

@@ -62,9 +62,10 @@ class StepRun:
             self._say("WARNING", notice)
         with ExitStack() as stack:
             source = self._prepare()
-            manifest, journal = Manifest(self.paths.manifest), Journal(self.paths.journal)
-            stack.callback(manifest.close)
+            journal = Journal(self.paths.journal)
             stack.callback(journal.close)
+            manifest = Manifest(self.paths.manifest, owned=journal.owned)
+            stack.callback(manifest.close)
             if journal.restored.published:
                 return self._published_before(journal)
             if self.options.retry_failed:

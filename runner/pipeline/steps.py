@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from runner.engine.journal import Journal
+from runner.engine.journal import read_journal
 from runner.errors import UserError
 from runner.model.batch import Progress
 from runner.model.events import Event, JobEnded, Message, Observer, StatusChanged
@@ -122,9 +122,7 @@ def _observer_of(name: str, observe: Observer) -> Observer:
 def _completed_before(paths: JobPaths) -> RunResult | None:
     if not paths.journal.exists():
         return None
-    journal = Journal(paths.journal)
-    journal.close()
-    restored = journal.restored
+    restored = read_journal(paths.journal)
     if restored.ended != "Completed":
         return None
     return RunResult(status="Completed", progress=progress_of(restored))

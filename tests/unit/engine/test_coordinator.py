@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.engine.coordinator import Coordinator
 from runner.engine.policy import Limits
-from runner.model.batch import Chunk, ErrorRecord, Lease, Report, Segment, Stop, Tally, Wait
+from runner.model.batch import Chunk, ErrorRecord, Lease, Recall, Report, Segment, Stop, Tally, Wait
 from tests.unit.engine.simulation import FakeClock, FakeInstance, coordinator, feed
 
 
@@ -55,8 +56,8 @@ def test_an_instance_that_falls_silent_is_fenced_and_its_work_is_given_out_again
     target.feed_done()
     answer = target.exchange(silent.epoch, Report(), 20)
     assert isinstance(answer, Lease)
-    clock.time = 9
-    target.exchange(other.epoch, Report(), 0)
+    for clock.time in (4, 8):
+        target.exchange(other.epoch, Report(), 0)
     clock.time = 11
     assert target.wait(0.0) is None
     target.look_after()
@@ -130,3 +131,106 @@ def test_silence_ends_the_job(tmp_path: Path) -> None:
     assert verdict is not None
     assert verdict.code == "progress"
     assert "30 s (progress_update_timeout)" in verdict.message
+
+
+def leased(target: Coordinator, epoch: int, want: int) -> Lease:
+    answer = target.exchange(epoch, Report(), want)
+    assert isinstance(answer, Lease)
+    return answer
+
+
+def restarted(folder: Path, clock: FakeClock, *awaited: str) -> Coordinator:
+    """Another coordinator of the same job, as after the death of the first."""
+    target = coordinator(folder, clock, session=8.0, awaited=frozenset(awaited))
+    target.feed_done()
+    return target
+
+
+def test_a_restarted_coordinator_leaves_its_instances_what_they_have(tmp_path: Path) -> None:
+    clock = FakeClock()
+    before = coordinator(tmp_path, clock, session=8.0)
+    feed(before, 0, 40)
+    before.feed_done()
+    old = before.join("node_0", workers=2, wake=lambda: None)
+    lease = leased(before, old, 10)
+    done = Segment(first=0, last=3, tally=Tally(succeeded=4, items=4))
+    assert isinstance(before.exchange(old, Report(segments=(done,)), 0), Wait)
+
+    after = restarted(tmp_path, clock, "node_0", "node_1")
+    stranger = after.join("node_2", workers=2, wake=lambda: None)
+    assert isinstance(after.exchange(stranger, Report(), 10), Wait)  # before the others have said what they have
+    again = after.join("node_0", workers=2, wake=lambda: None, held=[(0, lease.count - 1)])
+    assert isinstance(after.exchange(stranger, Report(), 10), Wait)  # node_1 may still be at work
+    after.join("node_1", workers=2, wake=lambda: None, held=[(20, 29)])
+    given = leased(after, stranger, 100)
+    assert not set(range(given.first, given.first + given.count)) & {*range(lease.count), *range(20, 30)}
+    rest = Segment(first=4, last=lease.count - 1, tally=Tally(succeeded=lease.count - 4, items=lease.count - 4))
+    after.exchange(again, Report(segments=(done, rest)), 0)  # the first was in the journal already
+    assert after.progress().succeeded == lease.count
+
+
+def test_one_that_does_not_come_back_is_awaited_for_a_session(tmp_path: Path) -> None:
+    clock = FakeClock()
+    feed(coordinator(tmp_path, clock), 0, 10)
+    woken: list[int] = []
+    target = restarted(tmp_path, clock, "node_0")
+    other = target.join("node_1", workers=2, wake=lambda: woken.append(1))
+    for clock.time in (2, 4, 6):
+        assert isinstance(target.exchange(other, Report(), 10), Wait)
+        target.look_after()
+    assert not woken
+    clock.time = 8.5
+    target.look_after()
+    assert woken
+    leased(target, other, 10)
+
+
+def test_a_broken_connection_shortens_the_wait(tmp_path: Path) -> None:
+    clock = FakeClock()
+    target = coordinator(tmp_path, clock, session=8.0)
+    feed(target, 0, 10)
+    one, other = (target.join(name, workers=2, wake=lambda: None) for name in ("node_0", "node_1"))
+    leased(target, one, 10)
+    target.silent(one, 3.0)
+    clock.time = 2
+    target.look_after()
+    assert target.is_member(one)  # it has come back in time
+    target.silent(one, 3.0)
+    clock.time = 5.5
+    target.look_after()
+    assert not target.is_member(one)
+    assert target.exchange(one, Report(), 1) == Stop(reason="fenced")
+    leased(target, other, 10)
+
+
+def test_time_in_which_the_coordinator_itself_stood_still_does_not_count(tmp_path: Path) -> None:
+    clock = FakeClock()
+    target = coordinator(tmp_path, clock, session=8.0)
+    one = target.join("node_0", workers=2, wake=lambda: None)
+    clock.time = 100
+    target.look_after()
+    assert target.is_member(one)
+
+
+def test_one_that_is_sent_away_finishes_what_runs_and_gives_back_the_rest(tmp_path: Path) -> None:
+    target = coordinator(tmp_path, FakeClock())
+    feed(target, 0, 10)
+    woken: list[int] = []
+    one = target.join("node_0", workers=1, wake=lambda: woken.append(1))
+    lease = leased(target, one, 4)
+    target.send_away("node_0", "retired")
+    assert woken
+    assert isinstance(target.exchange(one, Report(), 4), Recall)
+    assert isinstance(target.exchange(one, Report(returned=((lease.first + 1, lease.first + lease.count - 1),)), 4), Wait)
+    done = Segment(first=lease.first, last=lease.first, tally=Tally(succeeded=1, items=1))
+    assert target.exchange(one, Report(segments=(done,)), 4) == Stop(reason="retired")
+
+
+def test_one_whose_node_is_lost_stops_at_once(tmp_path: Path) -> None:
+    target = coordinator(tmp_path, FakeClock())
+    feed(target, 0, 10)
+    one = target.join("node_0", workers=1, wake=lambda: None)
+    leased(target, one, 4)
+    target.send_away("node_0", "lost")
+    target.send_away("node_0", "retired")
+    assert target.exchange(one, Report(), 4) == Stop(reason="lost")

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine.journal import Journal, read_segments
+from runner.engine.journal import Journal, read_journal, read_segments
+from runner.engine.manifest import Manifest
+from runner.engine.sole_file import Superseded
 from runner.model.batch import Segment, Tally
 
 
@@ -34,7 +36,7 @@ def test_says_what_was_recorded_in_input_order(tmp_path: Path) -> None:
 def test_nothing_is_written_before_sync(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j")
     journal.segment(segment(0, 1))
-    assert (tmp_path / "j").stat().st_size == 0
+    assert read_segments(tmp_path / "j") == []
     journal.sync()
     assert read_segments(tmp_path / "j") == [segment(0, 1)]
 
@@ -67,3 +69,36 @@ def test_failed_ones_are_forgotten_when_they_are_to_be_tried_afresh(tmp_path: Pa
     journal.segment(segment(5, 9))
     journal.sync()
     assert read_segments(path) == [segment(0, 4), segment(5, 9)]
+
+
+def test_who_opens_it_later_takes_it_over(tmp_path: Path) -> None:
+    older = Journal(tmp_path / "j")
+    older.segment(segment(0, 4))
+    older.sync()
+    newer = Journal(tmp_path / "j")
+    assert newer.restored.segments == [segment(0, 4)]
+    older.segment(segment(5, 9))
+    with pytest.raises(Superseded):
+        older.sync()
+    with pytest.raises(Superseded), older.owned():
+        raise AssertionError("it is not its any more")
+    newer.segment(segment(5, 5))
+    newer.sync()
+    assert read_segments(tmp_path / "j") == [segment(0, 4), segment(5, 5)]
+
+
+def test_the_list_of_mini_batches_belongs_to_who_owns_the_journal(tmp_path: Path) -> None:
+    older = Journal(tmp_path / "j")
+    manifest = Manifest(tmp_path / "m", owned=older.owned)
+    manifest.append([b"a"])
+    newer = Journal(tmp_path / "j")
+    with pytest.raises(Superseded):
+        manifest.append([b"b"])
+    assert list(Manifest(tmp_path / "m", owned=newer.owned).lines()) == [b"a"]
+
+
+def test_reading_it_takes_nothing_over(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+    assert read_journal(tmp_path / "j").epoch == 2
+    journal.segment(segment(0, 1))
+    journal.sync()

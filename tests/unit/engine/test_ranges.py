@@ -14,6 +14,10 @@ def test_behaves_as_a_set_of_integers() -> None:
         if chance.random() < 0.5:
             ranges.add(start, end)
             model |= set(range(start, end))
+        elif chance.random() < 0.3:
+            cut = ranges.cut(start, end)
+            assert [number for a, b in cut for number in range(a, b)] == sorted(model & set(range(start, end)))
+            model -= set(range(start, end))
         else:
             ranges.remove(start, end)
             model -= set(range(start, end))
