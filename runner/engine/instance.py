@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import struct
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -30,6 +31,7 @@ from runner.worker.protocol import message
 KEEPER_SECONDS = 10.0
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # as a process's parent and as an engine tell it
 DIRECT_FROM = 14  # pyarrow's major version from which on workers read files themselves: as ours does, types included
+KEEPER_TOLD_EVERY = 1.0  # seconds
 GREETING_LOOK = 0.25  # seconds between two looks at a keeper that has not said hello yet
 
 
@@ -53,9 +55,19 @@ class Instance:
     """`run` blocks until the coordinator says stop. Everything happens in its thread but disk, coordinator and loading."""
 
     def __init__(
-        self, settings: InstanceSettings, *, gateway: Gateway, launcher: Launcher, loader: Loader | None, publish: Observer, clock: Clock
+        self,
+        settings: InstanceSettings,
+        *,
+        gateway: Gateway,
+        launcher: Launcher,
+        loader: Loader | None,
+        publish: Observer,
+        clock: Clock,
+        may_run: Callable[[], float] | None = None,
     ) -> None:
+        """`may_run`: how many seconds from now workers may go on, should nothing more be heard of the coordinator; None: for ever."""
         self.settings, self._gateway, self._launcher, self._publish, self._clock = settings, gateway, launcher, publish, clock
+        self._may_run, self._told_keeper = may_run, float("-inf")
         self._node = settings.worker.node
         self._processes = settings.worker.processes
         self._pool = ThreadPoolExecutor(max_workers=max(2, self._processes), thread_name_prefix=self._node)
@@ -122,15 +134,27 @@ class Instance:
             self._end(lost)
             self._publish(InstanceEnded(at=self._clock.wall(), node=self._node, reason="lost" if lost else ""))
 
+    def fence(self) -> None:
+        """Everything must end at once: the coordinator gives the work to others. Called from any thread."""
+        self._switchboard.post(partial(self._answer, Stop(reason="fenced")))
+
     # The loop
 
     def _turn(self) -> None:
         self._switchboard.turn(self._seconds())
+        self._tell_keeper_how_long()
         self._feeder.look_after()
         if self._stop is None:
             self._feeder.dispatch()
             self._feeder.rebalance()
             self._report()
+
+    def _tell_keeper_how_long(self) -> None:
+        """So that workers also end when this process is stopped, and cannot end them."""
+        now = self._clock.now()
+        if self._may_run is not None and now >= self._told_keeper + KEEPER_TOLD_EVERY:
+            self._told_keeper = now
+            self._switchboard.tell_keeper(message({"t": "until", "seconds": self._may_run()}))
 
     def _seconds(self) -> float:
         """Until the next time-out."""
@@ -144,12 +168,14 @@ class Instance:
             times.append(now + RECALL_AFTER)
         if not self._switchboard.has_keeper:
             times.append(now + GREETING_LOOK)
+        if self._may_run is not None:
+            times.append(self._told_keeper + KEEPER_TOLD_EVERY)
         return max(0.0, min(now + 60, *times) - now)
 
     def _over(self) -> bool:
         if self._stop is None:
             return False
-        if self._stop.reason != "completed" or not self._crew.workers:
+        if self._stop.reason not in ("completed", "retired") or not self._crew.workers:
             return True
         assert self._ended_at is not None
         return self._clock.now() > self._ended_at + SHUTDOWN_SECONDS
@@ -251,7 +277,7 @@ class Instance:
             self._courier.give_back(self._backlog.give_back())
         elif self._stop is None:
             self._stop, self._ended_at = answer, self._clock.now()
-            if answer.reason == "completed":
+            if answer.reason in ("completed", "retired"):
                 self._say_goodbye()
 
     def _say_goodbye(self) -> None:
@@ -268,17 +294,17 @@ class Instance:
         return replace(self.settings.request, sockets=str(self._sockets))
 
     def _end(self, lost: bool) -> None:
+        fenced = self._stop is not None and self._stop.reason == "fenced"
         self._results.gather_all()
         self._switchboard.tell_keeper(message({"t": "end"}))
+        if fenced:  # others begin with what runs here: its end must not wait for a disk
+            self._end_keeper()
         self._courier.end()
         if isinstance(self._courier.error, OSError):
             self._gateway.fail("output", f"rows of finished mini-batches could not be written: {self._courier.error}")
         self._gateway.leave(self._courier.epoch, lost=lost)
-        if self._keeper is not None:
-            if self._switchboard.keeper_hangs_up(KEEPER_SECONDS):
-                self._keeper.let_go()
-            else:
-                self._keeper.kill()
+        if not fenced:
+            self._end_keeper()
         self._switchboard.close()
         for worker in list(self._crew.workers.values()):
             self._crew.ended(worker)
@@ -287,6 +313,13 @@ class Instance:
         remove_scratch(self._sockets)
         if self._courier.error and not isinstance(self._courier.error, OSError):
             raise self._courier.error
+
+    def _end_keeper(self) -> None:
+        if self._keeper is not None:
+            if self._switchboard.keeper_hangs_up(KEEPER_SECONDS):
+                self._keeper.let_go()
+            else:
+                self._keeper.kill()
 
 
 def _transport(pyarrow: object) -> Transport:

@@ -59,6 +59,7 @@ class Keeper(object):
         self._timers: List[Tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
         self._over = False
+        self._until = float("inf")  # nothing may run any longer, if the supervisor says nothing more
         self._gone: List[Tuple[Charge, int]] = []  # workers that have ended, and how
         self._memory = memory.OutOfMemory()
         linux.adopt_orphans()
@@ -97,6 +98,8 @@ class Keeper(object):
                 self._start(header["worker"], header["config"])
             elif header["t"] == "kill":
                 self._kill(header["worker"], float(header.get("grace") or 0), bool(header.get("dump")))
+            elif header["t"] == "until":
+                self._until = time.monotonic() + float(header["seconds"])
             elif header["t"] == "end":
                 self._over = True
 
@@ -263,9 +266,12 @@ class Keeper(object):
         heapq.heappush(self._timers, (time.monotonic() + seconds, self._timer_count, call))
 
     def _seconds(self) -> Optional[float]:
-        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+        next_time = min(self._until, self._timers[0][0] if self._timers else self._until)
+        return max(0.0, next_time - time.monotonic()) if next_time < float("inf") else None
 
     def _ring(self) -> None:
+        if time.monotonic() >= self._until:
+            self._over = True
         while self._timers and self._timers[0][0] <= time.monotonic():
             heapq.heappop(self._timers)[2]()
 

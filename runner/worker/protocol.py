@@ -16,6 +16,7 @@ keeper → supervisor   {"t": "keeper", "pid"}
                                                                      oom: killed for want of memory; limit: of the group, bytes, or 0
 supervisor → keeper   {"t": "start", "worker", "config"}             config: see CONFIG; worker numbers are never used twice
                       {"t": "kill", "worker", "grace", "dump"}       dump the stacks first; SIGTERM; SIGKILL after grace seconds
+                      {"t": "until", "seconds"}                      unless told again within so many seconds, as "end"
                       {"t": "end"}                                   kill everything, tidy up, exit
 
 worker → supervisor   {"t": "hello", "worker", "pid", "pandas", "pyarrow", "python"}   versions, None where absent
