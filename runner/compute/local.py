@@ -37,12 +37,21 @@ def processes_per_instance(*, asked: int | None, instances: int) -> int:
 
 
 class LocalCompute:
-    """Runs `count` instances until each has ended. `make(i)` gives the i-th; `bug(error)` is told of what nobody foresaw."""
+    """Runs `count` instances until each has ended. `make(i)` gives the i-th; `bug(error)` is told of what nobody foresaw.
+
+    `close` is called when all have.
+    """
 
     def __init__(
-        self, *, count: int, make: Callable[[int], Instance], bug: Callable[[BaseException], None], gone: Callable[[str], None]
+        self,
+        *,
+        count: int,
+        make: Callable[[int], Instance],
+        bug: Callable[[BaseException], None],
+        gone: Callable[[str], None],
+        close: Callable[[], None],
     ) -> None:
-        self._make, self._bug, self._gone = make, bug, gone
+        self._make, self._bug, self._gone, self._close = make, bug, gone, close
         self._left = count
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run, args=(number,), name=f"instance-{number}") for number in range(count)]
@@ -54,22 +63,28 @@ class LocalCompute:
     def join(self) -> None:
         for thread in self._threads:
             thread.join()
+        self._close()
 
     def _run(self, number: int) -> None:
-        lost, losses = "", 0
+        lost = ""
         try:
-            while losses < LOSSES:
-                try:
-                    self._make(number).run()
-                except InstanceLost as error:
-                    lost = str(error)
-                    losses += not error.busy  # what was running is charged with the loss, and given up in the end
-                else:
-                    lost = ""
-                    break
+            lost = run_again(lambda: self._make(number))
         except BaseException as error:  # handed to the owner of the job, who shows it
             self._bug(error)
         with self._lock:
             self._left -= 1
             if not self._left:  # says nothing new where the job is decided
-                self._gone(f"{LOSSES} times: {lost}" if lost else "all instances have ended")
+                self._gone(lost or "all instances have ended")
+
+
+def run_again(make: Callable[[], Instance]) -> str:
+    """Runs an instance, and another one in its place when its keeper has died. Returns why it was not replaced any more, or nothing."""
+    losses = 0
+    while True:
+        try:
+            make().run()
+            return ""
+        except InstanceLost as error:
+            losses += not error.busy  # what was running is charged with the loss, and given up in the end
+            if losses >= LOSSES:
+                return f"{LOSSES} times: {error}"

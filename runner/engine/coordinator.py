@@ -17,6 +17,7 @@ from runner.engine.manifest import Manifest
 from runner.engine.policy import LOSSES_FORGIVEN, fair_share, init_hopeless_everywhere, judged_at_end, may_retry, threshold_crossed
 from runner.engine.ranges import RangeSet
 from runner.engine.session import CoordinatorSettings, Session, Verdict
+from runner.engine.sole_file import Superseded
 from runner.model.batch import Chunk, ErrorRecord, Lease, Progress, Recall, Report, Segment, Stop, Tally, Wait
 from runner.model.ports import Clock
 from runner.worker.protocol import item_of
@@ -132,7 +133,10 @@ class Coordinator:
         if session is None:
             return Stop(reason="fenced")
         if report.segments:
-            self._commit(epoch, session, report)
+            try:
+                self._commit(epoch, session, report)
+            except Superseded:
+                self.supersede()
         with self._lock:
             if epoch not in self._sessions:
                 return Stop(reason="fenced")
@@ -162,6 +166,7 @@ class Coordinator:
             session = self._sessions.pop(epoch, None)
             if session:
                 self._give_back(session, lost=lost)
+                self._lock.notify_all()
             if gave_up and not self._sessions and self._verdict is None:
                 self._fail("init", gave_up)
             wakers = self._hungry()
@@ -176,6 +181,20 @@ class Coordinator:
     def fail(self, code: str, message: str) -> None:
         with self._lock:
             self._fail(code, message)
+
+    def supersede(self) -> None:
+        """Another coordinator has taken the job over: this one says nothing of it any more, and its instances are the other's."""
+        with self._lock:
+            self._sessions.clear()
+            self._set(Verdict(status="Superseded", code="superseded", message="another coordinator has taken the job over"))
+
+    def all_have_left(self, seconds: float) -> bool:
+        """Waits until no instance is left, for so long at most."""
+        deadline = self._clock.now() + seconds
+        with self._lock:
+            while self._sessions and (left := deadline - self._clock.now()) > 0:
+                self._lock.wait(min(left, self._look_after()))
+            return not self._sessions
 
     def progress(self) -> Progress:
         with self._lock:
@@ -256,7 +275,7 @@ class Coordinator:
     def _take_over(self, session: Session, report: Report) -> None:
         now = self._clock.now()
         self._forgive_own_absence(now)
-        session.expires = self._expiry()
+        session.expires, session.begun = self._expiry(), True
         if report.attempts != session.report.attempts:
             self._alive = now
         for first, last in report.returned:
@@ -383,6 +402,8 @@ class Coordinator:
                 self._give_back(session, lost=True)
                 session.wake()
                 _call(self._hungry())
+        if self._settings.session is not None and not any(one.begun for one in self._sessions.values()):
+            self._alive = now  # instances are waited for, or get their images
         silent = now - self._alive
         timeout = self._settings.progress_update_timeout
         if silent >= timeout:

@@ -27,7 +27,7 @@ class CoordinatorSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """How the job ended. `code`: completed, threshold, init, progress, input, output, cancelled."""
+    """How the job ended. `code`: completed, threshold, init, progress, input, output, cancelled, superseded."""
 
     status: str
     code: str = "completed"
@@ -49,4 +49,5 @@ class Session:
     recall: bool = False
     hungry: bool = False
     init_failures: int = 0
+    begun: bool = False  # it has asked for work
     leaving: str = ""  # it is to go, and why: retired (when it has finished what runs) or lost (at once)

@@ -8,10 +8,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class JobPaths:
-    """`root` is `.runner/jobs/<name>` of the workspace; `logs` lies in the datastore, in Azure's layout."""
+    """`root` is `.runner/jobs/<name>` of the workspace; `logs` lies in the datastore, in Azure's layout.
+
+    `node` is where a node of a cluster keeps what only its own processes need; without it, that lies in `root`, too.
+    """
 
     root: Path
     logs: Path
+    node: Path | None = None
 
     @property
     def record(self) -> Path:
@@ -53,6 +57,16 @@ class JobPaths:
         return self.root / "code"
 
     @property
+    def coordinator(self) -> Path:
+        """Where the coordinator listens, of a job on a cluster."""
+        return self.root / "coordinator.json"
+
+    @property
+    def owners(self) -> Path:
+        """A line for each process that has owned the job; the last one does."""
+        return self.root / "owners.log"
+
+    @property
     def manifest(self) -> Path:
         return self.root / "manifest.jsonl"
 
@@ -72,7 +86,7 @@ class JobPaths:
     @property
     def workers(self) -> Path:
         """Private working copies of the code, one per worker."""
-        return self.root / "workers"
+        return (self.node or self.root) / "workers"
 
     @property
     def instance_outputs(self) -> Path:
@@ -82,8 +96,8 @@ class JobPaths:
     @property
     def lent(self) -> Path:
         """What containers of another user were let in to, until it is given back."""
-        return self.root / "lent.json"
+        return (self.node or self.root) / "lent.json"
 
     def step(self, name: str) -> JobPaths:
         """The folder of a pipeline's step."""
-        return JobPaths(self.root / "steps" / name, self.logs / name)
+        return JobPaths(self.root / "steps" / name, self.logs / name, self.node and self.node / "steps" / name)

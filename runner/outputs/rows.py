@@ -6,9 +6,12 @@ What no record speaks of does not exist: it is deleted, or never read.
 
 from __future__ import annotations
 
+import glob
 import os
+import secrets
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -86,14 +89,22 @@ def discard_unrecorded(folder: Path, segments: Iterable[Segment]) -> None:
                 path.unlink()
 
 
-def publish(folder: Path, segments: Iterable[Segment], target: Path, *, job: str, header: str = "") -> int:
-    """Puts the rows of the segments, in their order, into `target`, which appears or is replaced at one moment.
+def publish(
+    folder: Path,
+    segments: Iterable[Segment],
+    target: Path,
+    *,
+    job: str,
+    header: str = "",
+    owned: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> int:
+    """Puts the rows of the segments, in their order, into `target`, which appears or is replaced at one moment, while it is `owned`.
 
     Returns its size in bytes. Errors: RunnerError when a part does not have the checksum that its record says; OSError, with nothing
     left behind.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name[:150]}.{job[:60]}.partial")
+    partial = _partial(target, job)
     try:
         with open(partial, "wb") as out:
             out.write(header.encode("utf-8", "surrogateescape"))
@@ -104,13 +115,22 @@ def publish(folder: Path, segments: Iterable[Segment], target: Path, *, job: str
             os.fsync(out.fileno())
             size = out.tell()
         failpoint("output.synced")
-        partial.replace(target)
+        with owned():
+            partial.replace(target)
         failpoint("output.renamed")
         sync_folder(target.parent)
     except OSError:
         partial.unlink(missing_ok=True)
         raise
     return size
+
+
+def _partial(target: Path, job: str) -> Path:
+    """A new name beside the target: a process that believes that it owns the job may be writing there as well. Older ones are removed."""
+    stem = f".{target.name[:150]}.{job[:60]}"
+    for path in target.parent.glob(f"{glob.escape(stem)}.*.partial"):
+        path.unlink(missing_ok=True)
+    return target.with_name(f"{stem}.{secrets.token_hex(4)}.partial")
 
 
 def sync_folder(folder: Path) -> None:

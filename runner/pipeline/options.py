@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from runner.compute.cluster import ClusterLink
 from runner.model.batch import Progress
 from runner.model.docker import DockerSettings, InstanceType
 from runner.workspace.config import Workspace
@@ -23,6 +24,7 @@ class RunOptions:
     docker: DockerSettings = field(default_factory=DockerSettings)
     instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
     retry_failed: bool = False  # with resume: mini-batches that failed for good are tried afresh (of a failed job)
+    cluster: ClusterLink | None = None  # the instances run on a cluster, and this process is the owner there
 
 
 def options_for(workspace: Workspace, *, local: bool, python: str | None, resume: bool = False, retry_failed: bool = False) -> RunOptions:

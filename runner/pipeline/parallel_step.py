@@ -7,10 +7,11 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
+from runner.compute.cluster import SESSION_SECONDS, ClusterCompute, ClusterLink, Want
 from runner.compute.local import LocalCompute
 from runner.engine.coordinator import Coordinator
 from runner.engine.instance import Instance
@@ -18,6 +19,7 @@ from runner.engine.journal import Journal, Restored, read_segments
 from runner.engine.manifest import Manifest
 from runner.engine.policy import Limits
 from runner.engine.session import CoordinatorSettings, Verdict
+from runner.engine.sole_file import Superseded
 from runner.errors import UserError
 from runner.inputs.source import open_source
 from runner.model.batch import Chunk, ErrorRecord, Progress, Tally
@@ -70,7 +72,8 @@ class StepRun:
                 return self._published_before(journal)
             if self.options.retry_failed:
                 journal.retry_failed()
-            discard_unrecorded(self.paths.parts, journal.restored.segments)
+            if self.options.cluster is None:  # on a cluster, instances that are at work may be writing to some
+                discard_unrecorded(self.paths.parts, journal.restored.segments)
             chunks = source.chunks(iter(manifest.lines()) if self.options.resume else iter(()))
             first = next(chunks, None)
             if journal.restored.listed is not None:
@@ -78,7 +81,7 @@ class StepRun:
                 first, chunks = None, iter(())
             settings = self._coordinator_settings(source)
             coordinator = Coordinator(settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._say_lost)
-            verdict = self._score(source, coordinator, first, chunks, journal.restored.epoch)
+            verdict = self._score(source, coordinator, first, chunks, journal)
             coordinator.close()
             result = self._finish(verdict, coordinator, journal)
             journal.ended(result.status)
@@ -96,9 +99,10 @@ class StepRun:
         script = self.paths.code / self.step.entry_script
         self._format = append_row.read_format(script.parent, header=self.step.arguments.append_row_dataframe_header)
         warn = partial(self._say, "WARNING")
-        self._site = prepare_site(
-            self.step, self.paths, self.options, say=self._say_of_environment, warn=warn, on_cancel=self.cancel.on_request
-        )  # fmt: skip
+        if self.options.cluster is None:
+            self._site = prepare_site(
+                self.step, self.paths, self.options, say=self._say_of_environment, warn=warn, on_cancel=self.cancel.on_request
+            )  # fmt: skip
         return open_source(self.step, scratch=self.paths.scratch, warn=warn)
 
     def _say_of_environment(self, text: str) -> None:
@@ -144,33 +148,37 @@ class StepRun:
             allowed_failed_percent=step.arguments.allowed_failed_percent,
             unit="files" if source.summary.kind == "files" else "rows",
         )
-        timeout = step.arguments.progress_update_timeout
-        return CoordinatorSettings(limits=limits, max_retries=step.retry.max_retries, progress_update_timeout=timeout)
+        timeout, cluster = step.arguments.progress_update_timeout, self.options.cluster
+        settings = CoordinatorSettings(limits=limits, max_retries=step.retry.max_retries, progress_update_timeout=timeout)
+        return replace(settings, session=SESSION_SECONDS, awaited=cluster.awaited) if cluster else settings
 
     # While it runs
 
-    def _score(self, source: Source, coordinator: Coordinator, first: Chunk | None, chunks: Iterator[Chunk], epoch: int) -> Verdict:
+    def _score(self, source: Source, coordinator: Coordinator, first: Chunk | None, chunks: Iterator[Chunk], journal: Journal) -> Verdict:
         bugs: list[BaseException] = []
 
         def bug(error: BaseException) -> None:
             bugs.append(error)
             coordinator.fail("internal", f"{type(error).__name__}: {error}")
 
-        compute = self._instances(source, coordinator, epoch, bug)
+        link = self.options.cluster
+        compute = self._on_cluster(coordinator, link) if link else self._on_this_machine(source, coordinator, journal.restored.epoch, bug)
         lister = threading.Thread(target=self._list, args=(coordinator, first, chunks, bug), name="lister")
         self.cancel.on_request(coordinator.cancel)
         before = coordinator.progress()
         if before.succeeded or before.failed:  # in an earlier run: that says nothing of this one's pace
             self.observe(Progressed(at=time.time(), progress=before))
-        self._status("Running")
+        if link is None:  # on a cluster, when the first instance has started
+            self._status("Running")
         lister.start()
         compute.start()
         verdict = self._follow(coordinator)
         if verdict.status == "Completed":  # all rows are durable: they are put together while workers say goodbye
-            verdict = self._publish(verdict, coordinator.header)
+            verdict = self._publish(verdict, coordinator.header, journal)
+        if verdict.code == "superseded":
+            raise Superseded
         compute.join()
         lister.join()
-        self._site.launcher.close(partial(self._say, "WARNING"))
         for error in bugs:
             raise error
         self.observe(Progressed(at=time.time(), progress=coordinator.progress()))
@@ -193,7 +201,15 @@ class StepRun:
             if hasattr(chunks, "close"):
                 chunks.close()
 
-    def _instances(self, source: Source, coordinator: Coordinator, epoch: int, bug: Callable[[BaseException], None]) -> LocalCompute:
+    def _on_cluster(self, coordinator: Coordinator, link: ClusterLink) -> ClusterCompute:
+        resources = self.step.resources
+        maximum = max(resources.max_instance_count or 0, resources.instance_count)
+        want = Want(step=self.step.step or "", count=resources.instance_count, maximum=maximum, types=resources.instance_type)
+        return ClusterCompute(
+            coordinator, link, want, folder=self.paths.root, where=self.paths.coordinator, observe=self.observe
+        )  # fmt: skip
+
+    def _on_this_machine(self, source: Source, coordinator: Coordinator, epoch: int, bug: Callable[[BaseException], None]) -> LocalCompute:
         step = self.step
         count = step.resources.instance_count
         moved_inputs = lay_out_inputs(step, self.paths.scratch)
@@ -217,7 +233,8 @@ class StepRun:
                 settings, gateway=coordinator, launcher=self._site.launcher, loader=loader, publish=self.observe, clock=SystemClock()
             )  # fmt: skip
 
-        return LocalCompute(count=count, make=make, bug=bug, gone=lambda text: coordinator.fail("instance", text))
+        close = partial(self._site.launcher.close, partial(self._say, "WARNING"))
+        return LocalCompute(count=count, make=make, bug=bug, gone=lambda text: coordinator.fail("instance", text), close=close)
 
     def _follow(self, coordinator: Coordinator) -> Verdict:
         before = Progress()
@@ -247,16 +264,21 @@ class StepRun:
         self._status(verdict.status)
         return RunResult(status=verdict.status, progress=progress, error=error if verdict.status != "Completed" else {})
 
-    def _publish(self, verdict: Verdict, header: str) -> Verdict:
+    def _publish(self, verdict: Verdict, header: str, journal: Journal) -> Verdict:
         self._status("Finalizing")
         try:
-            self.publish_rows(header)
+            self.publish_rows(header, owned=journal.owned)
+        except Superseded:
+            return Verdict(status="Superseded", code="superseded")
         except OSError as problem:
             return Verdict(status="Failed", code="output", message=f"the output could not be written: {problem}")
         return verdict
 
-    def publish_rows(self, header: str) -> None:
-        """Puts the rows of all recorded segments in order into the output. Errors: OSError; RunnerError for a damaged part."""
+    def publish_rows(self, header: str, *, owned: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """Puts the rows of all recorded segments in order into the output, which appears while the journal is `owned`.
+
+        Errors: OSError; RunnerError for a damaged part; Superseded.
+        """
         name = self.step.append_row_to
         if name is None:
             return
@@ -266,7 +288,7 @@ class StepRun:
         wanted = append_row.read_format(
             (self.paths.code / self.step.entry_script).parent, header=self.step.arguments.append_row_dataframe_header
         )
-        publish(self.paths.parts, segments, target, job=self.step.name, header=header if wanted.header else "")
+        publish(self.paths.parts, segments, target, job=self.step.name, header=header if wanted.header else "", owned=owned)
         if output.type == "mltable":
             append_row.write_table_description(target.parent, wanted)
 

@@ -1,0 +1,161 @@
+"""Instances on other machines, as the owner of a job sees them: it listens for them, and somebody else starts them.
+
+Who starts them is the *broker*: on a Ray cluster the scheduler. It is told what is wanted, and tells what it has found.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from runner.engine.remote.address import Address, write_address
+from runner.engine.remote.handshake import new_secret
+from runner.engine.remote.line import SESSION_SECONDS
+from runner.engine.remote.server import ExchangeServer, Members
+from runner.model.events import Event, InstanceStarted, Message, Observer, StatusChanged
+
+__all__ = ["SESSION_SECONDS", "Broker", "ClusterCompute", "ClusterLink", "Want"]
+
+GOODBYE_SECONDS = 30.0  # for instances to hand in what they have once the job is decided; shutdown() of their workers is in it
+SECRET_FILE = "secret"  # noqa: S105 (the name of a file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    """Instances that a step asks for: at least `count` of them run, up to `maximum` where there is room."""
+
+    step: str  # empty: the job itself
+    count: int
+    maximum: int
+    types: tuple[str, ...] = ()  # names of instance types, in order of preference
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return f"Want({self.step or 'job'}: {self.count} to {self.maximum} of {self.types})"
+
+
+class Listener(Protocol):
+    """What a broker tells, from its own thread."""
+
+    def queued(self, reason: str) -> None:
+        """The instances are not to be had now."""
+
+    def send_away(self, instance: str, why: str) -> None:
+        """`retired`: others need its node, when what runs there has finished; `lost`: the node is believed to be gone."""
+
+    def failed(self, text: str) -> None:
+        """No instance can be started, and none will be."""
+
+
+class Broker(Protocol):
+    def want(self, want: Want, listener: Listener) -> None: ...
+    def done(self, step: str) -> None:
+        """All instances of the step may be ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterLink:
+    """How the owner of a job is bound into a cluster. `host`: where instances reach it; `awaited`: those that may be at work already."""
+
+    broker: Broker
+    host: str
+    version: str
+    awaited: frozenset[str] = frozenset()
+
+
+class Coordinating(Members, Protocol):
+    def all_have_left(self, seconds: float) -> bool: ...
+
+
+class ClusterCompute:
+    """The instances of one step: `start`, then `join` when the coordinator has decided."""
+
+    def __init__(self, coordinator: Coordinating, link: ClusterLink, want: Want, *, folder: Path, where: Path, observe: Observer) -> None:
+        """`folder` keeps the secret of the step, so that instances know the next coordinator, too; `where`: see `address.py`."""
+        self._coordinator, self._link, self._observe, self._where = coordinator, link, observe, where
+        secret = _secret(folder / SECRET_FILE)
+        self._want = Want(step=want.step, count=want.count, maximum=want.maximum, types=want.types, secret=secret)
+        self._server = ExchangeServer(coordinator, secret=secret, version=link.version, publish=self._published)
+        self._running = False
+
+    def start(self) -> None:
+        self._server.start()
+        write_address(self._where, Address(host=self._link.host, port=self._server.port, coordinator=self._server.id))
+        self._link.broker.want(self._want, self)
+
+    def join(self) -> None:
+        """Returns when the instances have handed in all they had, or are not heard of any more."""
+        self._coordinator.all_have_left(GOODBYE_SECONDS)
+        self._link.broker.done(self._want.step)
+        self._server.close()
+
+    def abandon(self) -> None:
+        """Another coordinator has taken over: the instances are its own now."""
+        self._server.close()
+
+    def _published(self, event: Event) -> None:
+        if isinstance(event, InstanceStarted) and not self._running:
+            self._running = True
+            self._observe(StatusChanged(at=time.time(), status="Running"))
+        self._observe(event)
+
+    # The broker tells
+
+    def queued(self, reason: str) -> None:
+        if not self._running:
+            self._observe(StatusChanged(at=time.time(), status="Queued", reason=reason))
+        else:
+            self._observe(Message(at=time.time(), level="INFO", text=f"waiting for further instances: {reason}", source="scheduler"))
+
+    def send_away(self, instance: str, why: str) -> None:
+        self._coordinator.send_away(instance, "lost" if why == "lost" else "retired")
+
+    def failed(self, text: str) -> None:
+        self._coordinator.fail("launch", text)
+
+
+def _secret(path: Path) -> str:
+    """Of the step: made by its first coordinator, for the job's user only."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        secret = new_secret()
+        path.touch(mode=0o600)
+        path.write_text(secret)
+        return secret
+
+
+class LineBroker:
+    """A broker at the other end of two pipes: lines of JSON. `send(line)`; what comes is handed to `take`."""
+
+    def __init__(self, send: Callable[[str], None]) -> None:
+        self._send = send
+        self._listeners: dict[str, Listener] = {}
+
+    def want(self, want: Want, listener: Listener) -> None:
+        self._listeners[want.step] = listener
+        fields = {"step": want.step, "count": want.count, "maximum": want.maximum, "types": list(want.types), "secret": want.secret}
+        self._send(json.dumps({"t": "want", **fields}))
+
+    def done(self, step: str) -> None:
+        self._listeners.pop(step, None)
+        self._send(json.dumps({"t": "done", "step": step}))
+
+    def take(self, line: str) -> None:
+        """Errors: ValueError, KeyError for what is no message."""
+        message = json.loads(line)
+        listener = self._listeners.get(message["step"])
+        if listener is None:
+            return
+        if message["t"] == "queued":
+            listener.queued(message["reason"])
+        elif message["t"] == "send_away":
+            listener.send_away(message["instance"], message["why"])
+        elif message["t"] == "failed":
+            listener.failed(message["text"])
+
+
