@@ -12,10 +12,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.engine.sole_file import Superseded
 from runner.errors import SetupError, UserError
 from runner.interrupts import cancelled_by_signals
 from runner.model.events import Event, JobEnded, Observer
@@ -113,12 +114,21 @@ class Reports:
 class Owner:
     """Runs one job to its end; `watch` sees its events as well. The caller's locks are released at the end."""
 
-    def __init__(self, workspace: Workspace, job: Job, held: Held, *, watch: Observer | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        job: Job,
+        held: Held,
+        *,
+        watch: Observer | None = None,
+        owned: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`owned`: entered for each change of the job's record."""
         self._job, self._held = job, held
         self._paths = workspace.job_paths(held.name)
         self._store = JobStore(workspace)
         self._cancel = Cancellation()
-        self._keeper = RecordKeeper(self._paths, self._beginning())
+        self._keeper = RecordKeeper(self._paths, self._beginning(), owned=owned)
         self._watch = watch
         self.refused: UserError | None = None  # what run raised before anything ran: the request was wrong
 
@@ -155,6 +165,13 @@ class Owner:
             told = {"log": str(self._paths.logs), **result.error} if result.error else {}
             return self._keeper.finish(result.status, progress=result.progress, error=told, incomplete=result.incomplete)
 
+    @property
+    def record(self) -> JobRecord:
+        return self._keeper.record
+
+    def cancel(self) -> None:
+        self._cancel.request()
+
     def _beginning(self) -> JobRecord:
         record = self._store.get(self._held.name)
         return replace(record, status="Preparing", ended_at=None, error=None)
@@ -168,6 +185,8 @@ class Owner:
             if not self._keeper.has_run and not isinstance(error, SetupError):
                 self.refused = error
             result = self._failure(observe, "input", error.describe())
+        except Superseded:  # the record is another's
+            raise
         except BaseException as error:
             self._finish_after_bug(observe, error)
             raise

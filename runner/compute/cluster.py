@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -64,7 +64,7 @@ class ClusterLink:
     broker: Broker
     host: str
     version: str
-    awaited: frozenset[str] = frozenset()
+    awaited: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by step
 
 
 class Coordinating(Members, Protocol):

@@ -138,6 +138,10 @@ class Instance:
         """Everything must end at once: the coordinator gives the work to others. Called from any thread."""
         self._switchboard.post(partial(self._answer, Stop(reason="fenced")))
 
+    def send_away(self) -> None:
+        """Workers are killed at once, what is finished is handed in and the rest given back. Called from any thread."""
+        self._switchboard.post(partial(self._answer, Stop(reason="lost")))
+
     # The loop
 
     def _turn(self) -> None:

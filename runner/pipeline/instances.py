@@ -23,7 +23,9 @@ AGENT = str(Path(runner.worker.__path__[0]))
 
 @dataclass(frozen=True, kw_only=True)
 class InstancePlan:
-    """The same for all instances of one run of a step. `moved`: inputs that scripts get at another path."""
+    """The same for all instances of one run of a step. `moved`: inputs that scripts get at another path; `instances`: how many there may
+    be; `gpus`: those of this one, where somebody else has said which.
+    """
 
     step: ParallelStep
     paths: JobPaths
@@ -31,7 +33,9 @@ class InstancePlan:
     row_format: RowFormat
     site: Site
     processes: int
+    instances: int
     gpus_each: int = 0  # that the instance type says; 0: those of this machine are shared out
+    gpus: tuple[str, ...] | None = None
     epoch: int
     cache: Path
     moved: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +44,7 @@ class InstancePlan:
 def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     step, node = plan.step, f"node_{number}"
     written = {name: output for name, output in step.outputs.items() if name != step.append_row_to or output.type != "uri_file"}
-    outputs = instance_paths(plan.paths.instance_outputs, node, written, instances=step.resources.instance_count)
+    outputs = instance_paths(plan.paths.instance_outputs, node, written, instances=plan.instances)
     moved = {**plan.moved, **outputs}
     output_dir = replace_path(_output_dir(plan), moved)
     gpus = _gpus(plan, number)
@@ -81,8 +85,10 @@ def _request(plan: InstancePlan, node: str, moved: Mapping[str, str], gpus: tupl
 
 def _gpus(plan: InstancePlan, number: int) -> tuple[str, ...]:
     """The devices of one instance: as many as its type has, else its share of this machine's."""
+    if plan.gpus is not None:
+        return plan.gpus
     if not plan.gpus_each:
-        return gpus_of(number, instances=plan.step.resources.instance_count)
+        return gpus_of(number, instances=plan.instances)
     first = number * plan.gpus_each
     return (*gpus()[first : first + plan.gpus_each], *map(str, range(first, first + plan.gpus_each)))[: plan.gpus_each]
 

@@ -150,7 +150,9 @@ class StepRun:
         )
         timeout, cluster = step.arguments.progress_update_timeout, self.options.cluster
         settings = CoordinatorSettings(limits=limits, max_retries=step.retry.max_retries, progress_update_timeout=timeout)
-        return replace(settings, session=SESSION_SECONDS, awaited=cluster.awaited) if cluster else settings
+        if cluster is None:
+            return settings
+        return replace(settings, session=SESSION_SECONDS, awaited=cluster.awaited.get(step.step or "", frozenset()))
 
     # While it runs
 
@@ -220,6 +222,7 @@ class StepRun:
             row_format=self._format,
             site=self._site,
             processes=processes_of(step, self.options),
+            instances=count,
             gpus_each=instance_type(step, self.options).gpus,
             epoch=epoch,
             cache=self.options.cache,

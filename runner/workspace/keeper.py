@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from runner.model.batch import Progress
@@ -24,8 +25,9 @@ class RecordKeeper:
     shows as ended has ended.
     """
 
-    def __init__(self, paths: JobPaths, record: JobRecord) -> None:
-        self._paths, self.record = paths, record
+    def __init__(self, paths: JobPaths, record: JobRecord, *, owned: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """`owned`: entered for each change of the record, so that only the job's owner makes any."""
+        self._paths, self.record, self._owned = paths, record, owned
         self._lock = threading.Lock()
         self._written = 0.0
         self.ended: JobEnded | None = None
@@ -57,7 +59,8 @@ class RecordKeeper:
 
     def write(self) -> None:
         """Writes the record as it is now. Errors: OSError."""
-        write_json(self._paths.record, self.record.to_json())
+        with self._owned():
+            write_json(self._paths.record, self.record.to_json())
 
     def _status(self, event: StatusChanged) -> None:
         if event.status == "Running":

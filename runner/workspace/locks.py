@@ -110,22 +110,26 @@ class OutputLocks:
         self.release()
 
 
-def hold_outputs(paths: Iterable[Path], *, job: str, registry: Path) -> OutputLocks:
+def hold_outputs(paths: Iterable[Path], *, job: str, registry: Path, again: bool = False) -> OutputLocks:
     """Reserves the output paths for `job`; raises `JobConflict` naming the job that writes to one of them already.
 
     Outputs inside the workspace are registered in `registry`. For others a hidden lock file lies beside the output, where jobs of
     other workspaces and users find it; in the registry after all if that folder cannot be written to.
+
+    `again`: what another process holds for the same job is left to it (see `runner.cluster.owner`).
     """
     held: list[FileLock] = []
     try:
-        held.extend(_hold(path, job, registry) for path in sorted({Path(os.path.realpath(path)) for path in paths}))
+        for path in sorted({Path(os.path.realpath(path)) for path in paths}):
+            lock = _hold(path, job, registry, again=again)
+            held += [lock] if lock else []
     except BaseException:
         OutputLocks(held).release()
         raise
     return OutputLocks(held)
 
 
-def _hold(path: Path, job: str, registry: Path) -> FileLock:
+def _hold(path: Path, job: str, registry: Path, *, again: bool) -> FileLock | None:
     key = hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
     note = json.dumps({"job": job, "path": os.fsencode(path).decode("utf-8", "backslashreplace")})
     for place in _places(path, key, registry):
@@ -136,6 +140,8 @@ def _hold(path: Path, job: str, registry: Path) -> FileLock:
             continue
         except OSError as error:
             raise UserError(f"the output {path} cannot be reserved: {error}", todo="choose a path that can be written to") from error
+        if lock is None and again and _holder(place) == f"job {job}":
+            return None
         if lock is None:
             raise JobConflict(
                 f"{_holder(place)} is writing to {path}",

@@ -87,9 +87,10 @@ class Line:
     # Gateway and observer: called from any thread
 
     def join(self, name: str, *, workers: int, wake: Callable[[], None]) -> int:
-        """Errors: Refused; TimeoutError when no coordinator is found."""
+        """Later calls only change what is woken. Errors: Refused; TimeoutError when no coordinator is found."""
         self._name, self._workers, self._wake = name, workers, wake
-        self._thread.start()
+        if self._thread.ident is None:
+            self._thread.start()
         return self._joined.result(PATIENCE_SECONDS)
 
     def exchange(self, _epoch: int, report: Report, want: int) -> Lease | Wait | Recall | Stop:

@@ -1,0 +1,178 @@
+"""An instance of a job on a node of a cluster: a process of its own, of the submitter's user. Its request is a line on standard input.
+
+It ends when the coordinator says so, when it is fenced, or when standard input ends: then the actor that has started it is gone, and Ray
+may give this node's place to others. Its last words on standard output, a line of JSON, say how it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from runner.cluster.requests import InstanceRequest, instance_request
+from runner.compute.local import run_again
+from runner.engine.instance import Instance
+from runner.engine.remote.line import Line, Refused
+from runner.errors import UserError
+from runner.inputs.source import open_source
+from runner.model.events import Message
+from runner.model.job import ParallelStep, PipelineJob
+from runner.model.paths import JobPaths
+from runner.model.ports import Source
+from runner.outputs.append_row import read_format
+from runner.pipeline.instances import InstancePlan, instance_settings
+from runner.pipeline.options import RunOptions
+from runner.pipeline.parallel_step import SystemClock
+from runner.pipeline.side_inputs import lay_out_inputs
+from runner.pipeline.site import Site, prepare_site
+from runner.spec.stored import load
+
+FAREWELL_SECONDS = 10.0  # for the last events to arrive
+DONE, FAILED, FENCED, LOST, REFUSED = "done", "failed", "fenced", "lost", "refused"
+
+
+class NodeInstance:
+    """From the request to the end. `end_now` may be called from any thread, at any time."""
+
+    def __init__(self, request: InstanceRequest) -> None:
+        self._request = request
+        node = Path(request.folder) / "jobs" / request.job
+        paths = JobPaths(Path(request.root), Path(request.logs), node)
+        job = load(json.loads(paths.spec.read_text(encoding="utf-8")))
+        self._step: ParallelStep = job.steps[request.step] if isinstance(job, PipelineJob) else job
+        self._paths = paths.step(request.step) if isinstance(job, PipelineJob) else paths
+        self._line = self._new_line()
+        self._instance: Instance | None = None
+        self._ended = threading.Event()
+        self._wakers: list[Callable[[], None]] = []
+        self._number = int(request.node.rpartition("_")[2])
+
+    def run(self) -> dict[str, str]:
+        """How it ended. Errors of the runner itself are raised."""
+        self._line.join(self._request.node, workers=self._processes, wake=lambda: None)
+        try:
+            site = self._site()
+            source = open_source(self._step, scratch=self._paths.scratch, warn=lambda _text: None)  # the owner has warned
+            lost = run_again(partial(self._make, self._plan(site, source), source))
+            site.launcher.close(partial(self._say, "WARNING"))
+        except UserError as error:
+            if self._ended.is_set():
+                return {"how": LOST}
+            self._line.leave(0, lost=False)
+            return {"how": FAILED, "text": error.describe()}
+        if lost:
+            return {"how": FAILED, "text": lost}
+        return {"how": FENCED if self._line.fenced else LOST if self._ended.is_set() else DONE}
+
+    def close(self) -> None:
+        self._line.close(FAREWELL_SECONDS)
+
+    def end_now(self) -> None:
+        """Workers are killed; what is finished is still handed in."""
+        self._ended.set()
+        for wake in list(self._wakers):
+            wake()
+        if self._instance is not None:
+            self._instance.send_away()
+
+    @property
+    def _processes(self) -> int:
+        return self._step.max_concurrency_per_instance or len(self._request.gpus) or max(1, int(self._request.cpus))
+
+    def _new_line(self) -> Line:
+        return Line(self._paths.coordinator, secret=self._request.secret, version=version("runner"), on_fenced=self._fenced)
+
+    def _fenced(self) -> None:
+        if self._instance is not None:
+            self._instance.fence()
+
+    def _site(self) -> Site:
+        request = self._request
+        types = {request.type_name: request.kind} if request.type_name else {}
+        options = RunOptions(cache=Path(request.folder) / "cache", docker=request.docker, python=request.python, instance_types=types)
+        say, warn = partial(self._say, "INFO"), partial(self._say, "WARNING")
+        return prepare_site(self._step, self._paths, options, say=say, warn=warn, on_cancel=self._on_cancel)
+
+    def _on_cancel(self, wake: Callable[[], None]) -> None:
+        self._wakers.append(wake)
+        if self._ended.is_set():
+            wake()
+
+    def _plan(self, site: Site, source: Source) -> InstancePlan:
+        step, resources = self._step, self._step.resources
+        script = self._paths.code / step.entry_script
+        return InstancePlan(
+            step=step,
+            paths=self._paths,
+            summary=source.summary,
+            row_format=read_format(script.parent, header=step.arguments.append_row_dataframe_header),
+            site=site,
+            processes=self._processes,
+            gpus=self._request.gpus,
+            instances=max(resources.max_instance_count or 0, resources.instance_count),
+            epoch=time.time_ns() // 1_000_000,  # of each run of an instance another: names of parts are never used again
+            cache=Path(self._request.folder) / "cache",
+            moved=lay_out_inputs(step, self._paths.scratch / self._request.node),
+        )
+
+    def _make(self, plan: InstancePlan, source: Source) -> Instance:
+        if self._instance is not None:  # another keeper: another session
+            self._line.close(FAREWELL_SECONDS)
+            self._line = self._new_line()
+        line = self._line
+        self._instance = Instance(
+            instance_settings(plan, self._number),
+            gateway=line,
+            launcher=plan.site.launcher,
+            loader=source.loader,
+            publish=line.publish,
+            clock=SystemClock(),
+            may_run=lambda: line.deadline - time.monotonic(),
+        )
+        if self._ended.is_set():
+            self._instance.send_away()
+        return self._instance
+
+    def _say(self, level: str, text: str) -> None:
+        self._line.publish(Message(at=time.time(), level=level, text=text, source=self._request.node))
+
+
+def main() -> int:
+    """The process."""
+    request = instance_request(sys.stdin.readline())
+    words: dict[str, str] = {"how": FAILED}
+    try:
+        instance = NodeInstance(request)
+        threading.Thread(target=_watch, args=(instance,), daemon=True).start()
+        words = instance.run()
+        instance.close()
+    except Refused as refusal:
+        words = {"how": REFUSED, "text": str(refusal)}
+    except TimeoutError:
+        words = {"how": LOST, "text": "no coordinator was found"}
+    except Exception as error:
+        traceback.print_exc()
+        words = {"how": FAILED, "text": f"a bug in the runner: {type(error).__name__}: {error}"}
+    print(json.dumps(words), flush=True)
+    return 0
+
+
+def _watch(instance: NodeInstance) -> None:
+    """Standard input ends with the actor that has started this process."""
+    while sys.stdin.readline():
+        pass
+    instance.end_now()
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # threads that hang on a disk or an engine must not hold the node

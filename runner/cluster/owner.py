@@ -1,0 +1,108 @@
+"""The owner of a job on a cluster: a process on the head, of the submitter's user. Its request is a line on standard input.
+
+Behind it, both ways, come the lines of `runner.compute.cluster.LineBroker`, and {"t": "cancel"}. When standard input ends, so does this
+process, at once and whatever it does: the actor that has started it is gone, and Ray starts another, whose process takes the job over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO
+
+from runner.cluster.requests import OwnerRequest, owner_request
+from runner.compute.cluster import ClusterLink, LineBroker
+from runner.engine.sole_file import SoleFile, Superseded
+from runner.model.job import Job, PipelineJob
+from runner.model.moments import utc
+from runner.owner import Held, Owner
+from runner.pipeline.options import options_for
+from runner.pipeline.run import run_job
+from runner.spec.stored import load
+from runner.workspace.config import Workspace, find_workspace
+from runner.workspace.locks import FileLock, hold_outputs, take_lock
+
+SUPERSEDED, DISCONNECTED = 4, 5  # exit statuses: another process owns the job; the actor is gone
+
+
+class Ownership:
+    """Of a job: the process that has written the last line of `owners.log`."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = SoleFile(path, _sign)
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Ends the process when another one owns the job: nothing that this one could still do counts."""
+        try:
+            with self._file.owned():
+                yield
+        except Superseded:
+            os._exit(SUPERSEDED)
+
+
+def _sign(file: BinaryIO) -> tuple[int, bytes]:
+    return len(file.read()), f"{utc(time.time())} {os.uname().nodename} {os.getpid()}\n".encode()
+
+
+def run_owner(request: OwnerRequest) -> None:
+    workspace = find_workspace(request.workspace)
+    paths = workspace.job_paths(request.job)
+    job = load(json.loads(paths.spec.read_text(encoding="utf-8")))
+    ownership = Ownership(paths.owners)
+    broker = LineBroker(lambda line: print(line, flush=True))
+    awaited = {step: frozenset(names) for step, names in request.awaited.items()}
+    link = ClusterLink(broker=broker, host=request.host, version=version("runner"), awaited=awaited)
+    owner = Owner(workspace, job, _held(workspace, job), owned=ownership.owned)
+    threading.Thread(target=_listen, args=(broker, owner), daemon=True).start()
+    record = owner.record
+    options = options_for(
+        workspace, local=False, python=record.python, resume=request.resume or paths.journal.exists(), retry_failed=request.retry_failed
+    )
+    owner.run(lambda observe, cancel: run_job(job, paths, replace(options, cluster=link), observe, cancel))
+
+
+def _held(workspace: Workspace, job: Job) -> Held:
+    """The locks of a job. One that hangs may still hold them: `Ownership` keeps it from doing harm."""
+    path = workspace.job_paths(job.name).lock
+    lock = take_lock(path) or FileLock(path=path, handle=os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    steps = job.steps.values() if isinstance(job, PipelineJob) else ()
+    outputs = [Path(port.path) for one in (job, *steps) for port in one.outputs.values()]
+    return Held(name=job.name, lock=lock, outputs=hold_outputs(outputs, job=job.name, registry=workspace.locks, again=True))
+
+
+def _listen(broker: LineBroker, owner: Owner) -> None:
+    for line in sys.stdin:
+        if json.loads(line)["t"] == "cancel":
+            owner.cancel()
+        else:
+            broker.take(line)
+    os._exit(DISCONNECTED)
+
+
+def main() -> int:
+    """The process."""
+    request = owner_request(sys.stdin.readline())
+    try:
+        run_owner(request)
+    except Superseded:
+        return SUPERSEDED
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)

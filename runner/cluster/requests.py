@@ -1,0 +1,79 @@
+"""What the processes of a cluster tell one another, as plain data: JSON on a pipe or in the call of an actor."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.model.docker import DockerPolicy, DockerSettings, InstanceType
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """Whom a process belongs to."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnerRequest:
+    """The owner of a job on the head: `python -m runner.cluster.owner`."""
+
+    workspace: str
+    job: str
+    host: str  # where instances reach it
+    resume: bool = False
+    retry_failed: bool = False
+    awaited: Mapping[str, list[str]] = field(default_factory=dict)  # step → instances that may be at work
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceRequest:
+    """An instance on a node: `python -m runner.cluster.instance`."""
+
+    job: str
+    root: str  # of the job's folder
+    logs: str
+    step: str  # empty: the job itself
+    node: str  # node_0, node_1, …: a name that is used once in a step
+    secret: str
+    folder: str  # for what only this node needs
+    cpus: float
+    gpus: tuple[str, ...] = ()
+    type_name: str = ""
+    kind: InstanceType = InstanceType()  # noqa: RUF009 (frozen)
+    docker: DockerSettings = DockerSettings()  # noqa: RUF009 (frozen)
+    python: str | None = None
+    probes: Mapping[str, str] = field(default_factory=dict)  # files in shared datastores, and what stands in them
+
+    def __repr__(self) -> str:
+        return f"InstanceRequest({self.job} {self.step} {self.node})"
+
+
+def to_json(request: OwnerRequest | InstanceRequest | User) -> str:
+    return json.dumps(dataclasses.asdict(request), default=sorted)  # of its own types JSON lacks sets only
+
+
+def owner_request(text: str) -> OwnerRequest:
+    """Errors: ValueError, TypeError for what is none."""
+    return OwnerRequest(**json.loads(text))
+
+
+def instance_request(text: str) -> InstanceRequest:
+    """Errors: ValueError, KeyError, TypeError for what is none."""
+    fields: dict[str, Any] = json.loads(text)
+    docker = dict(fields["docker"])
+    policy = docker["policy"]
+    docker["policy"] = DockerPolicy(allow=frozenset(policy["allow"]), data_roots=tuple(policy["data_roots"]))
+    fields |= {"kind": InstanceType(**fields["kind"]), "docker": DockerSettings(**docker), "gpus": tuple(fields["gpus"])}
+    return InstanceRequest(**fields)
+
+
+def user_of(fields: Mapping[str, Any]) -> User:
+    return User(uid=int(fields["uid"]), gid=int(fields["gid"]), groups=tuple(map(int, fields["groups"])), name=str(fields["name"]))
