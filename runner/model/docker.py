@@ -54,7 +54,8 @@ class InstanceType:
     cpus: float | None = None
     gpus: int = 0
     memory: int | None = None  # bytes
-    labels: Mapping[str, str] = field(default_factory=dict)  # of Ray nodes
+    labels: Mapping[str, str] = field(default_factory=dict)  # of Ray nodes: one that has them all is of this type
+    max_nodes: int | None = None  # what the cluster may grow to; None: what it has
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner.errors import Place, UserError
+from runner.errors import Place, UserError, did_you_mean
+from runner.model.cluster import RayCompute
 from runner.model.docker import DockerPolicy
 from runner.model.paths import JobPaths
 from runner.workspace.settings import DEFAULT_DATASTORE, LOCAL, Settings, read_settings
@@ -25,7 +26,15 @@ class Workspace:
     settings: Settings = field(default_factory=Settings)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether jobs lie in a datastore that the machines of a cluster share, and several users have theirs there."""
+        return self.settings.default_datastore in self.settings.shared
+
+    @property
     def state(self) -> Path:
+        """`.runner` in the workspace; in the default datastore where that is shared, so that every machine sees the same jobs."""
+        if self.is_shared:
+            return self.settings.datastores[self.settings.default_datastore] / STATE_FOLDER
         return self.root / STATE_FOLDER
 
     @property
@@ -43,12 +52,18 @@ class Workspace:
 
     @property
     def cache(self) -> Path:
-        return self.state / "cache"
+        """In a shared workspace each user has one: what is made there is run, and nobody should run what another user put there."""
+        return self.state / "cache" / f"user-{os.geteuid()}" if self.is_shared else self.state / "cache"
 
     @property
     def datastores(self) -> dict[str, Path]:
         """All datastores by name, the built-in one included."""
         return {DEFAULT_DATASTORE: self.state / "datastore", **self.settings.datastores}
+
+    @property
+    def shared_datastores(self) -> dict[str, Path]:
+        """Those that all machines of a cluster have at the same path."""
+        return {name: folder for name, folder in self.settings.datastores.items() if name in self.settings.shared}
 
     @property
     def docker_policy(self) -> DockerPolicy:
@@ -60,6 +75,18 @@ class Workspace:
     def computes(self) -> dict[str, str]:
         """All computes: name → type, `local` included."""
         return {LOCAL: LOCAL, **self.settings.computes}
+
+    def ray_compute(self, name: str) -> RayCompute:
+        """The compute of type ray of this name. Errors: UserError for another one."""
+        clusters = self.settings.ray_computes
+        if name in clusters:
+            return clusters[name]
+        if name in self.computes:
+            raise UserError(
+                f"the compute '{name}' is no cluster: it is this machine", allowed=", ".join(clusters) or "(the workspace has no cluster)"
+            )
+        known = ", ".join(self.computes)
+        raise UserError(f"there is no compute '{name}' in {self.root / CONFIG_FILE}", allowed=known, todo=did_you_mean(name, self.computes))
 
     @property
     def environments(self) -> dict[str, Mapping[str, object]]:
@@ -81,7 +108,8 @@ class Workspace:
 
     def check_output(self, path: Path) -> None:
         """Errors: UserError for an output among the workspace's own records; datastores may lie there."""
-        stores = [folder for folder in self.datastores.values() if path.is_relative_to(folder) and path != folder]
+        inside = [folder for folder in self.datastores.values() if folder.is_relative_to(self.state)]
+        stores = [folder for folder in inside if path.is_relative_to(folder) and path != folder]
         if path.is_relative_to(self.state) and not stores:
             raise UserError(
                 f"the output '{path}' lies in the workspace's own folder, {self.state}",
@@ -89,9 +117,16 @@ class Workspace:
                 todo="give it another path, or none: then it lies in the default datastore",
             )
 
+    @property
+    def uploads(self) -> Path:
+        """Local inputs of jobs that run elsewhere, by their content, as Azure lays them out."""
+        return self.datastores[self.settings.default_datastore] / "LocalUpload"
+
     def make(self) -> None:
-        """Makes the folders, on the first job. Idempotent."""
+        """Makes the folders, on the first job. Idempotent. In a shared workspace every user may make jobs, and remove only their own."""
         try:
+            if self.is_shared:
+                self._make_shared()
             for folder in (self.jobs, self.drafts, self.locks, self.cache, self.datastores[DEFAULT_DATASTORE]):
                 folder.mkdir(parents=True, exist_ok=True)
             ignore = self.state / ".gitignore"
@@ -102,6 +137,30 @@ class Workspace:
                 f"the workspace {self.root} cannot be written to: {error.strerror}",
                 todo=f"run the command in another folder, or name a workspace with --workspace or {VARIABLE}",
             ) from error
+
+    def _make_shared(self) -> None:
+        base = self.datastores[self.settings.default_datastore]
+        if not base.is_dir():
+            raise UserError(
+                f"the shared datastore '{self.settings.default_datastore}' is not there: {base} is no folder of this machine",
+                todo="mount it at that path, as the machines of the cluster have it, or make the folder on the first of them",
+            )
+        self.state.mkdir(mode=0o755, exist_ok=True)
+        for folder in (self.jobs, self.drafts, self.locks, self.cache.parent, base / "azureml", self.uploads):
+            _make_for_all(folder)
+        self.cache.mkdir(mode=0o700, exist_ok=True)
+        owner = self.cache.stat().st_uid
+        if owner != os.geteuid():
+            raise UserError(f"{self.cache} belongs to another user (uid {owner})", todo="have an administrator of the cluster remove it")
+
+
+def _make_for_all(folder: Path) -> None:
+    """A folder in which everybody may make things, and remove their own only."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return
+    folder.chmod(0o1777)  # whatever the umask
 
 
 def _plain(value: object) -> object:

@@ -1,12 +1,14 @@
 """What `workspace.yml` says.
 
-    datastores:        {name: {type: local, path: folder}}
+    datastores:        {name: {type: local, path: folder, shared: true}}
     default_datastore: name
     computes:          {name: {type: local}}
     default_compute:   name
     environments:      {name: {version: {image: …, conda_file: …, build: {path: …, dockerfile_path: …}}}}
     defaults:          {free_space_floor: 512MB, max_snapshot: 300MB}
-    docker, instance_types: see docker_settings.py
+    docker, instance_types: see docker_settings.py; computes of type ray, quotas, administrators: see cluster_settings.py
+
+A datastore is `shared` if all machines of a cluster, and those that submit to it, have it at the same path.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import UserError, UserErrors, did_you_mean
+from runner.model.cluster import Quotas, RayCompute
 from runner.model.docker import DockerSettings, InstanceType
+from runner.workspace.cluster_settings import RAY, ClusterReading
 from runner.workspace.docker_settings import DockerReading
 from runner.workspace.units import parse_size
 
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
 
 DEFAULT_DATASTORE = "workspaceblobstore"  # Azure's name for it
 LOCAL = "local"
+_KNOWN = (
+    *("datastores", "default_datastore", "computes", "default_compute", "environments", "docker", "instance_types"),
+    *("quotas", "administrators", "defaults"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +51,16 @@ class Settings:
     """What `workspace.yml` says, or what holds without it. `datastores` and `computes` do not repeat the built-in ones."""
 
     datastores: Mapping[str, Path] = field(default_factory=dict)
+    shared: frozenset[str] = frozenset()  # names of datastores
     default_datastore: str = DEFAULT_DATASTORE
     computes: Mapping[str, str] = field(default_factory=dict)  # name → type
+    ray_computes: Mapping[str, RayCompute] = field(default_factory=dict)  # those of type ray
     default_compute: str = LOCAL
     environments: Mapping[str, Mapping[str, EnvironmentEntry]] = field(default_factory=dict)
     docker: DockerSettings = field(default_factory=DockerSettings)
     instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
+    quotas: Quotas = field(default_factory=Quotas)
+    administrators: str | None = None  # a group of users
     free_space_floor: int = 512 * 1024 * 1024  # bytes that must be free before a job starts
     max_snapshot: int = 300 * 1024 * 1024  # bytes of a code folder, as on Azure
 
@@ -69,10 +81,12 @@ class _Reading:
         self._errors: list[UserError] = []
 
     def settings(self, root: Node) -> Settings:
-        known = ("datastores", "default_datastore", "computes", "default_compute", "environments", "docker", "instance_types", "defaults")
-        self._check(root, ("$schema", *known))
+        self._check(root, ("$schema", *_KNOWN))
         datastores = {name: self._datastore(node) for name, node in self._named(root, "datastores")}
+        shared = frozenset(name for name, node in self._named(root, "datastores") if self._shared(node))
         computes = {name: self._compute(node) for name, node in self._named(root, "computes")}
+        cluster = ClusterReading(self._errors)
+        clusters = {name: cluster.compute(name, node) for name, node in self._named(root, "computes") if computes[name] == RAY}
         environments = {
             name: {version: self._environment(entry) for version, entry in self._entries(node)}
             for name, node in self._named(root, "environments")
@@ -83,15 +97,20 @@ class _Reading:
             self._check(defaults, ("free_space_floor", "max_snapshot"))
         settings = Settings(
             datastores=datastores,
+            shared=shared,
             default_datastore=self._choice(root, "default_datastore", DEFAULT_DATASTORE, datastores),
             computes=computes,
+            ray_computes=clusters,
             default_compute=self._choice(root, "default_compute", LOCAL, computes),
             environments=environments,
             docker=containers.docker(root.get("docker")),
             instance_types={name: containers.instance_type(node) for name, node in self._named(root, "instance_types")},
+            quotas=cluster.quotas(root.get("quotas")),
+            administrators=cluster.administrators(root.get("administrators")),
             free_space_floor=self._size(defaults, "free_space_floor", Settings.free_space_floor),
             max_snapshot=self._size(defaults, "max_snapshot", Settings.max_snapshot),
         )
+        self._check_clusters(root, settings)
         if self._errors:
             raise self._errors[0] if len(self._errors) == 1 else UserErrors(self._errors)
         return settings
@@ -130,20 +149,48 @@ class _Reading:
         text = self._text(node, key, required=required)
         return None if text is None else node.base / Path(text).expanduser()
 
-    def _local_type(self, node: Node) -> None:
+    def _type(self, node: Node, *known: str) -> str:
         kind = self._text(node, "type") or LOCAL
-        if kind != LOCAL:
-            self._error(f"the type '{kind}' is not supported by this version", node.get("type") or node, LOCAL)
+        if kind not in known:
+            near = did_you_mean(kind, known)
+            self._error(f"the type '{kind}' is not supported by this version", node.get("type") or node, ", ".join(known), near)
+        return kind
 
     def _datastore(self, node: Node) -> Path:
-        self._check(node, ("type", "path", "description"))
-        self._local_type(node)
+        self._check(node, ("type", "path", "shared", "description"))
+        self._type(node, LOCAL)
         return self._path(node, "path", required=True) or node.base
 
+    def _shared(self, node: Node) -> bool:
+        written, path = node.get("shared"), node.get("path")
+        if written is None:
+            return False
+        if not isinstance(written.value, bool):
+            self._error(f"must be true or false, not {written.kind}", written)
+        elif written.value and path and not path.is_mapping and not path.is_list and not Path(path.text).is_absolute():
+            todo = "write the path at which every machine of the cluster has this folder"
+            self._error(f"the path of a shared datastore must be absolute, not '{path.text}'", path, todo=todo)
+        return written.value is True
+
     def _compute(self, node: Node) -> str:
-        self._check(node, ("type", "description"))
-        self._local_type(node)
-        return LOCAL
+        if not node.is_mapping or self._type(node, LOCAL, RAY) != RAY:
+            self._check(node, ("type", "description"))
+            return LOCAL
+        return RAY
+
+    def _check_clusters(self, root: Node, settings: Settings) -> None:
+        """A cluster finds jobs by their folders: they must lie where all of its machines see them."""
+        for name, node in self._named(root, "computes"):
+            if name in settings.ray_computes and name == LOCAL:
+                self._error("'local' is always this machine", node, todo="give the cluster another name")
+            elif name in settings.ray_computes and settings.default_datastore not in settings.shared:
+                todo = "mark it, or another one and make that the default: datastores: {NAME: {path: /srv/runner/data, shared: true}}, "
+                todo += "default_datastore: NAME; every machine of the cluster must have the folder at that path"
+                self._error(
+                    f"the compute '{name}' needs a default datastore that is shared, and '{settings.default_datastore}' is not",
+                    node,
+                    todo=todo,
+                )
 
     def _environment(self, node: Node) -> EnvironmentEntry:
         self._check(node, ("image", "conda_file", "build", "description"))
