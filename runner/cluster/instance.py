@@ -23,7 +23,7 @@ from runner.engine.instance import Instance
 from runner.engine.remote.line import Line, Refused
 from runner.errors import UserError
 from runner.inputs.source import open_source
-from runner.model.events import Message
+from runner.model.events import Event, InstanceStarted, Message
 from runner.model.job import ParallelStep, PipelineJob
 from runner.model.paths import JobPaths
 from runner.model.ports import Source
@@ -36,7 +36,7 @@ from runner.pipeline.site import Site, prepare_site
 from runner.spec.stored import load
 
 FAREWELL_SECONDS = 10.0  # for the last events to arrive
-DONE, FAILED, FENCED, LOST, REFUSED = "done", "failed", "fenced", "lost", "refused"
+STARTED, DONE, RETIRED, FAILED, FENCED, LOST, REFUSED = "started", "done", "retired", "failed", "fenced", "lost", "refused"
 
 
 class NodeInstance:
@@ -70,7 +70,8 @@ class NodeInstance:
             return {"how": FAILED, "text": error.describe()}
         if lost:
             return {"how": FAILED, "text": lost}
-        return {"how": FENCED if self._line.fenced else LOST if self._ended.is_set() else DONE}
+        reason = self._instance.stopped if self._instance else LOST
+        return {"how": reason if reason in (RETIRED, FENCED, LOST) else DONE}
 
     def close(self) -> None:
         self._line.close(FAREWELL_SECONDS)
@@ -88,7 +89,7 @@ class NodeInstance:
         return self._step.max_concurrency_per_instance or len(self._request.gpus) or max(1, int(self._request.cpus))
 
     def _new_line(self) -> Line:
-        return Line(self._paths.coordinator, secret=self._request.secret, version=version("runner"), on_fenced=self._fenced)
+        return Line(self._paths.coordinator, secret=self._paths.secret.read_text, version=version("runner"), on_fenced=self._fenced)
 
     def _fenced(self) -> None:
         if self._instance is not None:
@@ -133,13 +134,18 @@ class NodeInstance:
             gateway=line,
             launcher=plan.site.launcher,
             loader=source.loader,
-            publish=line.publish,
+            publish=partial(self._publish, line),
             clock=SystemClock(),
             may_run=lambda: line.deadline - time.monotonic(),
         )
         if self._ended.is_set():
             self._instance.send_away()
         return self._instance
+
+    def _publish(self, line: Line, event: Event) -> None:
+        if isinstance(event, InstanceStarted):
+            tell({"how": STARTED})
+        line.publish(event)
 
     def _say(self, level: str, text: str) -> None:
         self._line.publish(Message(at=time.time(), level=level, text=text, source=self._request.node))
@@ -150,6 +156,7 @@ def main() -> int:
     request = instance_request(sys.stdin.readline())
     words: dict[str, str] = {"how": FAILED}
     try:
+        log_to(Path(request.logs, request.step, "sys", "node", request.node, "_instance.txt"))
         instance = NodeInstance(request)
         threading.Thread(target=_watch, args=(instance,), daemon=True).start()
         words = instance.run()
@@ -161,8 +168,19 @@ def main() -> int:
     except Exception as error:
         traceback.print_exc()
         words = {"how": FAILED, "text": f"a bug in the runner: {type(error).__name__}: {error}"}
-    print(json.dumps(words), flush=True)
+    tell(words)
     return 0
+
+
+def log_to(path: Path) -> None:
+    """What this process writes to stderr: bugs of the runner's. It was started without a place for that."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
+
+
+def tell(words: dict[str, str]) -> None:
+    """The actor that has started this process."""
+    print(json.dumps(words), flush=True)
 
 
 def _watch(instance: NodeInstance) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -24,12 +24,15 @@ from runner.compute.cluster import ClusterLink, LineBroker
 from runner.engine.sole_file import SoleFile, Superseded
 from runner.model.job import Job, PipelineJob
 from runner.model.moments import utc
+from runner.model.paths import JobPaths
 from runner.owner import Held, Owner
 from runner.pipeline.options import options_for
 from runner.pipeline.run import run_job
 from runner.spec.stored import load
 from runner.workspace.config import Workspace, find_workspace
+from runner.workspace.keeper import RecordKeeper
 from runner.workspace.locks import FileLock, hold_outputs, take_lock
+from runner.workspace.records import JobRecord, read_json
 
 SUPERSEDED, DISCONNECTED = 4, 5  # exit statuses: another process owns the job; the actor is gone
 
@@ -57,6 +60,10 @@ def _sign(file: BinaryIO) -> tuple[int, bytes]:
 def run_owner(request: OwnerRequest) -> None:
     workspace = find_workspace(request.workspace)
     paths = workspace.job_paths(request.job)
+    if request.end:
+        end_job(paths, request.end)
+        return
+    os.dup2(os.open(paths.owner_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
     job = load(json.loads(paths.spec.read_text(encoding="utf-8")))
     ownership = Ownership(paths.owners)
     broker = LineBroker(lambda line: print(line, flush=True))
@@ -69,6 +76,13 @@ def run_owner(request: OwnerRequest) -> None:
         workspace, local=False, python=record.python, resume=request.resume or paths.journal.exists(), retry_failed=request.retry_failed
     )
     owner.run(lambda observe, cancel: run_job(job, paths, replace(options, cluster=link), observe, cancel))
+
+
+def end_job(paths: JobPaths, end: Mapping[str, str]) -> None:
+    """Writes down how a job has ended that nobody owns: one that was cancelled while it waited, or whose owner dies again and again."""
+    keeper = RecordKeeper(paths, JobRecord.from_json(read_json(paths.record) or {}), owned=Ownership(paths.owners).owned)
+    error = {"message": end["message"], "code": end["code"], "log": str(paths.logs)}
+    keeper.finish(end["status"], progress=None, error=error, incomplete=False)
 
 
 def _held(workspace: Workspace, job: Job) -> Held:

@@ -31,6 +31,7 @@ class OwnerRequest:
     resume: bool = False
     retry_failed: bool = False
     awaited: Mapping[str, list[str]] = field(default_factory=dict)  # step → instances that may be at work
+    end: Mapping[str, str] = field(default_factory=dict)  # only write down that the job has ended: status, code, message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,19 +43,14 @@ class InstanceRequest:
     logs: str
     step: str  # empty: the job itself
     node: str  # node_0, node_1, …: a name that is used once in a step
-    secret: str
-    folder: str  # for what only this node needs
     cpus: float
+    folder: str = ""  # for what only this node needs
     gpus: tuple[str, ...] = ()
     type_name: str = ""
     kind: InstanceType = InstanceType()  # noqa: RUF009 (frozen)
     docker: DockerSettings = DockerSettings()  # noqa: RUF009 (frozen)
     python: str | None = None
     probes: Mapping[str, str] = field(default_factory=dict)  # files in shared datastores, and what stands in them
-
-    def __repr__(self) -> str:
-        return f"InstanceRequest({self.job} {self.step} {self.node})"
-
 
 def to_json(request: OwnerRequest | InstanceRequest | User) -> str:
     return json.dumps(dataclasses.asdict(request), default=sorted)  # of its own types JSON lacks sets only

@@ -17,11 +17,11 @@ from runner.engine.remote.handshake import new_secret
 from runner.engine.remote.line import SESSION_SECONDS
 from runner.engine.remote.server import ExchangeServer, Members
 from runner.model.events import Event, InstanceStarted, Message, Observer, StatusChanged
+from runner.model.paths import JobPaths
 
 __all__ = ["SESSION_SECONDS", "Broker", "ClusterCompute", "ClusterLink", "Want"]
 
 GOODBYE_SECONDS = 30.0  # for instances to hand in what they have once the job is decided; shutdown() of their workers is in it
-SECRET_FILE = "secret"  # noqa: S105 (the name of a file)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +32,6 @@ class Want:
     count: int
     maximum: int
     types: tuple[str, ...] = ()  # names of instance types, in order of preference
-    secret: str = ""
-
-    def __repr__(self) -> str:
-        return f"Want({self.step or 'job'}: {self.count} to {self.maximum} of {self.types})"
 
 
 class Listener(Protocol):
@@ -74,12 +70,10 @@ class Coordinating(Members, Protocol):
 class ClusterCompute:
     """The instances of one step: `start`, then `join` when the coordinator has decided."""
 
-    def __init__(self, coordinator: Coordinating, link: ClusterLink, want: Want, *, folder: Path, where: Path, observe: Observer) -> None:
-        """`folder` keeps the secret of the step, so that instances know the next coordinator, too; `where`: see `address.py`."""
-        self._coordinator, self._link, self._observe, self._where = coordinator, link, observe, where
-        secret = _secret(folder / SECRET_FILE)
-        self._want = Want(step=want.step, count=want.count, maximum=want.maximum, types=want.types, secret=secret)
-        self._server = ExchangeServer(coordinator, secret=secret, version=link.version, publish=self._published)
+    def __init__(self, coordinator: Coordinating, link: ClusterLink, want: Want, *, paths: JobPaths, observe: Observer) -> None:
+        self._coordinator, self._link, self._observe, self._where = coordinator, link, observe, paths.coordinator
+        self._want = want
+        self._server = ExchangeServer(coordinator, secret=_secret(paths.secret), version=link.version, publish=self._published)
         self._running = False
 
     def start(self) -> None:
@@ -119,14 +113,13 @@ class ClusterCompute:
 
 
 def _secret(path: Path) -> str:
-    """Of the step: made by its first coordinator, for the job's user only."""
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        secret = new_secret()
-        path.touch(mode=0o600)
-        path.write_text(secret)
-        return secret
+    """Of the step: made by its first coordinator, for the job's user only, and known to the instances that outlive it."""
+    if not path.exists():
+        temporary = path.with_name(f".{path.name}")
+        temporary.touch(mode=0o600)
+        temporary.write_text(new_secret())
+        temporary.replace(path)
+    return path.read_text()
 
 
 class LineBroker:
@@ -138,7 +131,7 @@ class LineBroker:
 
     def want(self, want: Want, listener: Listener) -> None:
         self._listeners[want.step] = listener
-        fields = {"step": want.step, "count": want.count, "maximum": want.maximum, "types": list(want.types), "secret": want.secret}
+        fields = {"step": want.step, "count": want.count, "maximum": want.maximum, "types": list(want.types)}
         self._send(json.dumps({"t": "want", **fields}))
 
     def done(self, step: str) -> None:

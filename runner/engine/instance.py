@@ -134,6 +134,11 @@ class Instance:
             self._end(lost)
             self._publish(InstanceEnded(at=self._clock.wall(), node=self._node, reason="lost" if lost else ""))
 
+    @property
+    def stopped(self) -> str:
+        """Why it has ended: the coordinator's word, or nothing."""
+        return self._stop.reason if self._stop else ""
+
     def fence(self) -> None:
         """Everything must end at once: the coordinator gives the work to others. Called from any thread."""
         self._switchboard.post(partial(self._answer, Stop(reason="fenced")))

@@ -62,6 +62,16 @@ class JobPaths:
         return self.root / "coordinator.json"
 
     @property
+    def secret(self) -> Path:
+        """What the instances of a step on a cluster and its coordinator prove to each other that they know."""
+        return self.root / "secret"
+
+    @property
+    def access_key(self) -> Path:
+        """Whoever can read it may follow and cancel a job on a cluster."""
+        return self.root / "access.key"
+
+    @property
     def owners(self) -> Path:
         """A line for each process that has owned the job; the last one does."""
         return self.root / "owners.log"

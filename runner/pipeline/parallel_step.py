@@ -207,9 +207,7 @@ class StepRun:
         resources = self.step.resources
         maximum = max(resources.max_instance_count or 0, resources.instance_count)
         want = Want(step=self.step.step or "", count=resources.instance_count, maximum=maximum, types=resources.instance_type)
-        return ClusterCompute(
-            coordinator, link, want, folder=self.paths.root, where=self.paths.coordinator, observe=self.observe
-        )  # fmt: skip
+        return ClusterCompute(coordinator, link, want, paths=self.paths, observe=self.observe)
 
     def _on_this_machine(self, source: Source, coordinator: Coordinator, epoch: int, bug: Callable[[BaseException], None]) -> LocalCompute:
         step = self.step

@@ -217,6 +217,28 @@ def subscribe(path: Path) -> Iterator[Event] | None:
     return None if connection is None else _events(connection)
 
 
+def lines_of(path: Path, alive: float) -> Iterator[bytes]:
+    """The lines in which the owner at this socket tells its events, an empty one where it is silent for `alive` seconds."""
+    connection = _connect(path)
+    if connection is None:
+        return
+    with connection, contextlib.suppress(ConnectionError):
+        connection.sendall(json.dumps({"command": SUBSCRIBE}).encode() + b"\n")
+        connection.settimeout(alive)
+        rest = b""
+        while True:
+            try:
+                data = connection.recv(65536)
+            except TimeoutError:
+                yield b"\n"
+                continue
+            whole, end, rest = (rest + data).rpartition(b"\n")
+            if whole:
+                yield whole + end
+            if not data:
+                return
+
+
 def _events(connection: socket.socket) -> Iterator[Event]:
     with connection, contextlib.suppress(ConnectionError):
         connection.sendall(json.dumps({"command": SUBSCRIBE}).encode() + b"\n")

@@ -47,10 +47,11 @@ class Refused(Exception):
 
 class Line:
     """`Gateway` and `Observer` of an instance in a process of its own. `where`: the file that says where the coordinator is;
+    `secret()`: the step's, as soon as its coordinator has made one (until then OSError);
     `on_fenced` is called once, in the line's thread, and must not wait.
     """
 
-    def __init__(self, where: Path, *, secret: str, version: str, on_fenced: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, where: Path, *, secret: Callable[[], str], version: str, on_fenced: Callable[[], None] = lambda: None) -> None:
         self._where, self._secret, self._version, self._on_fenced = where, secret, version, on_fenced
         self._instance = secrets.token_hex(8)
         self._name, self._workers = "", 1
@@ -238,7 +239,8 @@ class Line:
         nonce = handshake.nonce()
         with self._lock:
             held = [(start, end - 1) for start, end in self._held]
-        proof = handshake.proof(self._secret, handshake.INSTANCE, str(challenge["nonce"]))
+        secret = self._secret()
+        proof = handshake.proof(secret, handshake.INSTANCE, str(challenge["nonce"]))
         hello = {"version": self._version, "proof": proof, "nonce": nonce, "instance": self._instance}
         connection.sendall(message({"t": "hello", **hello, "name": self._name, "workers": self._workers, "held": held}))
         answer = _receive(connection, reader)
@@ -249,7 +251,7 @@ class Line:
             self._coordinator_died = False
             raise ConnectionAbortedError
         if (
-            not handshake.is_proof(answer["proof"], self._secret, handshake.COORDINATOR, nonce)
+            not handshake.is_proof(answer["proof"], secret, handshake.COORDINATOR, nonce)
             or answer["coordinator"] != address.coordinator
         ):
             raise ConnectionAbortedError

@@ -114,7 +114,7 @@ class Lab:
         write_address(self.where, Address(host="127.0.0.1", port=port, coordinator=(server or self.server).id))
 
     def line(self, name: str = "node_0", wake: Callable[[], None] = lambda: None, secret: str = SECRET, version: str = "1") -> Line:
-        line = Line(self.where, secret=secret, version=version, on_fenced=lambda: self.fenced.append(time.monotonic()))
+        line = Line(self.where, secret=lambda: secret, version=version, on_fenced=lambda: self.fenced.append(time.monotonic()))
         self.lines.append(line)
         line.join(name, workers=2, wake=wake)
         return line

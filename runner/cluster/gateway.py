@@ -1,0 +1,201 @@
+"""The cluster's door: HTTP for those who submit, follow and cancel jobs, look at the cluster, or watch it.
+
+The token lets one ask; what may be done to a job goes by the job's own key, which only those can read who may (see accepted.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol
+
+from runner.cluster import accepted as jobs_of
+from runner.errors import UserError, UserErrors
+from runner.model.events import StatusChanged
+from runner.workspace.config import Workspace
+from runner.workspace.control import lines_of
+from runner.workspace.wire import encode
+
+LARGEST_BODY = 1 << 20
+ALIVE_SECONDS = 5.0  # between two signs of life in a stream of events
+LOOK_SECONDS = 0.25  # between two looks at a job that nobody owns at the moment
+JOB = re.compile(r"/v1/jobs/([^/]+)(/cancel|/events|)")
+NODE = re.compile(r"/v1/nodes/([^/]+)/(drain|undrain)")
+
+
+class Service(Protocol):
+    """What the gateway needs of the scheduler."""
+
+    @property
+    def workspace(self) -> Workspace: ...
+    def ask(self, call: Any) -> Any: ...
+    def submit(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]: ...
+    def cancel(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]: ...
+    def status_of(self, name: str) -> dict[str, Any]: ...
+    def drain(self, name: str, wanted: bool) -> dict[str, Any]: ...
+    def show(self) -> dict[str, Any]: ...
+
+
+class Refusal(Exception):
+    """An answer that is no success."""
+
+    def __init__(self, status: int, problem: str, *, allowed: str = "", todo: str = "") -> None:
+        super().__init__(problem)
+        self.status, self.body = status, {"error": {"problem": problem, "allowed": allowed, "todo": todo}}
+
+
+class Gateway:
+    def __init__(self, service: Service, *, host: str, port: int, token: str) -> None:
+        handler = type("Handler", (_Handler,), {"service": service, "token": token})
+        self._server = _Server((host, port), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="gateway", daemon=True)
+
+    @property
+    def address(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"{host!s}:{port}"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+class _Handler(BaseHTTPRequestHandler):
+    service: Service
+    token: str
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def do_GET(self) -> None:
+        self._answer(self._get)
+
+    def do_POST(self) -> None:
+        self._answer(self._post)
+
+    def _answer(self, made: Any) -> None:
+        try:
+            self._check_token()
+            body = made()
+        except Refusal as refusal:
+            self._send(refusal.status, refusal.body)
+        except UserErrors as errors:
+            self._refuse(errors.errors[0])
+        except UserError as error:
+            self._refuse(error)
+        except KeyError:
+            self._send(404, Refusal(404, "the job is not on the cluster").body)
+        except (OSError, CancelledError, ValueError) as error:
+            self._send(400, Refusal(400, str(error)).body)
+        else:
+            if body is not None:
+                self._send(200, body)
+
+    def _refuse(self, error: UserError) -> None:
+        self._send(400, Refusal(400, error.problem, allowed=error.allowed, todo=error.todo).body)
+
+    def _check_token(self) -> None:
+        given = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), self.token.encode()):
+            raise Refusal(401, "the submit token is not the cluster's")
+
+    def _get(self) -> dict[str, Any] | None:
+        path, service = self.path.partition("?")[0], self.service
+        if path == "/v1/cluster":
+            found: dict[str, Any] = service.ask(service.show)
+            return found
+        match = JOB.fullmatch(path)
+        if match and match[2] == "/events":
+            self._stream(match[1])
+            return None
+        if match and not match[2]:
+            status: dict[str, Any] = service.ask(lambda: service.status_of(match[1]))
+            return status
+        raise Refusal(404, f"there is nothing at {path}")
+
+    def _post(self) -> dict[str, Any]:
+        path, service, body = self.path, self.service, self._body()
+        if match := JOB.fullmatch(path):
+            call = {"": service.submit, "/cancel": service.cancel}.get(match[2])
+            if call is not None:
+                done: dict[str, Any] = service.ask(lambda: call(match[1], body))
+                return done
+        if match := NODE.fullmatch(path):
+            self._check_administrator()
+            node: dict[str, Any] = service.ask(lambda: service.drain(match[1], match[2] == "drain"))
+            return node
+        raise Refusal(404, f"there is nothing at {path}")
+
+    def _body(self) -> dict[str, Any]:
+        size = int(self.headers.get("Content-Length") or 0)
+        if size > LARGEST_BODY:
+            raise Refusal(413, "the request is too large")
+        body = json.loads(self.rfile.read(size) or b"{}")
+        if not isinstance(body, dict):
+            raise Refusal(400, "a JSON object is wanted")
+        return body
+
+    def _check_administrator(self) -> None:
+        key = (self.service.workspace.state / "admin.key").read_bytes().strip()
+        if not hmac.compare_digest(self.headers.get("X-Runner-Admin", "").encode(), key):
+            raise Refusal(403, "only an administrator of the cluster may do that", todo="see docs/operations.md: administrators")
+
+    def _send(self, status: int, body: Mapping[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        with contextlib.suppress(OSError):  # whoever asked is gone
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    # Events
+
+    def _stream(self, name: str) -> None:
+        paths = jobs_of.paths_of(self.service.workspace, name)
+        jobs_of.check_key(paths, self.headers.get("X-Runner-Key"))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with contextlib.suppress(OSError):  # nobody listens any more
+            for lines in self._events(name):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(lines), lines))
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _events(self, name: str) -> Iterator[bytes]:
+        """Those of the owner, from the latest state on; while there is none, what the scheduler says. Ends with the job."""
+        control = self.service.workspace.job_paths(name).control
+        told, alive = None, time.monotonic()
+        while True:
+            try:
+                state = self.service.ask(lambda: self.service.status_of(name))
+            except KeyError:
+                return
+            if state["status"] == "Queued" and state["reason"] != told:
+                told = state["reason"]
+                yield encode(StatusChanged(at=time.time(), status="Queued", reason=told))
+            yield from lines_of(control, ALIVE_SECONDS)
+            if time.monotonic() - alive > ALIVE_SECONDS:
+                alive = time.monotonic()
+                yield b"\n"
+            time.sleep(LOOK_SECONDS)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is http.server's)
+        """Requests are no news."""
+
+

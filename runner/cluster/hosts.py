@@ -1,0 +1,220 @@
+"""What runs in Ray's places: each host starts one process of ours as the submitter's user, and says what becomes of it.
+
+A process ends with its host, whatever ends that: its standard input closes then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from runner.cluster.owner import SUPERSEDED
+from runner.cluster.requests import OwnerRequest, User, instance_request, to_json, user_of
+from runner.compute import ray as adapter
+
+SCHEDULER = "scheduler"
+NODE_FOLDER = "RUNNER_NODE_DIR"  # the variable that names the folder for what only a node needs
+ENGINE_SOCKET = "/var/run/docker.sock"
+END_SECONDS = 20.0  # that a process gets to hand in what it has, before it is killed
+QUICK_SECONDS = 30.0  # an owner that lives for less has died quickly
+QUICK_DEATHS = 4  # one after another, after which the job is given up
+AGAIN_SECONDS = 1.0
+
+
+def start_as(user: User, module: str) -> subprocess.Popen[str]:
+    """A process of the runner's with a user's rights and none of our secrets. It opens its log itself: what root opened in a folder
+    of the user's could lead anywhere. Errors: OSError.
+    """
+    switch: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        groups = {*user.groups, *_engine_groups()}
+        switch = {"user": user.uid, "group": user.gid, "extra_groups": sorted(groups)}
+    home = _home(user)
+    environment = adapter.environment_without_ray() | {"HOME": home, "USER": user.name, "LOGNAME": user.name}
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd="/",
+        start_new_session=True,
+        **switch,
+    )
+
+
+def _home(user: User) -> str:
+    try:
+        return pwd.getpwuid(user.uid).pw_dir
+    except KeyError:
+        return "/"
+
+
+def _engine_groups() -> set[int]:
+    """The group that may speak to the Docker engine: our process may, the user's script has no such right."""
+    socket = os.environ.get("DOCKER_HOST", ENGINE_SOCKET).removeprefix("unix://")
+    with contextlib.suppress(OSError):
+        status = os.stat(socket)
+        if stat.S_ISSOCK(status.st_mode) and status.st_gid:
+            return {status.st_gid}
+    return set()
+
+
+def node_folder(user: User) -> Path:
+    """For what only this node needs of a user's jobs: caches, copies of code."""
+    default = "/var/lib/runner" if os.geteuid() == 0 else os.path.expanduser("~/.local/share/runner")  # noqa: PTH111
+    folder = Path(os.environ.get(NODE_FOLDER, default)) / f"user-{user.uid}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        folder.chmod(0o700)
+        os.chown(folder, user.uid, user.gid)
+    return folder
+
+
+class InstanceHost:
+    """Of one instance; in its place on a node."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = dict(fields)
+        user = user_of(fields["user"])
+        request = replace(instance_request(json.dumps(fields["request"])), folder=str(node_folder(user)), gpus=adapter.own_gpus())
+        self._words: dict[str, str] = {"how": "lost", "text": "its process has died"}
+        self._started, self._ended = threading.Event(), threading.Event()
+        self._process = start_as(user, "runner.cluster.instance")
+        assert self._process.stdin is not None
+        self._process.stdin.write(to_json(request) + "\n")
+        self._process.stdin.flush()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            words = json.loads(line)
+            if words["how"] == "started":
+                self._started.set()
+            else:
+                self._words = words
+        self._process.wait()
+        self._ended.set()
+        self._started.set()
+
+    def describe(self, _nothing: None) -> dict[str, Any]:
+        """What it was started with."""
+        return self._fields
+
+    def started(self, _nothing: None) -> bool:
+        """Waits until its workers are being started, or until it has ended without that: False."""
+        self._started.wait()
+        return not self._ended.is_set()
+
+    def ended(self, _nothing: None) -> dict[str, str]:
+        """Waits for its end, and says how it was."""
+        self._ended.wait()
+        return self._words
+
+    def end(self, _nothing: None) -> None:
+        """Has it hand in what it has, and end."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        if not self._ended.wait(END_SECONDS):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+
+class OwnerHost:
+    """Of the owner of one job; on the head. It starts the owner again when that dies."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = dict(fields)
+        self._user = user_of(fields["user"])
+        self._request = OwnerRequest(**fields["request"])
+        self._wants: dict[str, dict[str, Any]] = {}
+        self._status = ""
+        self._ended = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+        self._cancelled = False
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def describe(self, _nothing: None) -> dict[str, Any]:
+        """What it was started with, and what its job wants at the moment."""
+        return {**self._fields, "wants": list(self._wants.values())}
+
+    def tell(self, line: str) -> None:
+        """Passes a line on to the owner."""
+        self._cancelled = self._cancelled or json.loads(line)["t"] == "cancel"
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._process.stdin.write(line + "\n")
+                self._process.stdin.flush()
+
+    def ended(self, _nothing: None) -> str:
+        """Waits for the end of the job."""
+        self._ended.wait()
+        return self._status
+
+    def _run(self) -> None:
+        deaths, request = 0, replace(self._request, host=adapter.own_address(), awaited=self._awaited())
+        while deaths < QUICK_DEATHS:
+            began = time.monotonic()
+            status = self._run_once(request)
+            if status in (0, 1, SUPERSEDED):
+                break
+            deaths = deaths + 1 if time.monotonic() - began < QUICK_SECONDS else 1
+            time.sleep(AGAIN_SECONDS)
+            request = replace(request, resume=True, retry_failed=False, awaited=self._awaited())
+        else:
+            message = f"the process that owns the job has died {QUICK_DEATHS} times; see {self._request.job}/owner.log in the folder of jobs"
+            self._run_once(replace(request, end={"status": "Failed", "code": "internal", "message": message}))
+        self._ended.set()
+
+    def _run_once(self, request: OwnerRequest) -> int:
+        self._process = process = start_as(self._user, "runner.cluster.owner")
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(OSError):
+            process.stdin.write(to_json(request) + "\n")
+            process.stdin.flush()
+        if self._cancelled:
+            self.tell(json.dumps({"t": "cancel"}))
+        for line in process.stdout:
+            self._heard(json.loads(line))
+        return process.wait()
+
+    def _heard(self, words: dict[str, Any]) -> None:
+        if words["t"] == "want":
+            self._wants[words["step"]] = words
+        elif words["t"] == "done":
+            self._wants.pop(words["step"], None)
+        scheduler = adapter.HostHandle.find(SCHEDULER)
+        if scheduler is not None:  # otherwise it asks when it is there again
+            scheduler.tell("heard", {"job": self._request.job, "words": words})
+
+    def _awaited(self) -> dict[str, list[str]]:
+        """Instances that may be at work. Where nobody knows, one that never comes: the coordinator then waits for a while."""
+        try:
+            scheduler = adapter.HostHandle.find(SCHEDULER)
+            assert scheduler is not None
+            found: dict[str, list[str]] = scheduler.call("instances", self._request.job)
+            return found
+        except (AssertionError, *adapter.Gone):
+            return {step: ["?"] for step in self._wants}
+
+
+def run_end(workspace: str, user: User, job: str, end: Mapping[str, str]) -> None:
+    """Writes down the end of a job that has no owner, as its user."""
+    process = start_as(user, "runner.cluster.owner")
+    process.communicate(to_json(OwnerRequest(workspace=workspace, job=job, host="", end=end)) + "\n", timeout=60)
+

@@ -1,0 +1,480 @@
+"""The scheduler of a cluster: accepts jobs, decides who gets which nodes, and has Ray start what is to run there.
+
+One thread does everything, one thing after another: requests, ends of processes, and looks at the nodes come to it as calls. What takes
+long, such as the reservation of places, is done in others, which call back.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from runner.cluster import accepted as jobs_of
+from runner.cluster.accepted import Accepted, AcceptedJobs
+from runner.cluster.gateway import Gateway
+from runner.cluster.hosts import SCHEDULER, run_end
+from runner.cluster.nodes import NodeBook
+from runner.cluster.requests import InstanceRequest, OwnerRequest
+from runner.cluster.scheduling import Capacity, Place, Plan, Request, Start, impossible, plan
+from runner.compute import ray as adapter
+from runner.compute.ray import HostHandle, Places
+from runner.errors import UserError
+from runner.model.docker import InstanceType
+from runner.model.job import ParallelStep
+from runner.workspace.config import find_workspace
+
+T = TypeVar("T")
+LOOK_SECONDS = 1.0  # between two looks at the nodes: Ray tells nobody by itself
+ENOUGH_FAILURES = 2  # nodes on which an instance could not be started, after which its job is given up
+Key = tuple[str, str]
+
+
+class Scheduler:
+    """The service of the actor `scheduler`. Its public methods with one argument are called by other hosts; `ask` by the gateway."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self.workspace = find_workspace(fields["workspace"])
+        self.fields = dict(fields)
+        self.nodes = NodeBook(self.workspace.settings.instance_types)
+        self.accepted = AcceptedJobs(self.workspace)
+        self.requests: dict[Key, Request] = {}
+        self.reasons: Mapping[Key, str] = {}
+        self._owners: dict[str, HostHandle] = {}
+        self._instances: dict[tuple[str, str, str], HostHandle] = {}
+        self._places: dict[tuple[str, str, str], Places] = {}
+        self._groups: dict[str, int] = {}  # name of reserved places → instances that are left in them
+        self._group_number = time.time_ns()
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._over = False
+        threading.Thread(target=self._run, name="scheduler", daemon=True).start()
+        self.ask(self._recover)
+        self._gateway = Gateway(self, host=fields["host"], port=fields["port"], token=Path(fields["token_file"]).read_text().strip())
+        self._gateway.start()
+
+    def gateway(self, _nothing: None) -> str:
+        """Where it listens."""
+        return self._gateway.address
+
+    # Called from other threads
+
+    def ask(self, call: Callable[[], T]) -> T:
+        """Has the scheduler's thread make a call; its result. Errors: those of the call."""
+        future: Future[T] = Future()
+
+        def made() -> None:
+            try:
+                future.set_result(call())
+            except BaseException as error:  # told to whoever asks
+                future.set_exception(error)
+
+        self._inbox.put(made)
+        return future.result()
+
+    def heard(self, said: Mapping[str, Any]) -> None:
+        """What the owner of a job says."""
+        self._inbox.put(partial(self._heard, said["job"], said["words"]))
+
+    def instances(self, job: str) -> dict[str, list[str]]:
+        """Step → names of the job's instances that may be at work."""
+        return self.ask(lambda: self._names(job))
+
+    # The thread
+
+    def _run(self) -> None:
+        looked = 0.0
+        while not self._over:
+            try:
+                self._inbox.get(timeout=max(0.0, looked + LOOK_SECONDS - time.monotonic()))()
+            except queue.Empty:
+                looked = time.monotonic()
+                self._look()
+
+    def _look(self) -> None:
+        lost = self.nodes.look(adapter.nodes(), self.requests.values())
+        for request in self.requests.values():
+            for place in request.places.values():
+                if place.node in lost and not place.leaving:
+                    self._tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
+        self.plan()
+
+    def plan(self) -> None:
+        """Starts what can be started, and sends away what others need."""
+        decided = plan(self.nodes.all(), list(self.requests.values()), quota=self.workspace.settings.quotas.instances_per_user)
+        for away in decided.away:
+            self._send_away(away.request, away.instance, "retired")
+        for start in decided.starts:
+            threading.Thread(target=self._reserve, args=(start,), daemon=True).start()
+        self._tell_reasons(decided)
+
+    def _tell_reasons(self, decided: Plan) -> None:
+        before, self.reasons = self.reasons, decided.reasons
+        for (job, step), reason in decided.reasons.items():
+            if before.get((job, step)) != reason:
+                self._tell(job, {"t": "queued", "step": step, "reason": reason})
+
+    # Jobs
+
+    def submit(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Accepts a job, in the scheduler's thread. Errors: UserError."""
+        paths = jobs_of.paths_of(self.workspace, name)
+        jobs_of.check_key(paths, body.get("key"))
+        if name in self.accepted.jobs:
+            raise UserError(f"job {name} is on the cluster already", todo=f"follow it with: runner job stream {name}")
+        user = jobs_of.owner_of(paths)
+        self.nodes.check_user(user)
+        step = jobs_of.first_step(jobs_of.read_job(paths))
+        request = self._request_of(name, step, user.name, self.accepted.next_number(), int(body.get("priority") or 0))
+        self._check(request)
+        job = Accepted(
+            name=name,
+            user=user,
+            number=request.number,
+            priority=request.priority,
+            resume=bool(body.get("resume")),
+            retry_failed=bool(body.get("retry_failed")),
+        )
+        self.accepted.put(job)
+        self.requests[name, request.step] = request
+        self.plan()
+        return self.status_of(name)
+
+    def _request_of(self, job: str, step: ParallelStep, user: str, number: int, priority: int) -> Request:
+        resources = step.resources
+        maximum = max(resources.instance_count, resources.max_instance_count or 0)
+        return Request(
+            job=job,
+            step=step.step or "",
+            user=user,
+            count=resources.instance_count,
+            maximum=maximum,
+            types=self._types(resources.instance_type),
+            number=number,
+            priority=priority,
+        )
+
+    def _types(self, names: tuple[str, ...]) -> tuple[tuple[str, InstanceType], ...]:
+        known = self.workspace.settings.instance_types
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise UserError(
+                f"the cluster has no instance type '{unknown[0]}'", allowed=", ".join(known) or "none: it has none in its workspace.yml"
+            )
+        return tuple((name, known[name]) for name in names)
+
+    def _check(self, request: Request) -> None:
+        types = self.workspace.settings.instance_types
+        never = impossible(request, self.nodes.all(), {name: kind.max_nodes or 0 for name, kind in types.items()})
+        if never:
+            raise UserError(never, allowed=self.nodes.describe(), todo="ask for fewer, or for another instance_type")
+        quota = self.workspace.settings.quotas
+        if quota.instances_per_user is not None and request.count > quota.instances_per_user:
+            raise UserError(f"{request.count} instances are asked for", allowed=f"at most {quota.instances_per_user} of one user at a time")
+        waiting = sum(job.user.name == request.user and not job.began for job in self.accepted.jobs.values())
+        if quota.queued_jobs_per_user is not None and waiting >= quota.queued_jobs_per_user:
+            raise UserError(f"{request.user} has {waiting} jobs in the queue", allowed=f"at most {quota.queued_jobs_per_user}")
+
+    def status_of(self, name: str) -> dict[str, Any]:
+        """Errors: KeyError for a job that is not on the cluster."""
+        job = self.accepted.jobs[name]
+        reason = next((text for (other, _), text in self.reasons.items() if other == name), "")
+        return {"status": "Running" if job.began else "Queued", "reason": reason}
+
+    def cancel(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Errors: UserError; KeyError for a job that is not on the cluster."""
+        jobs_of.check_key(jobs_of.paths_of(self.workspace, name), body.get("key"))
+        job = self.accepted.jobs[name]
+        if name in self._owners:
+            self._tell(name, {"t": "cancel"})
+            return {"status": "Running"}
+        end = {"status": "Canceled", "code": "cancelled", "message": "cancelled while it waited in the queue"}
+        self._forget(name)
+        run_end(self.fields["workspace"], job.user, name, end)
+        self.plan()
+        return {"status": "Canceled"}
+
+    # Starting
+
+    def _reserve(self, start: Start) -> None:
+        """In a thread of its own."""
+        name = f"{start.request.job}/{start.request.step}/{self._next_group()}"
+        places = Places.reserve(name, [(place.node, _resources(place)) for place in start.places])
+        self._inbox.put(partial(self._reserved, start, places))
+
+    def _next_group(self) -> int:
+        self._group_number += 1
+        return self._group_number
+
+    def _reserved(self, start: Start, places: Places | None) -> None:
+        request = start.request
+        if places is None or self.requests.get((request.job, request.step)) is not request:
+            for place in start.places:
+                request.places.pop(place.instance, None)
+            request.started = bool(request.places)
+            if places is not None:
+                places.release()
+            return
+        self._start_owner(request.job)
+        self._groups[places.name] = len(start.places)
+        for index, place in enumerate(start.places):
+            self._start_instance(request, place, places, index)
+
+    def _start_owner(self, name: str) -> None:
+        if name in self._owners:
+            return
+        job = self.accepted.jobs[name]
+        if not job.began:
+            self.accepted.put(replace(job, began=True))
+        request = OwnerRequest(workspace=self.fields["workspace"], job=name, host="", resume=job.resume, retry_failed=job.retry_failed)
+        argument = {"user": asdict(job.user), "request": asdict(request)}
+        handle = HostHandle.start(f"owner/{name}", "runner.cluster.hosts:OwnerHost", argument, node=adapter.own_node(), restarts=-1)
+        self._follow_owner(name, handle)
+
+    def _follow_owner(self, name: str, handle: HostHandle) -> None:
+        self._owners[name] = handle
+        handle.when_done("ended", None, lambda _status, error: self._inbox.put(partial(self._owner_ended, name, error)))
+
+    def _owner_ended(self, name: str, error: BaseException | None) -> None:
+        handle = self._owners.get(name)
+        if handle is None:
+            return
+        if error is not None:  # Ray starts it again
+            threading.Timer(LOOK_SECONDS, lambda: self._inbox.put(partial(self._follow_owner, name, handle))).start()
+            return
+        del self._owners[name]
+        handle.kill()
+        self._forget(name)
+        self.plan()
+
+    def _forget(self, name: str) -> None:
+        """A job that has ended: what it still has is taken from it."""
+        self.accepted.remove(name)
+        for key in [key for key in self.requests if key[0] == name]:
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        request = self.requests.pop(key)
+        for place in request.places.values():
+            self._end_instance((*key, place.instance))
+
+    def _start_instance(self, request: Request, place: Place, places: Places, index: int) -> None:
+        paths = self.workspace.job_paths(request.job)
+        job = self.accepted.jobs[request.job]
+        kind = dict(request.types).get(place.type_name, InstanceType())
+        wanted = InstanceRequest(
+            job=request.job,
+            root=str(paths.root),
+            logs=str(paths.logs),
+            step=request.step,
+            node=place.instance,
+            cpus=place.capacity.cpus,
+            type_name=place.type_name,
+            kind=kind,
+            docker=replace(self.workspace.settings.docker, policy=self.workspace.docker_policy),
+        )
+        argument = {
+            "user": asdict(job.user),
+            "request": json.loads(json.dumps(asdict(wanted), default=sorted)),
+            "place": {**asdict(place), "group": places.name},
+        }
+        key = (request.job, request.step, place.instance)
+        name = "/".join(("instance", *key))
+        handle = HostHandle.start(
+            name, "runner.cluster.hosts:InstanceHost", argument, place=(places, index), resources=_resources(place)
+        )  # fmt: skip
+        self._follow_instance(key, handle, places)
+
+    def _follow_instance(self, key: tuple[str, str, str], handle: HostHandle, places: Places) -> None:
+        self._instances[key], self._places[key] = handle, places
+        handle.when_done("started", None, lambda yes, _error: self._inbox.put(partial(self._instance_started, key, bool(yes))))
+        handle.when_done("ended", None, lambda words, error: self._inbox.put(partial(self._instance_ended, key, words, error)))
+
+    def _instance_started(self, key: tuple[str, str, str], really: bool) -> None:
+        request = self.requests.get(key[:2])
+        if really and request is not None and key[2] in request.places:
+            self.nodes.started(request.places[key[2]].node, request.failed_on)
+
+    def _instance_ended(self, key: tuple[str, str, str], words: Mapping[str, str] | None, error: BaseException | None) -> None:
+        handle, places = self._instances.pop(key, None), self._places.pop(key, None)
+        if handle is not None:
+            handle.kill()
+        if places is not None:
+            self._groups[places.name] -= 1
+            if not self._groups[places.name]:
+                del self._groups[places.name]
+                places.release()
+        request = self.requests.get(key[:2])
+        place = request.places.pop(key[2], None) if request else None
+        if request is not None and place is not None:
+            self._judge(request, place, words or {"how": "lost", "text": str(error)})
+        self.plan()
+
+    def _judge(self, request: Request, place: Place, words: Mapping[str, str]) -> None:
+        """What the end of an instance means for its step."""
+        if words["how"] == "lost":
+            self._tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
+        elif words["how"] in ("failed", "refused"):
+            request.failed_on.add(place.node)
+            usable = {node.id for node in self.nodes.all() if node.usable} - request.failed_on
+            if len(request.failed_on) >= ENOUGH_FAILURES or not usable:
+                text = f"no instance could be started: {words.get('text', '')}"
+                self._tell(request.job, {"t": "failed", "step": request.step, "text": text})
+        elif words["how"] == "done" and not place.leaving:
+            request.count = request.maximum = 0  # there was nothing left to do
+
+    def _end_instance(self, key: tuple[str, str, str]) -> None:
+        if handle := self._instances.get(key):
+            handle.tell("end")
+
+    # What owners say
+
+    def _heard(self, name: str, words: Mapping[str, Any]) -> None:
+        job = self.accepted.jobs.get(name)
+        if job is None:
+            return
+        if words["t"] == "want":
+            self._want(job, words)
+            self.plan()
+        elif words["t"] == "done" and (name, words["step"]) in self.requests:
+            self._drop((name, words["step"]))
+            self.plan()
+
+    def _want(self, job: Accepted, words: Mapping[str, Any]) -> None:
+        for key in [key for key in self.requests if key[0] == job.name and key[1] != words["step"]]:
+            self._drop(key)  # what was reserved for a step that is complete already
+        if (job.name, words["step"]) in self.requests:
+            return
+        try:
+            types = self._types(tuple(words["types"]))
+        except UserError as error:
+            self._tell(job.name, {"t": "failed", "step": words["step"], "text": error.describe()})
+            return
+        request = Request(
+            job=job.name,
+            step=words["step"],
+            user=job.user.name,
+            count=words["count"],
+            maximum=words["maximum"],
+            types=types,
+            number=job.number,
+            priority=job.priority,
+        )
+        never = impossible(request, self.nodes.all(), {name: kind.max_nodes or 0 for name, kind in types})
+        if never:
+            self._tell(job.name, {"t": "failed", "step": request.step, "text": never})
+        else:
+            self.requests[job.name, request.step] = request
+
+    def _tell(self, job: str, words: Mapping[str, object]) -> None:
+        if handle := self._owners.get(job):
+            handle.tell("tell", json.dumps(words))
+
+    def _send_away(self, request: Request, instance: str, why: str) -> None:
+        request.places[instance].leaving = True
+        self._tell(request.job, {"t": "send_away", "step": request.step, "instance": instance, "why": why})
+
+    def _names(self, job: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name, step, instance in self._instances:
+            if name == job:
+                found.setdefault(step, []).append(instance)
+        return found
+
+    # Administration
+
+    def drain(self, name: str, wanted: bool) -> dict[str, Any]:
+        """What runs on a node finishes first; nothing new is started there. Errors: UserError."""
+        node = self.nodes.find(name)
+        node.draining = wanted
+        if not wanted:
+            node.set_aside = ""
+        for request in self.requests.values():
+            for place in request.places.values():
+                if wanted and place.node == node.id and not place.leaving:
+                    self._send_away(request, place.instance, "retired")
+        self.plan()
+        return self.nodes.show(node, self.requests.values())
+
+    def show(self) -> dict[str, Any]:
+        """For `GET /v1/cluster`."""
+        requests = list(self.requests.values())
+        queue = sorted((one for one in requests if not one.started), key=lambda one: (-one.priority, one.number))
+        listed = []
+        for job in self.accepted.jobs.values():
+            own = [one for one in requests if one.job == job.name]
+            position = next((at + 1 for at, one in enumerate(queue) if one.job == job.name), None)
+            counts = [sum(one.count for one in own), sum(one.staying for one in own)]
+            listed.append(
+                {"name": job.name, **self.status_of(job.name), "user": job.user.name, "priority": job.priority}
+                | {"instances": counts, "position": position}
+            )
+        return {
+            "runner": version("runner"),
+            "ray": adapter.version(),
+            "state": str(self.workspace.state),
+            "maximum": {name: kind.max_nodes for name, kind in self.workspace.settings.instance_types.items() if kind.max_nodes},
+            "nodes": [self.nodes.show(node, requests) for node in self.nodes.all()],
+            "jobs": listed,
+        }
+
+    # After a restart
+
+    def _recover(self) -> None:
+        """Finds what runs: the hosts tell what they were started with."""
+        self.nodes.look(adapter.nodes(), ())
+        for job in self.accepted.jobs.values():
+            if not job.began:
+                paths = jobs_of.paths_of(self.workspace, job.name)
+                step = jobs_of.first_step(jobs_of.read_job(paths))
+                self.requests[job.name, step.step or ""] = self._request_of(job.name, step, job.user.name, job.number, job.priority)
+        found = [name for name in adapter.hosts() if name != SCHEDULER]
+        for name in sorted(found, reverse=True):  # owners before instances
+            handle = HostHandle.find(name)
+            try:
+                fields = handle.call("describe") if handle else None
+            except adapter.Gone:
+                fields = None
+            if handle is not None and fields is not None:
+                self._recover_host(name, handle, fields)
+        for job in list(self.accepted.jobs.values()):
+            if job.began and job.name not in self._owners:
+                self._start_owner(job.name)
+
+    def _recover_host(self, name: str, handle: HostHandle, fields: Mapping[str, Any]) -> None:
+        kind, _, rest = name.partition("/")
+        job = self.accepted.jobs.get(rest if kind == "owner" else fields["request"]["job"])
+        if job is None:
+            handle.kill()
+        elif kind == "owner":
+            self._follow_owner(job.name, handle)
+            for words in fields["wants"]:
+                self._want(job, words)
+        else:
+            self._recover_instance(job.name, handle, fields)
+
+    def _recover_instance(self, job: str, handle: HostHandle, fields: Mapping[str, Any]) -> None:
+        given, step = dict(fields["place"]), fields["request"]["step"]
+        places = Places.known(given.pop("group"))
+        request = self.requests.get((job, step))
+        if request is None or places is None:
+            handle.kill()
+            return
+        place = Place(**{**given, "capacity": Capacity(**given["capacity"])})
+        request.places[place.instance] = place
+        request.started = True
+        request.next_index = max(request.next_index, int(place.instance.rpartition("_")[2]) + 1)
+        self._groups[places.name] = self._groups.get(places.name, 0) + 1
+        self._follow_instance((job, step, place.instance), handle, places)
+
+
+def _resources(place: Place) -> dict[str, float]:
+    wanted = {"CPU": place.capacity.cpus, "GPU": place.capacity.gpus, "memory": place.capacity.memory}
+    return {name: amount for name, amount in wanted.items() if amount}
