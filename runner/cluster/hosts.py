@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.cluster.owner import SUPERSEDED
-from runner.cluster.requests import OwnerRequest, User, instance_request, to_json, user_of
+from runner.cluster.requests import LOST, STARTED, OwnerRequest, User, instance_request, to_json, user_of
 from runner.compute import ray as adapter
 
 SCHEDULER = "scheduler"
@@ -66,7 +66,7 @@ def _engine_groups() -> set[int]:
     """The group that may speak to the Docker engine: our process may, the user's script has no such right."""
     socket = os.environ.get("DOCKER_HOST", ENGINE_SOCKET).removeprefix("unix://")
     with contextlib.suppress(OSError):
-        status = os.stat(socket)
+        status = Path(socket).stat()
         if stat.S_ISSOCK(status.st_mode) and status.st_gid:
             return {status.st_gid}
     return set()
@@ -90,7 +90,7 @@ class InstanceHost:
         self._fields = dict(fields)
         user = user_of(fields["user"])
         request = replace(instance_request(json.dumps(fields["request"])), folder=str(node_folder(user)), gpus=adapter.own_gpus())
-        self._words: dict[str, str] = {"how": "lost", "text": "its process has died"}
+        self._words: dict[str, str] = {"how": LOST, "text": "its process has died"}
         self._started, self._ended = threading.Event(), threading.Event()
         self._process = start_as(user, "runner.cluster.instance")
         assert self._process.stdin is not None
@@ -102,7 +102,7 @@ class InstanceHost:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             words = json.loads(line)
-            if words["how"] == "started":
+            if words["how"] == STARTED:
                 self._started.set()
             else:
                 self._words = words
@@ -130,8 +130,12 @@ class InstanceHost:
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         if not self._ended.wait(END_SECONDS):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self.kill(None)
+
+    def kill(self, _nothing: None) -> None:
+        """At once: the keeper ends when its socket closes, and with it all workers."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 class OwnerHost:
@@ -176,7 +180,7 @@ class OwnerHost:
             time.sleep(AGAIN_SECONDS)
             request = replace(request, resume=True, retry_failed=False, awaited=self._awaited())
         else:
-            message = f"the process that owns the job has died {QUICK_DEATHS} times; see {self._request.job}/owner.log in the folder of jobs"
+            message = f"the process that owns the job has died {QUICK_DEATHS} times; see owner.log in the job's folder"
             self._run_once(replace(request, end={"status": "Failed", "code": "internal", "message": message}))
         self._ended.set()
 

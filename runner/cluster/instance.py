@@ -17,7 +17,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from runner.cluster.requests import InstanceRequest, instance_request
+from runner.cluster.requests import DONE, FAILED, FENCED, LOST, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
 from runner.compute.local import run_again
 from runner.engine.instance import Instance
 from runner.engine.remote.line import Line, Refused
@@ -36,7 +36,6 @@ from runner.pipeline.site import Site, prepare_site
 from runner.spec.stored import load
 
 FAREWELL_SECONDS = 10.0  # for the last events to arrive
-STARTED, DONE, RETIRED, FAILED, FENCED, LOST, REFUSED = "started", "done", "retired", "failed", "fenced", "lost", "refused"
 
 
 class NodeInstance:

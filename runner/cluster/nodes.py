@@ -30,7 +30,7 @@ class NodeBook:
         lost = set()
         ours: dict[str, Capacity] = {}
         for request in requests:
-            for place in request.places.values():
+            for place in request.reserved():
                 ours[place.node] = ours.get(place.node, Capacity()) + place.capacity
         for one in found:
             node = self._nodes.get(one.id)
@@ -85,7 +85,7 @@ class NodeBook:
         free = node.total - node.foreign
         holds = []
         for request in requests:
-            for place in request.places.values():
+            for place in request.reserved():
                 if place.node == node.id:
                     free -= place.capacity
                     holds.append({"job": request.job, "instance": place.instance, "user": request.user, "leaving": place.leaving})

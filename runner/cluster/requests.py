@@ -10,6 +10,9 @@ from typing import Any
 
 from runner.model.docker import DockerPolicy, DockerSettings, InstanceType
 
+# How an instance has ended, or that its workers are being started.
+STARTED, DONE, RETIRED, FAILED, FENCED, LOST, REFUSED = "started", "done", "retired", "failed", "fenced", "lost", "refused"
+
 
 @dataclass(frozen=True, kw_only=True)
 class User:

@@ -7,6 +7,7 @@ long, such as the reservation of places, is done in others, which call back.
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import threading
 import time
@@ -23,7 +24,7 @@ from runner.cluster.accepted import Accepted, AcceptedJobs
 from runner.cluster.gateway import Gateway
 from runner.cluster.hosts import SCHEDULER, run_end
 from runner.cluster.nodes import NodeBook
-from runner.cluster.requests import InstanceRequest, OwnerRequest
+from runner.cluster.requests import DONE, FAILED, LOST, REFUSED, InstanceRequest, OwnerRequest
 from runner.cluster.scheduling import Capacity, Place, Plan, Request, Start, impossible, plan
 from runner.compute import ray as adapter
 from runner.compute.ray import HostHandle, Places
@@ -32,6 +33,7 @@ from runner.model.docker import InstanceType
 from runner.model.job import ParallelStep
 from runner.workspace.config import find_workspace
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 LOOK_SECONDS = 1.0  # between two looks at the nodes: Ray tells nobody by itself
 ENOUGH_FAILURES = 2  # nodes on which an instance could not be started, after which its job is given up
@@ -43,15 +45,17 @@ class Scheduler:
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self.workspace = find_workspace(fields["workspace"])
+        logging.basicConfig(
+            filename=self.workspace.state / "scheduler.log", level=logging.INFO, format="%(asctime)s %(message)s", force=True
+        )  # fmt: skip
         self.fields = dict(fields)
         self.nodes = NodeBook(self.workspace.settings.instance_types)
         self.accepted = AcceptedJobs(self.workspace)
         self.requests: dict[Key, Request] = {}
         self.reasons: Mapping[Key, str] = {}
         self._owners: dict[str, HostHandle] = {}
-        self._instances: dict[tuple[str, str, str], HostHandle] = {}
-        self._places: dict[tuple[str, str, str], Places] = {}
-        self._groups: dict[str, int] = {}  # name of reserved places → instances that are left in them
+        self._instances: dict[tuple[str, str, str], tuple[HostHandle, Place]] = {}
+        self._groups: dict[str, Places] = {}
         self._group_number = time.time_ns()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._over = False
@@ -101,6 +105,8 @@ class Scheduler:
     def _look(self) -> None:
         lost = self.nodes.look(adapter.nodes(), self.requests.values())
         for request in self.requests.values():
+            for node in lost:
+                request.vacant.pop(node, None)
             for place in request.places.values():
                 if place.node in lost and not place.leaving:
                     self._tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
@@ -205,27 +211,40 @@ class Scheduler:
 
     def _reserve(self, start: Start) -> None:
         """In a thread of its own."""
-        name = f"{start.request.job}/{start.request.step}/{self._next_group()}"
-        places = Places.reserve(name, [(place.node, _resources(place)) for place in start.places])
-        self._inbox.put(partial(self._reserved, start, places))
+        new = [place for place in start.places if not place.group]
+        name = f"runner/{start.request.job}/{start.request.step}/{self._next_group()}"
+        places = Places.reserve(name, [(place.node, _resources(place)) for place in new]) if new else None
+        self._inbox.put(partial(self._reserved, start, new, places))
 
     def _next_group(self) -> int:
         self._group_number += 1
         return self._group_number
 
-    def _reserved(self, start: Start, places: Places | None) -> None:
+    def _reserved(self, start: Start, new: list[Place], places: Places | None) -> None:
         request = start.request
-        if places is None or self.requests.get((request.job, request.step)) is not request:
-            for place in start.places:
+        if places is not None:
+            self._groups[places.name] = places
+            for index, place in enumerate(new):
+                place.group, place.index = places.name, index
+        for place in start.places:
+            if not place.group:  # somebody else has taken it in between
                 request.places.pop(place.instance, None)
-            request.started = bool(request.places)
-            if places is not None:
-                places.release()
+        request.started = bool(request.places)
+        if self.requests.get((request.job, request.step)) is not request:
+            self._release_unused()
             return
         self._start_owner(request.job)
-        self._groups[places.name] = len(start.places)
-        for index, place in enumerate(start.places):
-            self._start_instance(request, place, places, index)
+        for place in start.places:
+            if place.group:
+                self._start_instance(request, place)
+
+    def _release_unused(self) -> None:
+        """Gives back the groups in which nothing runs and nothing will."""
+        used = {place.group for request in self.requests.values() for place in request.reserved()}
+        used |= {place.group for _, place in self._instances.values()}
+        for name in [name for name in self._groups if name not in used]:
+            log.info("released %s", name)
+            self._groups.pop(name).release()
 
     def _start_owner(self, name: str) -> None:
         if name in self._owners:
@@ -264,11 +283,11 @@ class Scheduler:
         request = self.requests.pop(key)
         for place in request.places.values():
             self._end_instance((*key, place.instance))
+        self._release_unused()
 
-    def _start_instance(self, request: Request, place: Place, places: Places, index: int) -> None:
+    def _start_instance(self, request: Request, place: Place) -> None:
         paths = self.workspace.job_paths(request.job)
         job = self.accepted.jobs[request.job]
-        kind = dict(request.types).get(place.type_name, InstanceType())
         wanted = InstanceRequest(
             job=request.job,
             root=str(paths.root),
@@ -277,62 +296,61 @@ class Scheduler:
             node=place.instance,
             cpus=place.capacity.cpus,
             type_name=place.type_name,
-            kind=kind,
+            kind=dict(request.types).get(place.type_name, InstanceType()),
             docker=replace(self.workspace.settings.docker, policy=self.workspace.docker_policy),
         )
-        argument = {
-            "user": asdict(job.user),
-            "request": json.loads(json.dumps(asdict(wanted), default=sorted)),
-            "place": {**asdict(place), "group": places.name},
-        }
-        key = (request.job, request.step, place.instance)
-        name = "/".join(("instance", *key))
+        argument = {"user": asdict(job.user), "request": json.loads(json.dumps(asdict(wanted), default=sorted)), "place": asdict(place)}
         handle = HostHandle.start(
-            name, "runner.cluster.hosts:InstanceHost", argument, place=(places, index), resources=_resources(place)
-        )  # fmt: skip
-        self._follow_instance(key, handle, places)
+            "/".join(("instance", request.job, request.step, place.instance)),
+            "runner.cluster.hosts:InstanceHost",
+            argument,
+            place=(self._groups[place.group], place.index),
+            resources=_resources(place),
+        )
+        self._follow_instance((request.job, request.step, place.instance), handle, place)
 
-    def _follow_instance(self, key: tuple[str, str, str], handle: HostHandle, places: Places) -> None:
-        self._instances[key], self._places[key] = handle, places
+    def _follow_instance(self, key: tuple[str, str, str], handle: HostHandle, place: Place) -> None:
+        log.info("%s on %s", "/".join(key), place.node[:8])
+        self._instances[key] = handle, place
         handle.when_done("started", None, lambda yes, _error: self._inbox.put(partial(self._instance_started, key, bool(yes))))
         handle.when_done("ended", None, lambda words, error: self._inbox.put(partial(self._instance_ended, key, words, error)))
 
     def _instance_started(self, key: tuple[str, str, str], really: bool) -> None:
         request = self.requests.get(key[:2])
         if really and request is not None and key[2] in request.places:
+            log.info("%s has started", "/".join(key))
             self.nodes.started(request.places[key[2]].node, request.failed_on)
 
     def _instance_ended(self, key: tuple[str, str, str], words: Mapping[str, str] | None, error: BaseException | None) -> None:
-        handle, places = self._instances.pop(key, None), self._places.pop(key, None)
-        if handle is not None:
-            handle.kill()
-        if places is not None:
-            self._groups[places.name] -= 1
-            if not self._groups[places.name]:
-                del self._groups[places.name]
-                places.release()
+        log.info("%s has ended: %s", "/".join(key), words or error)
+        handle, place = self._instances.pop(key)
+        handle.kill()
         request = self.requests.get(key[:2])
-        place = request.places.pop(key[2], None) if request else None
-        if request is not None and place is not None:
-            self._judge(request, place, words or {"how": "lost", "text": str(error)})
+        if request is not None:
+            known = request.places.pop(key[2], None)
+            if words and not place.leaving and words["how"] not in (FAILED, REFUSED):
+                request.vacant[place.node] = place
+            if known is not None:
+                self._judge(request, place, words or {"how": LOST, "text": str(error)})
+        self._release_unused()
         self.plan()
 
     def _judge(self, request: Request, place: Place, words: Mapping[str, str]) -> None:
         """What the end of an instance means for its step."""
-        if words["how"] == "lost":
+        if words["how"] == LOST:
             self._tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
-        elif words["how"] in ("failed", "refused"):
+        elif words["how"] in (FAILED, REFUSED):
             request.failed_on.add(place.node)
             usable = {node.id for node in self.nodes.all() if node.usable} - request.failed_on
             if len(request.failed_on) >= ENOUGH_FAILURES or not usable:
                 text = f"no instance could be started: {words.get('text', '')}"
                 self._tell(request.job, {"t": "failed", "step": request.step, "text": text})
-        elif words["how"] == "done" and not place.leaving:
+        elif words["how"] == DONE:
             request.count = request.maximum = 0  # there was nothing left to do
 
     def _end_instance(self, key: tuple[str, str, str]) -> None:
-        if handle := self._instances.get(key):
-            handle.tell("end")
+        if key in self._instances:
+            self._instances[key][0].tell("end")
 
     # What owners say
 
@@ -343,8 +361,19 @@ class Scheduler:
         if words["t"] == "want":
             self._want(job, words)
             self.plan()
+        elif words["t"] == "lost":
+            self._lost(name, words["step"], words["instance"])
         elif words["t"] == "done" and (name, words["step"]) in self.requests:
             self._drop((name, words["step"]))
+            self.plan()
+
+    def _lost(self, job: str, step: str, instance: str) -> None:
+        """An instance hangs, or is cut off: another one is started in its place, and it is killed as soon as it can be reached."""
+        request = self.requests.get((job, step))
+        if request is not None and request.places.pop(instance, None) is not None:
+            log.info("%s/%s/%s is not heard of any more", job, step, instance)
+            if (job, step, instance) in self._instances:
+                self._instances[job, step, instance][0].tell("kill")
             self.plan()
 
     def _want(self, job: Accepted, words: Mapping[str, Any]) -> None:
@@ -444,6 +473,10 @@ class Scheduler:
                 fields = None
             if handle is not None and fields is not None:
                 self._recover_host(name, handle, fields)
+        for name in Places.all_names():
+            if (places := Places.known(name)) is not None:
+                self._groups.setdefault(name, places)
+        self._release_unused()
         for job in list(self.accepted.jobs.values()):
             if job.began and job.name not in self._owners:
                 self._start_owner(job.name)
@@ -462,17 +495,17 @@ class Scheduler:
 
     def _recover_instance(self, job: str, handle: HostHandle, fields: Mapping[str, Any]) -> None:
         given, step = dict(fields["place"]), fields["request"]["step"]
-        places = Places.known(given.pop("group"))
+        place = Place(**{**given, "capacity": Capacity(**given["capacity"])})
+        places = self._groups.get(place.group) or Places.known(place.group)
         request = self.requests.get((job, step))
         if request is None or places is None:
             handle.kill()
             return
-        place = Place(**{**given, "capacity": Capacity(**given["capacity"])})
+        self._groups[places.name] = places
         request.places[place.instance] = place
         request.started = True
         request.next_index = max(request.next_index, int(place.instance.rpartition("_")[2]) + 1)
-        self._groups[places.name] = self._groups.get(places.name, 0) + 1
-        self._follow_instance((job, step, place.instance), handle, places)
+        self._follow_instance((job, step, place.instance), handle, place)
 
 
 def _resources(place: Place) -> dict[str, float]:

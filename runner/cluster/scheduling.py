@@ -6,7 +6,7 @@ A later request never takes a node that an earlier one, which must wait, could u
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.model.docker import InstanceType
@@ -57,13 +57,15 @@ class Node:
 
 @dataclass(kw_only=True)
 class Place:
-    """What an instance has of a node."""
+    """What an instance has of a node: in Ray's terms, a bundle of a placement group."""
 
     instance: str  # node_0, node_1, …
     node: str
     type_name: str
     capacity: Capacity
     leaving: bool = False
+    group: str = ""  # name of the placement group, once there is one
+    index: int = 0
 
 
 @dataclass(kw_only=True)
@@ -80,12 +82,18 @@ class Request:
     priority: int = 0
     started: bool = False  # it has had all it needs once
     places: dict[str, Place] = field(default_factory=dict)
+    vacant: dict[str, Place] = field(default_factory=dict)  # by node: what its instances have left, and is still reserved for it
     failed_on: set[str] = field(default_factory=set)  # nodes where its instances could not be started
     next_index: int = 0
 
     @property
     def staying(self) -> int:
         return sum(not place.leaving for place in self.places.values())
+
+    def reserved(self) -> Iterator[Place]:
+        """All that is reserved for it."""
+        yield from self.places.values()
+        yield from self.vacant.values()
 
     def type_names(self) -> str:
         return " or ".join(name for name, _ in self.types) or "any type"
@@ -152,7 +160,7 @@ class _Planning:
         self._of_user: dict[str, int] = {}
         for request in requests:
             self._of_user[request.user] = self._of_user.get(request.user, 0) + request.staying
-            for place in request.places.values():
+            for place in request.reserved():
                 if place.node in self._free:
                     self._free[place.node] -= place.capacity
         self._claimed: set[str] = set()
@@ -214,9 +222,11 @@ class _Planning:
         taken = {place.node for place in request.places.values()} | request.failed_on | self._claimed
         found = []
         for node in self._nodes.values():
-            fit = shape(request, node)
-            if node.usable and node.id not in taken and fit is not None and self._free[node.id].holds(fit[2]):
-                found.append((fit[0], -self._free[node.id].cpus, node.name, node, fit[1], fit[2]))
+            fit, free = shape(request, node), self._free[node.id]
+            if vacant := request.vacant.get(node.id):
+                free += vacant.capacity
+            if node.usable and node.id not in taken and fit is not None and free.holds(fit[2]):
+                found.append((fit[0], -free.cpus, node.name, node, fit[1], fit[2]))
         return [(node, name, capacity) for *_, node, name, capacity in sorted(found, key=lambda one: one[:3])]
 
     def _take(self, request: Request, chosen: Sequence[tuple[Node, str, Capacity]]) -> None:
@@ -225,7 +235,10 @@ class _Planning:
             place = Place(instance=f"node_{request.next_index}", node=node.id, type_name=name, capacity=capacity)
             request.next_index += 1
             request.places[place.instance] = place
-            self._free[node.id] -= capacity
+            if vacant := request.vacant.pop(node.id, None):  # of the same step, and so as large
+                place.group, place.index = vacant.group, vacant.index
+            else:
+                self._free[node.id] -= capacity
             self._of_user[request.user] = self._of_user.get(request.user, 0) + 1
             places.append(place)
         if places:

@@ -49,6 +49,9 @@ class Listener(Protocol):
 
 class Broker(Protocol):
     def want(self, want: Want, listener: Listener) -> None: ...
+    def lost(self, step: str, instance: str) -> None:
+        """An instance is not heard of any more."""
+
     def done(self, step: str) -> None:
         """All instances of the step may be ended."""
 
@@ -90,6 +93,12 @@ class ClusterCompute:
     def abandon(self) -> None:
         """Another coordinator has taken over: the instances are its own now."""
         self._server.close()
+
+    def silent(self, instance: str) -> None:
+        """The coordinator has not heard of an instance for too long."""
+        text = f"{instance} has not been heard of for {SESSION_SECONDS:g} s: its mini-batches are given to others, at no attempt's cost"
+        self._observe(Message(at=time.time(), level="WARNING", text=text, source="master"))
+        self._link.broker.lost(self._want.step, instance)
 
     def _published(self, event: Event) -> None:
         if isinstance(event, InstanceStarted) and not self._running:
@@ -133,6 +142,9 @@ class LineBroker:
         self._listeners[want.step] = listener
         fields = {"step": want.step, "count": want.count, "maximum": want.maximum, "types": list(want.types)}
         self._send(json.dumps({"t": "want", **fields}))
+
+    def lost(self, step: str, instance: str) -> None:
+        self._send(json.dumps({"t": "lost", "step": step, "instance": instance}))
 
     def done(self, step: str) -> None:
         self._listeners.pop(step, None)

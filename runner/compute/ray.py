@@ -15,12 +15,13 @@ from typing import Any
 
 import ray
 import ray.exceptions
-from ray.util.placement_group import PlacementGroup, get_placement_group, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, get_placement_group, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 NAMESPACE = "runner"
 NODE_LABEL = "ray.io/node-id"
 HOSTED = "runner.cluster."  # where what runs in a place may come from
+SLASHES = 3  # in the names of our placement groups: runner/JOB/STEP/NUMBER
 THREADS = 16  # calls at a time in one host
 RESERVE_SECONDS = 20.0
 Gone = (ray.exceptions.RayActorError, ray.exceptions.RayTaskError, ray.exceptions.GetTimeoutError, ValueError)
@@ -118,6 +119,12 @@ class Places:
             return Places(name, get_placement_group(name))
         except ValueError:
             return None
+
+    @staticmethod
+    def all_names() -> list[str]:
+        """Of all that are reserved: names have slashes, so that other people's groups are left alone."""
+        table: dict[str, dict[str, Any]] = placement_group_table()
+        return [one["name"] for one in table.values() if one["state"] != "REMOVED" and one["name"].count("/") == SLASHES]
 
     def release(self) -> None:
         remove_placement_group(self._group)

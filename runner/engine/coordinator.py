@@ -28,7 +28,8 @@ FAILURES_KEPT = 20
 class Coordinator:
     """One per job. Runs that the journal tells of count as done; their mini-batches must already stand in the manifest.
 
-    `lost` is told of a mini-batch that is given up because instances were lost with it again and again, and the name of the last.
+    `lost` is told of a mini-batch that is given up because instances were lost with it again and again, and the name of the last;
+    `silent` of an instance that was not heard of for too long, by its name. Neither may call back.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class Coordinator:
         journal: Journal,
         clock: Clock,
         lost: Callable[[str, int, ErrorRecord], None] = lambda _name, _index, _error: None,
+        silent: Callable[[str], None] = lambda _name: None,
     ) -> None:
-        self._lost = lost
+        self._lost, self._silent = lost, silent
         self._settings, self._manifest, self._journal, self._clock = settings, manifest, journal, clock
         self._lock = threading.Condition()
         self._sessions: dict[int, Session] = {}
@@ -400,6 +402,7 @@ class Coordinator:
             if session.expires <= now:
                 del self._sessions[epoch]
                 self._give_back(session, lost=True)
+                self._silent(session.name)
                 session.wake()
                 _call(self._hungry())
         if self._settings.session is not None and not any(one.begun for one in self._sessions.values()):

@@ -57,6 +57,7 @@ class StepRun:
     options: RunOptions
     observe: Observer
     cancel: Cancellation
+    _compute: LocalCompute | ClusterCompute | None = None
 
     def run(self) -> RunResult:
         self._status("Preparing")
@@ -80,7 +81,9 @@ class StepRun:
                 self._warn_of_new(first)
                 first, chunks = None, iter(())
             settings = self._coordinator_settings(source)
-            coordinator = Coordinator(settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._say_lost)
+            coordinator = Coordinator(
+                settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._say_lost, silent=self._silent
+            )  # fmt: skip
             verdict = self._score(source, coordinator, first, chunks, journal)
             coordinator.close()
             result = self._finish(verdict, coordinator, journal)
@@ -120,6 +123,10 @@ class StepRun:
         self.observe(JobEnded(at=time.time(), status="Completed", code="completed", message=""))
         self._status("Completed")
         return RunResult(status="Completed", progress=progress)
+
+    def _silent(self, instance: str) -> None:
+        if isinstance(self._compute, ClusterCompute):
+            self._compute.silent(instance)
 
     def _say_lost(self, node: str, index: int, error: ErrorRecord) -> None:
         attempts = self.step.retry.max_retries + 1
@@ -163,8 +170,8 @@ class StepRun:
             bugs.append(error)
             coordinator.fail("internal", f"{type(error).__name__}: {error}")
 
-        link = self.options.cluster
-        compute = self._on_cluster(coordinator, link) if link else self._on_this_machine(source, coordinator, journal.restored.epoch, bug)
+        link, epoch = self.options.cluster, journal.restored.epoch
+        self._compute = self._on_cluster(coordinator, link) if link else self._on_this_machine(source, coordinator, epoch, bug)
         lister = threading.Thread(target=self._list, args=(coordinator, first, chunks, bug), name="lister")
         self.cancel.on_request(coordinator.cancel)
         before = coordinator.progress()
@@ -173,13 +180,13 @@ class StepRun:
         if link is None:  # on a cluster, when the first instance has started
             self._status("Running")
         lister.start()
-        compute.start()
+        self._compute.start()
         verdict = self._follow(coordinator)
         if verdict.status == "Completed":  # all rows are durable: they are put together while workers say goodbye
             verdict = self._publish(verdict, coordinator.header, journal)
         if verdict.code == "superseded":
             raise Superseded
-        compute.join()
+        self._compute.join()
         lister.join()
         for error in bugs:
             raise error

@@ -58,6 +58,7 @@ class Line:
         self._wake: Callable[[], None] = lambda: None
         self._held = RangeSet()
         self._lock = threading.Lock()
+        self._farewell: Header = {"t": "leave", "gave_up": "", "lost": True}
         self._number = 0
         self._unanswered: deque[tuple[int, bytes, Future[tuple[Header, bytes]]]] = deque()
         self._joined: Future[int] = Future()
@@ -106,7 +107,10 @@ class Line:
         return answer
 
     def leave(self, _epoch: int, *, gave_up: str = "", lost: bool = False) -> None:
-        self._call({"t": "leave", "gave_up": gave_up, "lost": lost})
+        """Said at the end of all, by `close`, after which the coordinator waits for nothing more; but at once where it gives up."""
+        self._farewell = {"t": "leave", "gave_up": gave_up, "lost": lost}
+        if gave_up:
+            self._call(self._farewell)
 
     def init_failed(self, _epoch: int, error: ErrorRecord) -> None:
         self._call({"t": "init_failed", "error": dataclasses.asdict(error)})
@@ -120,14 +124,14 @@ class Line:
             self._call({"t": "event", **header}, payload)
 
     def close(self, seconds: float) -> None:
-        """Ends the line, once all has been answered or after so many seconds."""
-        with self._lock:
-            last = self._unanswered[-1][2] if self._unanswered else None
-        if last is not None:
+        """Leaves, and ends the line once all has been answered, or after so many seconds."""
+        last = self._call(self._farewell)
+        if self._joined.done():
             with contextlib.suppress(TimeoutError):
                 last.result(seconds)
         self._post(self._end)
-        self._thread.join(2.0)
+        if self._thread.ident is not None:
+            self._thread.join(2.0)
 
     def _call(self, header: Header, payload: bytes = b"") -> Future[tuple[Header, bytes]]:
         future: Future[tuple[Header, bytes]] = Future()
