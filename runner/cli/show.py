@@ -116,13 +116,20 @@ def _print_plan(plan: StepPlan) -> None:
         ("mini-batches", later if unknown else f"{plan.mini_batches:,}"),
         ("items", later if plan.items is None else f"{plan.items:,} {plan.unit}"),
         ("size", later if unknown else size),
-        ("workers", f"{plan.workers} on {plan.instances} instance{'s' if plan.instances != 1 else ''}"),
+        ("workers", _workers(plan)),
         ("python", plan.python),
         ("arguments", " ".join(map(repr, plan.arguments)) or "none"),
         ("output", plan.output),
         *(("notice", text) for text in plan.notices),
     ]
+    if plan.compute != "local":
+        rows.insert(0, ("compute", plan.compute))
     print(f"Step {plan.step}")
     for label, text in rows:
         print(f"  {label:<13} {text}")
     print()
+
+
+def _workers(plan: StepPlan) -> str:
+    instances = f"{plan.instances} instance{'s' if plan.instances != 1 else ''}"
+    return f"on {instances}, as many as the nodes decide" if plan.workers is None else f"{plan.workers} on {instances}"

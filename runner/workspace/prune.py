@@ -34,9 +34,11 @@ class Removal:
 def delete_job(store: JobStore, name: str) -> Removal:
     """Removes a job's folder, its logs, and the outputs in its own place of the default datastore; never outputs that the job
     file gave a path of their own. Raises `JobConflict` for a running job."""
-    removal = _of_job(store, store.get(store.paths(name).root.name))
+    record = store.get(store.paths(name).root.name)
+    removal = _of_job(store, record)
     lock = store.take(name)
     try:
+        store.check_ended(record)
         _remove(removal)
     finally:
         lock.release()
@@ -96,15 +98,20 @@ def size_of(path: Path) -> int:
 def _candidates(store: JobStore, now: float) -> Iterator[Removal]:
     running = False
     for record in store.find():
-        if store.is_running(record.name):
+        if not record.finished or store.is_running(record.name):
             running = True
-        else:
+        elif _is_own(store.workspace.job_paths(record.name).root):
             yield _of_job(store, record)
     if not running:
         yield from _cache_entries(store.workspace.cache)
     for root in _entries(store.workspace.drafts):
-        if root.stat().st_mtime < now - _ABANDONED and not is_held(root / "owner.lock"):
+        if _is_own(root) and root.stat().st_mtime < now - _ABANDONED and not is_held(root / "owner.lock"):
             yield Removal(kind="draft", name=root.name, bytes=size_of(root), last_used=root.stat().st_mtime, paths=(root,))
+
+
+def _is_own(root: Path) -> bool:
+    """Whether this user may remove it; root may remove everything."""
+    return os.geteuid() in (0, root.stat().st_uid)
 
 
 def _of_job(store: JobStore, record: JobRecord) -> Removal:
