@@ -10,6 +10,7 @@ import sys
 import typer
 
 from runner.cli.group import make_group
+from runner.cli.options import detached
 from runner.errors import UserError
 
 EXIT_FAILED, EXIT_WRONG, EXIT_CANCELLED = 1, 2, 130
@@ -46,12 +47,14 @@ def _main(
 
 def run() -> int:
     """Runs the command of `sys.argv`. Mistakes of the user are told without a traceback; exit status 2."""
-    from runner.cli import compute, image, job
+    from runner.cli import compute, doctor, image, job, node
 
     _prepare_streams()
     app.add_typer(job.app, name="job")
     app.add_typer(compute.app, name="compute")
     app.add_typer(image.app, name="image")
+    app.add_typer(node.app, name="node")
+    app.command("doctor")(doctor.doctor)
     try:
         status = app(standalone_mode=False, prog_name="runner")
         sys.stdout.flush()
@@ -62,7 +65,13 @@ def run() -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return EXIT_FAILED
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt as interrupt:
+        name = getattr(interrupt, "name", None)  # of a cluster's job that was followed (runner.remote.Detached)
+        if name is not None:
+            return detached(name)
+        print("cancelled", file=sys.stderr)
+        return EXIT_CANCELLED
+    except typer.Abort:
         print("cancelled", file=sys.stderr)
         return EXIT_CANCELLED
     except Exception as error:

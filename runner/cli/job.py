@@ -19,12 +19,14 @@ from runner.cli.options import (
     Name,
     NameOption,
     Output,
+    Priority,
     Python,
     Sets,
     Stream,
     Workspace,
     Yes,
     ask,
+    detached,
     one_name,
     the_file,
 )
@@ -51,9 +53,10 @@ def create(
     python: Python = None,
     output: Output = None,
     allow_large_snapshot: LargeSnapshot = False,
+    priority: Priority = 0,
     workspace: Workspace = None,
 ) -> int:
-    """Create a job from a file. It runs in the background, or with --stream in the foreground."""
+    """Create a job from a file. It runs in the background, or with --stream in the foreground; on a cluster if its compute is one."""
     from runner.client import Client
     from runner.spec.load import read_job
 
@@ -61,7 +64,14 @@ def create(
     loaded = read_job(the_file(file), sets or ())
     with _watching(stream) as watch:
         record = client.submit(
-            loaded, name=name, stream=stream, local=local, python=python, allow_large_snapshot=allow_large_snapshot, watch=watch
+            loaded,
+            name=name,
+            stream=stream,
+            local=local,
+            python=python,
+            allow_large_snapshot=allow_large_snapshot,
+            priority=priority,
+            watch=watch,
         )
     return _end(record, output, streamed=stream)
 
@@ -117,8 +127,7 @@ def stream(name: Name = None, name_option: NameOption = None, output: Output = N
         try:
             record = client.stream(chosen, watch)
         except KeyboardInterrupt:
-            print(f"\nNo longer following; the job goes on. Come back with `runner job stream {chosen}`.", file=sys.stderr)
-            return 130
+            return detached(chosen)
     return _end(record, output, streamed=True)
 
 

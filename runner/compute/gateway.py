@@ -19,7 +19,8 @@ from urllib.parse import quote
 from runner.errors import Place, UserError
 from runner.model.cluster import RayCompute
 
-ANSWER = 15.0  # seconds for an answer
+CONNECT = 10.0  # seconds
+ANSWER = 15.0  # for an answer
 DOCTOR = 90.0  # for one that every node takes part in
 SILENCE = 60.0  # seconds without a sign of life after which a stream counts as broken
 KEY, ADMIN = "X-Runner-Key", "X-Runner-Admin"
@@ -57,6 +58,15 @@ class Gateway:
             raise UserError(
                 f"this machine has runner {self._version}, the cluster {self._compute.name} has {there}: install the same version",
                 todo=f"here: pip install 'runner=={there}'",
+            )
+
+    def check_state(self, cluster: Mapping[str, Any], here: str) -> None:
+        """Errors: UserError unless the cluster looks for jobs in the folder `here`, where this machine's workspace keeps them."""
+        there = str(cluster.get("state"))
+        if os.path.normpath(there) != os.path.normpath(here):
+            raise UserError(
+                f"the cluster {self._compute.name} looks for jobs in {there}, and this workspace keeps them in {here}",
+                todo="make the cluster's shared datastore the default datastore of workspace.yml, with the path that it has there",
             )
 
     def submit(self, name: str, key: str, *, priority: int = 0, resume: bool = False, retry_failed: bool = False) -> JobState:
@@ -100,7 +110,7 @@ class Gateway:
             return response.getheader("Date")
 
     def _ask(
-        self, method: str, path: str, data: object = None, *, headers: Mapping[str, str] | None = None, patience: float = ANSWER
+        self, method: str, path: str, data: object = None, *, headers: Mapping[str, str] | None = None, patience: float = 0
     ) -> Mapping[str, Any]:
         connection, response = self._request(method, path, data, headers=headers or {}, patience=patience)
         with connection:
@@ -111,14 +121,14 @@ class Gateway:
         return answer
 
     def _request(
-        self, method: str, path: str, data: object = None, *, headers: Mapping[str, str] | None = None, patience: float = ANSWER
+        self, method: str, path: str, data: object = None, *, headers: Mapping[str, str] | None = None, patience: float = 0
     ) -> tuple[_Connection, http.client.HTTPResponse]:
-        """A response of status 2xx, its body unread; all others are errors."""
+        """A response of status 2xx, its body unread; all others are errors. `patience` in seconds, 0: the usual."""
         given = {"Authorization": f"Bearer {read_token(self._compute)}", "Accept": "application/json", **(headers or {})}
         body = None if data is None else json.dumps(data).encode()
         if body is not None:
             given["Content-Type"] = "application/json"
-        connection = _Connection(self._compute, patience)
+        connection = _Connection(self._compute, patience or ANSWER)
         try:
             response = self._guarded(lambda: connection.send(method, path, body, given))
             if 200 <= response.status < 300:
@@ -188,9 +198,11 @@ class _Connection:
         compute = self._compute
         if compute.ca_file:
             context = ssl.create_default_context(cafile=compute.ca_file)
-            self._made = http.client.HTTPSConnection(compute.host, compute.port, timeout=self._patience, context=context)
+            self._made = http.client.HTTPSConnection(compute.host, compute.port, timeout=CONNECT, context=context)
         else:
-            self._made = http.client.HTTPConnection(compute.host, compute.port, timeout=self._patience)
+            self._made = http.client.HTTPConnection(compute.host, compute.port, timeout=CONNECT)
+        self._made.connect()
+        self._made.sock.settimeout(self._patience)
         self._made.request(method, path, body=body, headers=dict(headers))
         self._response = self._made.getresponse()
         return self._response

@@ -48,6 +48,18 @@ def read_key(paths: JobPaths) -> str:
         ) from None
 
 
+def read_proof(workspace: Workspace) -> str:
+    """What shows to a gateway that this user is an administrator. Errors: UserError for others."""
+    file = workspace.state / "admin.key"
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise UserError(
+            f"this is for administrators of the cluster: {file} cannot be read ({error.strerror})",
+            todo="do it as the user that `runner cluster head` runs as, or as a member of the group that `administrators:` names there",
+        ) from None
+
+
 def gateway_of(compute: RayCompute) -> Gateway:
     """Loaded only where there is a cluster to ask: a local job need not pay for HTTP."""
     from runner.compute.gateway import Gateway
@@ -55,20 +67,20 @@ def gateway_of(compute: RayCompute) -> Gateway:
     return Gateway(compute)
 
 
+def compute_of(record: JobRecord, workspace: Workspace) -> RayCompute | None:
+    """The cluster that runs a job; None for this machine."""
+    return None if record.local else workspace.settings.ray_computes.get(record.compute)
+
+
 class ClusterJobs:
-    """Asks the gateways of a workspace for its unfinished jobs; each that does not answer is told of once.
+    """Asks the gateways of a workspace for its unfinished jobs; each that does not answer is told of once (`told` remembers).
 
     With `whole`, one request for each cluster serves for all jobs.
     """
 
-    def __init__(self, workspace: Workspace, *, say: Say = say_on_stderr, whole: bool = False) -> None:
-        self._workspace, self._say, self._whole = workspace, say, whole
+    def __init__(self, workspace: Workspace, *, say: Say, told: set[str], whole: bool = False) -> None:
+        self._workspace, self._say, self._told, self._whole = workspace, say, told, whole
         self._known: dict[str, dict[str, JobState] | None] = {}
-        self._told: set[str] = set()
-
-    def compute_of(self, record: JobRecord) -> RayCompute | None:
-        """The cluster that runs a job; None for this machine."""
-        return None if record.local else self._workspace.settings.ray_computes.get(record.compute)
 
     def now(self, record: JobRecord, compute: RayCompute, reload: Callable[[], JobRecord | None], age: float) -> JobRecord | None:
         """The job as its cluster has it; None if nothing runs it. `reload` reads the record afresh, `age` is since its last change."""

@@ -18,7 +18,7 @@ from runner.model.cluster import RayCompute
 from runner.model.job import Job, JobInput, JobOutput, PipelineJob
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
-from runner.workspace.clusters import ClusterJobs, Say, age_of, gateway_of, read_key, say_on_stderr
+from runner.workspace.clusters import ClusterJobs, Say, age_of, compute_of, gateway_of, read_key, say_on_stderr
 from runner.workspace.config import Workspace
 from runner.workspace.control import ask_to_cancel
 from runner.workspace.locks import FileLock, is_held, take_lock
@@ -68,6 +68,7 @@ class JobStore:
 
     def __init__(self, workspace: Workspace, *, say: Say = say_on_stderr) -> None:
         self.workspace, self._say = workspace, say
+        self._told: set[str] = set()  # clusters that have not answered
 
     def paths(self, name: str) -> JobPaths:
         """The folders of a job that exists; raises `UserError` for others."""
@@ -122,8 +123,7 @@ class JobStore:
 
     def get(self, name: str) -> JobRecord:
         """The job as it is now. `<pipeline>.<step>` names a step. One whose owner is gone shows as Failed, interrupted."""
-        clusters = ClusterJobs(self.workspace, say=self._say)
-        record = self._read(self.workspace.job_paths(check_name(name)), clusters)
+        record = self._read(self.workspace.job_paths(check_name(name)), self._clusters())
         if record is not None:
             return record
         step = self._step(name)
@@ -165,7 +165,7 @@ class JobStore:
 
     def cluster_of(self, record: JobRecord) -> RayCompute | None:
         """The cluster that runs the job; None for this machine."""
-        return ClusterJobs(self.workspace).compute_of(record)
+        return compute_of(record, self.workspace)
 
     def check_ended(self, record: JobRecord) -> None:
         """Raises `JobConflict` for a job that a cluster has yet to end, as far as can be told."""
@@ -190,8 +190,11 @@ class JobStore:
             return self.is_running(name)  # it is just starting, and will see the request, or just ending
         return True
 
+    def _clusters(self, *, whole: bool = False) -> ClusterJobs:
+        return ClusterJobs(self.workspace, say=self._say, told=self._told, whole=whole)
+
     def _all(self) -> Iterator[JobRecord]:
-        clusters = ClusterJobs(self.workspace, say=self._say, whole=True)
+        clusters = self._clusters(whole=True)
         for name in self.names():
             record = self._read(self.workspace.job_paths(name), clusters)
             if record is not None:
@@ -201,7 +204,7 @@ class JobStore:
         record = _load(paths)
         if record is None or record.finished or is_held(paths.lock):
             return record
-        compute = clusters.compute_of(record)
+        compute = self.cluster_of(record)
         if compute is not None:
             return clusters.now(record, compute, lambda: _load(paths), age_of(paths)) or interrupted(_load(paths) or record)
         record = _load(paths)  # it may have ended in between
@@ -210,7 +213,7 @@ class JobStore:
     def _step(self, name: str) -> JobRecord | None:
         for at, letter in enumerate(name):
             if letter == ".":
-                pipeline = self._read(self.workspace.job_paths(name[:at]), ClusterJobs(self.workspace, say=self._say))
+                pipeline = self._read(self.workspace.job_paths(name[:at]), self._clusters())
                 if pipeline is not None and name[at + 1 :] in pipeline.jobs:
                     return pipeline.jobs[name[at + 1 :]]
         return None

@@ -145,12 +145,12 @@ def _outside(store: JobStore) -> list[Path]:
 def _remove(removal: Removal) -> None:
     for path in removal.paths:
         if path.is_dir() and not path.is_symlink():
-            _remove_folder(path)
+            remove_folder(path)
         else:
             path.unlink(missing_ok=True)
 
 
-def _remove_folder(path: Path) -> None:
+def remove_folder(path: Path) -> None:
     """As a whole: a folder that is half removed would look like a broken job."""
     doomed = path.with_name(f".{path.name[:200]}.removed")
     _take_back(path)

@@ -94,12 +94,12 @@ def _outside(folder: Path, workspace: Workspace) -> Iterator[UserError]:
     from runner.spec.yaml_source import read_yaml
     from runner.storage.uri import parse_uri
 
-    table = read(folder)
-    moves = shared_path(str(folder), workspace) is None
+    there = shared_path(str(folder), workspace)
+    table, moves = read(Path(there or folder)), there is None
     paths = read_yaml(Path(table.file)).get("paths")
     for entry, node in zip(table.entries, paths.items if paths else (), strict=True):
         text = next(iter(node.entries.values())).text
-        absolute = os.path.isabs(parse_uri(text).path)
+        absolute = parse_uri(text).path.startswith("/")
         if moves and not absolute:
             if not Path(entry.location).is_relative_to(table.folder):
                 yield _refusal(text, "leads out of the table's folder, which is copied to the cluster", entry.place, workspace)
