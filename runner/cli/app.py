@@ -10,7 +10,6 @@ import sys
 import typer
 
 from runner.cli.group import make_group
-from runner.cli.options import detached
 from runner.errors import UserError
 
 EXIT_FAILED, EXIT_WRONG, EXIT_CANCELLED = 1, 2, 130
@@ -65,13 +64,7 @@ def run() -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return EXIT_FAILED
-    except KeyboardInterrupt as interrupt:
-        name = getattr(interrupt, "name", None)  # of a cluster's job that was followed (runner.remote.Detached)
-        if name is not None:
-            return detached(name)
-        print("cancelled", file=sys.stderr)
-        return EXIT_CANCELLED
-    except typer.Abort:
+    except (KeyboardInterrupt, typer.Abort):
         print("cancelled", file=sys.stderr)
         return EXIT_CANCELLED
     except Exception as error:

@@ -74,10 +74,3 @@ def the_file(file: Path | None) -> Path:
     if file is None:
         raise UserError("no job file is given", place=Place(field="--file"), todo="give one: -f job.yml")
     return file
-
-
-def detached(name: str) -> int:
-    """Says that a job which was followed goes on, and how to come back; gives the exit status."""
-    text = f"No longer following; the job goes on. Come back with `runner job stream {name}`, stop it with `runner job cancel {name}`."
-    print(f"\n{text}", file=sys.stderr)
-    return 130
