@@ -80,9 +80,9 @@ class Client:
         for path in _output_paths(job):
             workspace.check_output(path)
         if self._cluster_of(job) is not None:
-            from runner.workspace.upload import check_tables
+            from runner.workspace.upload import check_reachable
 
-            check_tables(job, workspace)
+            check_reachable(job, workspace)
         return job
 
     def _cluster_of(self, job: Job) -> RayCompute | None:
@@ -159,7 +159,7 @@ class Client:
         resolved = self.resolve(loaded, name=job.name, uploads=placed) if placed else job
         limit = None if allow_large_snapshot else self.workspace.settings.max_snapshot
         return self._remote(compute).submit(
-            resolved, python=python, priority=priority, copy_code=lambda draft: copy_code(job, draft, limit=limit)
+            resolved, python=_absolute(python), priority=priority, copy_code=lambda draft: copy_code(job, draft, limit=limit)
         )
 
     def _followed(self, record: JobRecord, compute: RayCompute, *, stream: bool, watch: Observer | None) -> JobRecord:

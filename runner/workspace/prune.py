@@ -54,7 +54,7 @@ def plan_prune(store: JobStore, *, keep: float | None, max_size: int | None, now
     candidates = sorted(_candidates(store, now), key=lambda one: one.last_used)
     chosen = [one for one in candidates if one.kind == "draft" or (keep is not None and one.last_used < now - keep)]
     if max_size is not None:
-        left = size_of(store.workspace.state) + sum(size_of(p) for p in _outside(store)) - sum(one.bytes for one in chosen)
+        left = _size(store, candidates) - sum(one.bytes for one in chosen)
         for one in candidates:
             if left <= max_size:
                 break
@@ -104,9 +104,31 @@ def _candidates(store: JobStore, now: float) -> Iterator[Removal]:
             yield _of_job(store, record)
     if not running:
         yield from _cache_entries(store.workspace.cache)
+    if store.workspace.is_shared:
+        yield from _uploads(store, now)
     for root in _entries(store.workspace.drafts):
         if _is_own(root) and root.stat().st_mtime < now - _ABANDONED and not is_held(root / "owner.lock"):
             yield Removal(kind="draft", name=root.name, bytes=size_of(root), last_used=root.stat().st_mtime, paths=(root,))
+
+
+def _size(store: JobStore, candidates: Iterable[Removal]) -> int:
+    """Bytes of the workspace; in a shared one, of what is this user's."""
+    if store.workspace.is_shared:
+        return sum(one.bytes for one in candidates)
+    return size_of(store.workspace.state) + sum(size_of(path) for path in _outside(store))
+
+
+def _uploads(store: JobStore, now: float) -> Iterator[Removal]:
+    """This user's copies of local inputs that no job of theirs names; other users' jobs name their own only."""
+    specs = [store.workspace.job_paths(name).spec for name in store.names()]
+    used = [spec.read_bytes() for spec in specs if os.access(spec, os.R_OK)]
+    for entry in _entries(store.workspace.uploads):
+        status = entry.lstat()
+        recent = status.st_mtime > now - _ABANDONED  # of a job that is just being made, perhaps
+        if status.st_uid != os.geteuid() or recent or any(os.fsencode(entry.name) in text for text in used):
+            continue
+        name = f"{entry.parent.name}/{entry.name}"
+        yield Removal(kind="cache", name=name, bytes=size_of(entry), last_used=status.st_mtime, paths=(entry,))
 
 
 def _is_own(root: Path) -> bool:

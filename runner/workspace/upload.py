@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import Place, UserError, UserErrors
-from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.job import Environment, Job, ParallelStep, PipelineJob
 from runner.workspace.config import Workspace
 from runner.workspace.units import show_size
 
@@ -26,6 +26,8 @@ _TOLD = 256 << 20  # bytes from which on progress is told
 _EVERY = 2.0  # seconds between two lines of it
 _CHUNK = 1 << 20
 _STALE = 86400.0  # seconds after which a copy that nobody finished is removed
+
+_FILES_OF_PIP = ("-r", "--requirement", "-c", "--constraint", "-e", "--editable", "./", "../", "/", "file:")
 
 Say = Callable[[str], None]
 
@@ -39,8 +41,8 @@ class Local:
     place: Place
 
 
-def check_tables(job: Job, workspace: Workspace) -> None:
-    """Raises `UserError`s for MLTable files that name what the cluster would not find."""
+def check_reachable(job: Job, workspace: Workspace) -> None:
+    """Raises `UserError`s for MLTable and conda files that name what the cluster would not find."""
     from runner.inputs.mltable import find
 
     errors: list[UserError] = []
@@ -48,6 +50,8 @@ def check_tables(job: Job, workspace: Workspace) -> None:
         for port in step.inputs.values():
             if port.type == "mltable" and port.path and find(Path(port.path)):
                 errors += _outside(Path(port.path), workspace)
+        if step.environment is not None and step.environment.conda is not None:
+            errors += _named_by_conda(step.environment, workspace)
     errors = list({error.describe(): error for error in errors}.values())
     if errors:
         raise errors[0] if len(errors) == 1 else UserErrors(errors)
@@ -107,6 +111,22 @@ def _outside(folder: Path, workspace: Workspace) -> Iterator[UserError]:
             yield _refusal(text, "lies on this machine only", entry.place, workspace)
 
 
+def _named_by_conda(environment: Environment, workspace: Workspace) -> Iterator[UserError]:
+    """Lines for pip that name files: they are read where the environment is made, on the nodes."""
+    path = environment.conda_path
+    if path is not None and shared_path(path, workspace) == path:
+        return
+    dependencies = (environment.conda or {}).get("dependencies")
+    for item in dependencies if isinstance(dependencies, list) else ():
+        for line in item.get("pip") or () if isinstance(item, dict) else ():
+            if str(line).startswith(_FILES_OF_PIP):
+                yield UserError(
+                    f"'{line}' in the conda file names a file of this machine, which the nodes of the cluster do not have",
+                    place=Place(file=path, field="dependencies"),
+                    todo="write the packages themselves, or put the conda file, and what it names, into a shared datastore",
+                )
+
+
 def _refusal(text: str, problem: str, place: Place, workspace: Workspace) -> UserError:
     folders = ", ".join(map(str, workspace.shared_datastores.values()))
     return UserError(
@@ -138,6 +158,8 @@ def _upload(local: Local, workspace: Workspace, say: Say) -> str:
             say(f"the {local.what} has {show_size(content.bytes)}: put it into a shared datastore, where nothing need be copied")
         _remove_stale(workspace.uploads)
         _copy(local, content, hash_, final, copied.copying)
+    else:
+        os.utime(final)  # `job prune` leaves alone what has just been used
     return str(final / base)
 
 
