@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.errors import UserError, did_you_mean
+from runner.errors import UserError
+from runner.model.cluster import RayCompute
 from runner.model.events import Observer, StatusChanged
 from runner.model.job import Job, PipelineJob
+from runner.workspace.clusters import gateway_of, read_proof, say_on_stderr
 from runner.workspace.config import Workspace, find_workspace
 from runner.workspace.jobs import JobStore, new_record
 from runner.workspace.locks import FileLock, hold_outputs
@@ -22,6 +24,7 @@ from runner.workspace.records import CANCELED, COMPLETED, FAILED, JobRecord, wri
 if TYPE_CHECKING:
     from runner.owner import Held, Run
     from runner.pipeline.options import StepPlan
+    from runner.remote import Remote
     from runner.spec.load import LoadedJob
     from runner.workspace.prune import Removal
 
@@ -40,14 +43,20 @@ class Client:
     With `must_exist` the absence of a workspace is an error; otherwise the current folder becomes one with its first job.
     """
 
-    def __init__(self, workspace: str | Path | Workspace | None = None, *, must_exist: bool = False) -> None:
+    def __init__(
+        self, workspace: str | Path | Workspace | None = None, *, must_exist: bool = False, say: Callable[[str], None] = say_on_stderr
+    ) -> None:
         self.workspace = workspace if isinstance(workspace, Workspace) else find_workspace(workspace, must_exist=must_exist)
-        self.store = JobStore(self.workspace)
+        self.store = JobStore(self.workspace, say=say)
+        self._say = say
 
     # Making jobs
 
-    def resolve(self, loaded: LoadedJob, *, name: str | None = None, local: bool = False) -> Job:
-        """The checked job, ready to run; nothing is written. Raises `UserError`, or `UserErrors` with all mistakes at once."""
+    def resolve(self, loaded: LoadedJob, *, name: str | None = None, local: bool = False, uploads: Mapping[str, str] | None = None) -> Job:
+        """The checked job, ready to run; nothing is written. Raises `UserError`, or `UserErrors` with all mistakes at once.
+
+        `uploads`: where local inputs lie for the cluster that is to run it.
+        """
         from runner.spec.resolve import ResolveContext, resolve
 
         workspace = self.workspace
@@ -57,6 +66,9 @@ class Client:
             datastores=workspace.datastores,
             default_datastore=workspace.settings.default_datastore,
             computes=tuple(workspace.computes),
+            clusters=tuple(workspace.settings.ray_computes),
+            shared=tuple(workspace.shared_datastores.values()),
+            uploads=uploads or {},
             default_compute=workspace.settings.default_compute,
             instance_types=tuple(workspace.settings.instance_types),
             environments=workspace.environments,
@@ -67,7 +79,21 @@ class Client:
         job = resolve(loaded, context)
         for path in _output_paths(job):
             workspace.check_output(path)
+        if self._cluster_of(job) is not None:
+            from runner.workspace.upload import check_reachable
+
+            check_reachable(job, workspace)
         return job
+
+    def _cluster_of(self, job: Job) -> RayCompute | None:
+        """The cluster that is to run a job: that of all of its steps."""
+        steps = job.steps.values() if isinstance(job, PipelineJob) else (job,)
+        return next((self.workspace.settings.ray_computes.get(step.compute) for step in steps), None)
+
+    def _remote(self, compute: RayCompute) -> Remote:
+        from runner.remote import Remote
+
+        return Remote(self.workspace, compute)
 
     def validate(self, loaded: LoadedJob, *, name: str | None = None, local: bool = False, python: str | None = None) -> tuple[Job, Plans]:
         """The checked job and what it would do, a plan for each step; runs no user code and leaves nothing behind."""
@@ -87,18 +113,28 @@ class Client:
         local: bool = False,
         python: str | None = None,
         allow_large_snapshot: bool = False,
+        priority: int = 0,
         watch: Observer | None = None,
     ) -> JobRecord:
         """Creates a job and hands it over to a process in the background; or, with `stream`, runs it in this one until it has ended.
 
+        A job on a cluster is handed over to that, and followed with `stream`; those of a higher `priority` start first there.
         `watch` sees the events of a streamed job. Raises `UserError` for a wrong request, before anything is left behind.
         """
         from runner.pipeline.options import options_for
         from runner.pipeline.plan import check_job
 
         job = self.resolve(loaded, name=name, local=local)
+        compute = self._cluster_of(job)
+        if compute is not None:
+            self._remote(compute).check()
         self.store.check_free(job.name)
         check_job(job, options_for(self.workspace, local=local, python=python))
+        if compute is not None:
+            record = self._hand_over(loaded, job, compute, python=python, allow_large_snapshot=allow_large_snapshot, priority=priority)
+            return self._followed(record, compute, stream=stream, watch=watch)
+        if priority:
+            self._say("the priority has no effect: the job does not run on a cluster")
         held = self._create(job, local=local, python=_absolute(python), allow_large_snapshot=allow_large_snapshot)
         try:
             return self._start(job, held, stream=stream, watch=watch)
@@ -106,6 +142,34 @@ class Client:
             if stream:  # refused before anything ran: its name is free again
                 self.delete(job.name)
             raise
+
+    def _hand_over(
+        self, loaded: LoadedJob, job: Job, compute: RayCompute, *, python: str | None, allow_large_snapshot: bool, priority: int
+    ) -> JobRecord:
+        """Copies what lies on this machine only, and hands the job over. Its outputs are reserved by its owner there."""
+        from runner.workspace.code import copy_code
+        from runner.workspace.space import check_space
+        from runner.workspace.upload import place_inputs
+
+        self.workspace.make()
+        outputs = _output_paths(job)
+        check_space(self.workspace, outputs)
+        hold_outputs(outputs, job=job.name, registry=self.workspace.locks).release()
+        placed = place_inputs(job, self.workspace, self._say)
+        resolved = self.resolve(loaded, name=job.name, uploads=placed) if placed else job
+        limit = None if allow_large_snapshot else self.workspace.settings.max_snapshot
+        return self._remote(compute).submit(
+            resolved, python=_absolute(python), priority=priority, copy_code=lambda draft: copy_code(job, draft, limit=limit)
+        )
+
+    def _followed(self, record: JobRecord, compute: RayCompute, *, stream: bool, watch: Observer | None) -> JobRecord:
+        if not stream:
+            return record
+        if watch is not None:
+            from runner.remote import announce
+
+            announce(record, compute, watch)
+        return self._remote(compute).follow(record.name, watch)
 
     def _create(self, job: Job, *, local: bool, python: str | None, allow_large_snapshot: bool) -> Held:
         from runner.owner import Held
@@ -163,10 +227,13 @@ class Client:
         return self.store.find(tag=tag, status=status, parent=parent)
 
     def stream(self, name: str, watch: Observer | None = None) -> JobRecord:
-        """Follows a job until it has ended; `watch` sees its events from the latest state on."""
+        """Follows a job until it has ended; `watch` sees its events from the latest state on. Errors: see `runner.remote`."""
         from runner.workspace.control import subscribe
 
         paths = self.store.paths(name)
+        compute = self.store.cluster_of(JobStore(self.workspace, say=lambda _hint: None).get(name))
+        if compute is not None:
+            return self._remote(compute).follow(name, watch)
         while not (record := self.store.get(name)).finished:
             events = subscribe(paths.control)
             if events is None:
@@ -209,6 +276,9 @@ class Client:
         check_space(self.workspace, _output_paths(job))
         retry_failed = record.status == FAILED and (record.error or {}).get("code") != "interrupted"
         self._check_renewal(job, record, code=code, python=python)
+        compute = self.store.cluster_of(record)
+        if compute is not None:
+            self._remote(compute).check()
         held = self._take(name, job)
         try:
             limit = None if allow_large_snapshot else self.workspace.settings.max_snapshot
@@ -217,6 +287,10 @@ class Client:
             held.release()
             raise
         self.workspace.job_paths(name).cancel.unlink(missing_ok=True)
+        if compute is not None:
+            held.release()  # the owner on the cluster takes it
+            record = self._remote(compute).resume(name, retry_failed=retry_failed)
+            return self._followed(record, compute, stream=stream, watch=watch)
         return self._start(job, held, stream=stream, watch=watch, resume=True, retry_failed=retry_failed)
 
     def _check_renewal(self, job: Job, record: JobRecord, *, code: bool, python: str | None) -> None:
@@ -281,6 +355,7 @@ class Client:
         from runner.owner import Held
         from runner.workspace.code import settle_code
 
+        self.store.check_ended(self.store.get(name))
         lock = self.store.take(name)
         try:
             settle_code(self.workspace.job_paths(name))
@@ -316,15 +391,25 @@ class Client:
         return prune(self.store, removals, say)
 
     def computes(self) -> Computes:
-        """The computes of the workspace, `local` first."""
-        return [_compute(name, kind, name == self.workspace.settings.default_compute) for name, kind in self.workspace.computes.items()]
+        """The computes of the workspace, `local` first; see `runner.workspace.computes`."""
+        from runner.workspace.computes import list_computes
+
+        return list_computes(self.workspace)
 
     def compute(self, name: str) -> dict[str, object]:
-        """One compute by name; raises `UserError` for an unknown one."""
-        known = self.workspace.computes
-        if name not in known:
-            raise UserError(f"there is no compute {name!r}", allowed=", ".join(known), todo=did_you_mean(name, known))
-        return next(compute for compute in self.computes() if compute["name"] == name)
+        """One compute by name, a cluster with its nodes and jobs; raises `UserError` for an unknown one, or one that does not answer."""
+        from runner.workspace.computes import show_compute
+
+        return show_compute(self.workspace, name)
+
+    def drain(self, node: str, *, compute: str | None = None, undo: bool = False) -> Mapping[str, object]:
+        """Gives a node of a cluster nothing new, or (`undo`) again; for administrators. Returns the node as it then is."""
+        gateway, proof = gateway_of(self.cluster(compute)), read_proof(self.workspace)
+        return gateway.undrain(node, proof) if undo else gateway.drain(node, proof)
+
+    def cluster(self, name: str | None = None) -> RayCompute:
+        """The cluster of that name, or the only one."""
+        return self.workspace.ray_compute(name) if name else self.workspace.only_cluster()
 
 
 def exit_status(record: JobRecord) -> int:
@@ -344,9 +429,3 @@ def _output_paths(job: Job) -> list[Path]:
     if isinstance(job, PipelineJob):
         ports += [port for step in job.steps.values() for port in step.outputs.values()]
     return [Path(port.path) for port in ports]
-
-
-def _compute(name: str, kind: str, default: bool) -> dict[str, object]:
-    cores = len(os.sched_getaffinity(0))
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {"name": name, "type": kind, "default": default, "cores": cores, "memory_gb": round(memory / 2**30, 1), "state": "Running"}

@@ -23,7 +23,7 @@ _OF_AZURE = (
     "show_progress", "enable_telemetry", "cloud", "cloud_metadata", "base_url", "user_agent", "logging_enable", "workspace_id",
     "workspace_location", "workspace_reference", "registry_reference",
 )  # fmt: skip
-_OPTIONS = ("local", "python", "allow_large_snapshot")  # of a submission, as on the command line
+_OPTIONS = ("local", "python", "allow_large_snapshot", "priority")  # of a submission, as on the command line
 _ABSENT = (
     "azure_openai_deployments", "batch_deployments", "batch_endpoints", "begin_create_or_update", "capability_hosts", "components",
     "connections", "data", "datastores", "deployment_templates", "environments", "evaluators", "feature_sets",
@@ -159,8 +159,8 @@ class JobOperations:
     ) -> SubmittedJob:
         """Submits a job and returns it; it runs in the background. The keywords replace what the job says.
 
-        Beyond Azure: `local=True`, `python=…`, `allow_large_snapshot=True`, as the command line has them. Raises a `UserError` for
-        a job with mistakes (all at once) or a name that is taken: jobs that exist are not updated.
+        Beyond Azure: `local=True`, `python=…`, `allow_large_snapshot=True`, `priority=…`, as the command line has them. Raises a
+        `UserError` for a job with mistakes (all at once) or a name that is taken: jobs that exist are not updated.
         """
         refuse_unknown("create_or_update", kwargs, ("description", "compute", "tags", "experiment_name", "skip_validation", *_OPTIONS))
         if skip_validation:
@@ -225,7 +225,7 @@ class JobOperations:
     def validate(self, job: Any, *, raise_on_failure: bool = False, **kwargs: Any) -> ValidationResult:
         """Checks a job and plans it, without running user code."""
         refuse_unknown("validate", kwargs, ("raise_on_failure", *_OPTIONS))
-        options = {key: value for key, value in {**self._options, **kwargs}.items() if key != "allow_large_snapshot"}
+        options = {key: value for key, value in {**self._options, **kwargs}.items() if key in ("local", "python")}
         try:
             _, plans = self._client.validate(_loaded(job, {}), **options)
         except UserError as error:

@@ -174,7 +174,7 @@ class Owner:
 
     def _beginning(self) -> JobRecord:
         record = self._store.get(self._held.name)
-        return replace(record, status="Preparing", ended_at=None, error=None)
+        return replace(record, status="Preparing", reason="", ended_at=None, error=None)
 
     def _guarded(self, run: Run, observe: Observer) -> RunResult:
         try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -19,6 +19,7 @@ from runner.cli.options import (
     Name,
     NameOption,
     Output,
+    Priority,
     Python,
     Sets,
     Stream,
@@ -51,19 +52,17 @@ def create(
     python: Python = None,
     output: Output = None,
     allow_large_snapshot: LargeSnapshot = False,
+    priority: Priority = 0,
     workspace: Workspace = None,
 ) -> int:
-    """Create a job from a file. It runs in the background, or with --stream in the foreground."""
+    """Create a job from a file. It runs in the background, or with --stream in the foreground; on a cluster if its compute is one."""
     from runner.client import Client
     from runner.spec.load import read_job
 
     client = Client(workspace)
     loaded = read_job(the_file(file), sets or ())
-    with _watching(stream) as watch:
-        record = client.submit(
-            loaded, name=name, stream=stream, local=local, python=python, allow_large_snapshot=allow_large_snapshot, watch=watch
-        )
-    return _end(record, output, streamed=stream)
+    options: dict[str, Any] = {"local": local, "python": python, "allow_large_snapshot": allow_large_snapshot, "priority": priority}
+    return _attended(lambda watch: client.submit(loaded, name=name, stream=stream, watch=watch, **options), output, streamed=stream)
 
 
 @app.command()
@@ -113,13 +112,10 @@ def stream(name: Name = None, name_option: NameOption = None, output: Output = N
     from runner.client import Client
 
     client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
-    with _watching(True) as watch:
-        try:
-            record = client.stream(chosen, watch)
-        except KeyboardInterrupt:
-            print(f"\nNo longer following; the job goes on. Come back with `runner job stream {chosen}`.", file=sys.stderr)
-            return 130
-    return _end(record, output, streamed=True)
+    try:
+        return _attended(lambda watch: client.stream(chosen, watch), output, streamed=True)
+    except KeyboardInterrupt:
+        return _detached(chosen)
 
 
 @app.command()
@@ -147,9 +143,8 @@ def resume(
     from runner.client import Client
 
     client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
-    with _watching(stream) as watch:
-        record = client.resume(chosen, stream=stream, watch=watch, code=code, python=python, allow_large_snapshot=allow_large_snapshot)
-    return _end(record, output, streamed=stream)
+    options: dict[str, Any] = {"code": code, "python": python, "allow_large_snapshot": allow_large_snapshot}
+    return _attended(lambda watch: client.resume(chosen, stream=stream, watch=watch, **options), output, streamed=stream)
 
 
 @app.command()
@@ -278,6 +273,26 @@ def _watching(wanted: bool) -> Iterator[ProgressView | None]:
         yield view
     finally:
         view.close()
+
+
+def _attended(act: Callable[[ProgressView | None], JobRecord], output: Format | None, *, streamed: bool) -> int:
+    """Hands a job over or follows it, and tells how it ended, or that it goes on without us."""
+    try:
+        with _watching(streamed) as watch:
+            record = act(watch)
+    except KeyboardInterrupt as interrupt:
+        name = getattr(interrupt, "name", None)  # of a cluster's job: runner.remote.Detached
+        if name is None:
+            raise
+        return _detached(name)
+    return _end(record, output, streamed=streamed)
+
+
+def _detached(name: str) -> int:
+    """Says that a job which was followed goes on, and how to come back; gives the exit status."""
+    text = f"No longer following; the job goes on. Come back with `runner job stream {name}`, stop it with `runner job cancel {name}`."
+    print(f"\n{text}", file=sys.stderr)
+    return 130
 
 
 def _end(record: JobRecord, output: Format | None, *, streamed: bool) -> int:

@@ -34,11 +34,19 @@ Workspace = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--workspace", metavar="FOLDER", help="The workspace; default: RUNNER_WORKSPACE, else found from here upwards."),
 ]
-Stream = Annotated[bool, typer.Option("--stream", help="Stay with the job until it has ended. Ctrl-C then cancels it.")]
+Stream = Annotated[
+    bool,
+    typer.Option("--stream", help="Stay with the job until it has ended. Ctrl-C then cancels it; on a cluster, it only stops following."),
+]
 Local = Annotated[bool, typer.Option("--local", help="Run every step on this machine in processes, whatever `compute` and `image` say.")]
 Python = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--python", metavar="PATH", help="The interpreter for the entry script, instead of one made from the conda file."),
+]
+Priority = Annotated[int, typer.Option("--priority", help="On a cluster: jobs of a higher priority start first.", show_default=True)]
+ClusterOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--compute", metavar="NAME", help="The cluster; need not be named where the workspace has one."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 LargeSnapshot = Annotated[bool, typer.Option("--allow-large-snapshot", help="Accept a code folder of more than 300 MB.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runner.cli.options import Format
 from runner.errors import one_line
@@ -116,13 +116,72 @@ def _print_plan(plan: StepPlan) -> None:
         ("mini-batches", later if unknown else f"{plan.mini_batches:,}"),
         ("items", later if plan.items is None else f"{plan.items:,} {plan.unit}"),
         ("size", later if unknown else size),
-        ("workers", f"{plan.workers} on {plan.instances} instance{'s' if plan.instances != 1 else ''}"),
+        ("workers", _workers(plan)),
         ("python", plan.python),
         ("arguments", " ".join(map(repr, plan.arguments)) or "none"),
         ("output", plan.output),
         *(("notice", text) for text in plan.notices),
     ]
+    if plan.compute != "local":
+        rows.insert(0, ("compute", plan.compute))
     print(f"Step {plan.step}")
     for label, text in rows:
         print(f"  {label:<13} {text}")
     print()
+
+
+def _workers(plan: StepPlan) -> str:
+    instances = f"{plan.instances} instance{'s' if plan.instances != 1 else ''}"
+    return f"on {instances}, as many as the nodes decide" if plan.workers is None else f"{plan.workers} on {instances}"
+
+
+def print_compute(compute: Mapping[str, Any]) -> None:
+    """One compute as tables; of a cluster its nodes and jobs as well."""
+    lists = ("nodes", "jobs", "maximum")
+    fields = [(key, value) for key, value in compute.items() if key not in lists]
+    fields += [(f"maximum of {kind}", count) for kind, count in (compute.get("maximum") or {}).items()]
+    print_table(("field", "value"), fields)
+    if compute.get("nodes") is not None:
+        print()
+        print_nodes(compute["nodes"])
+    if compute.get("jobs"):
+        print()
+        rows = [_waiting(job) for job in compute["jobs"]]
+        print_table(("job", "status", "user", "priority", "instances", "place", "reason"), rows)
+
+
+def print_nodes(nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Nodes of a cluster: what is free of what they have, and who holds the rest."""
+    rows = [
+        (
+            node.get("name"),
+            _condition(node),
+            ", ".join(node.get("types") or ()) or "-",
+            *(_free(node, key) for key in ("cpus", "gpus", "memory")),
+            ", ".join(f"{one.get('job')} ({one.get('instance')}, {one.get('user')})" for one in node.get("holds") or ()) or "-",
+        )
+        for node in nodes
+    ]
+    print_table(("node", "state", "types", "cpus free", "gpus free", "memory free", "holds"), rows)
+
+
+def _condition(node: Mapping[str, Any]) -> str:
+    if not node.get("alive"):
+        return "gone"
+    if node.get("set_aside"):
+        return f"set aside: {node['set_aside']}"
+    return "draining" if node.get("draining") else "ready"
+
+
+def _free(node: Mapping[str, Any], key: str) -> str:
+    from runner.workspace.units import show_size
+
+    free, total = ((node.get(part) or {}).get(key) or 0 for part in ("free", "total"))
+    return f"{show_size(free)} of {show_size(total)}" if key == "memory" else f"{free:g} of {total:g}"
+
+
+def _waiting(job: Mapping[str, Any]) -> tuple[object, ...]:
+    wanted, has = [*(job.get("instances") or ()), "?", "?"][:2]
+    place = job.get("position")
+    values = (job.get("name"), job.get("status"), job.get("user"), job.get("priority"))
+    return (*values, f"{has} of {wanted}", "-" if place is None else place, job.get("reason") or "")

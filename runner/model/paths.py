@@ -42,6 +42,11 @@ class JobPaths:
         return self.root / "cancel.request"
 
     @property
+    def access_key(self) -> Path:
+        """Of a job on a cluster, for its user's eyes only: who presents it to the gateway may cancel and follow the job."""
+        return self.root / "access.key"
+
+    @property
     def control(self) -> Path:
         """Unix socket of the owner process: it is woken and listened to there."""
         return self.root / "control.sock"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ class RunOptions:
     resume: bool = False  # go on from the journal of this job
     docker: DockerSettings = field(default_factory=DockerSettings)
     instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
+    clusters: Collection[str] = ()  # computes that are not this machine
     retry_failed: bool = False  # with resume: mini-batches that failed for good are tried afresh (of a failed job)
     cluster: ClusterLink | None = None  # the instances run on a cluster, and this process is the owner there
 
@@ -37,6 +38,7 @@ def options_for(workspace: Workspace, *, local: bool, python: str | None, resume
         retry_failed=retry_failed,
         docker=replace(workspace.settings.docker, policy=workspace.docker_policy),
         instance_types=workspace.settings.instance_types,
+        clusters=tuple(workspace.settings.ray_computes),
     )
 
 
@@ -62,10 +64,11 @@ class StepPlan:
     bytes: int
     largest: int  # bytes of the largest mini-batch
     instances: int
-    workers: int  # in all
+    workers: int | None  # in all; None: decided on the nodes of a cluster
     arguments: tuple[str, ...]  # the script's sys.argv[1:]
     output: str  # where the rows will be, or "summary only"
     python: str
+    compute: str = "local"
     notices: tuple[str, ...] = ()
 
 

@@ -13,7 +13,7 @@ from runner.inputs.source import open_source
 from runner.model.job import Job, ParallelStep, PipelineJob
 from runner.outputs.append_row import read_format, row_file
 from runner.pipeline.options import RunOptions, StepPlan
-from runner.pipeline.site import describe_site, processes_of
+from runner.pipeline.site import asked_processes, describe_site, on_cluster
 
 WORKERS_LIMIT = 2048  # on one machine: beyond that it is a slip of the pen
 
@@ -28,15 +28,20 @@ def check_job(job: Job, options: RunOptions) -> None:
     for step in _steps(job):
         read_format(Path(step.code, step.entry_script).parent, header=step.arguments.append_row_dataframe_header)
         describe_site(step, options)
-        instances = step.resources.instance_count
-        workers = instances * processes_of(step, options)
-        if workers > WORKERS_LIMIT:
-            field = "max_concurrency_per_instance" if step.max_concurrency_per_instance else "resources.instance_count"
-            raise UserError(
-                f"the job asks for {workers:,} worker processes on this machine, which has {cores()} cores",
-                place=Place(field=field),
-                allowed=f"at most {WORKERS_LIMIT:,}",
-            )
+        _check_workers(step, options)
+
+
+def _check_workers(step: ParallelStep, options: RunOptions) -> None:
+    """Errors: UserError for more workers than one machine can be meant to have."""
+    cluster = on_cluster(step, options)
+    processes = asked_processes(step, options) or 1
+    workers = processes if cluster else processes * step.resources.instance_count
+    if workers > WORKERS_LIMIT:
+        field = "max_concurrency_per_instance" if step.max_concurrency_per_instance else "resources.instance_count"
+        where = "each instance" if cluster else f"this machine, which has {cores()} cores"
+        raise UserError(
+            f"the job asks for {workers:,} worker processes on {where}", place=Place(field=field), allowed=f"at most {WORKERS_LIMIT:,}"
+        )
 
 
 def _steps(job: Job) -> list[ParallelStep]:
@@ -50,7 +55,7 @@ def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepP
     python, more = describe_site(step, options)
     notices += more
     instances = step.resources.instance_count
-    processes = processes_of(step, options)
+    processes = asked_processes(step, options)
     found = _Found() if waits else _list_input(step, notices.append)
     return StepPlan(
         step=step.step or step.name,
@@ -61,10 +66,11 @@ def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepP
         bytes=found.bytes,
         largest=found.largest,
         instances=instances,
-        workers=instances * processes,
+        workers=None if processes is None else instances * processes,
         arguments=step.program_arguments,
         output="summary only" if step.append_row_to is None else str(row_file(step.outputs[step.append_row_to])),
         python=python,
+        compute=step.compute,
         notices=tuple(notices),
     )
 

@@ -34,6 +34,11 @@ def in_container(step: ParallelStep, options: RunOptions) -> bool:
     return not options.local and step.environment is not None and step.environment.is_container
 
 
+def on_cluster(step: ParallelStep, options: RunOptions) -> bool:
+    """Whether the step runs on other machines than this one, which need not be alike."""
+    return not options.local and step.compute in options.clusters
+
+
 def instance_type(step: ParallelStep, options: RunOptions) -> InstanceType:
     """The first of the job's instance types, as the workspace describes it."""
     return next((options.instance_types[name] for name in step.resources.instance_type if name in options.instance_types), InstanceType())
@@ -48,8 +53,18 @@ def processes_of(step: ParallelStep, options: RunOptions) -> int:
     return count or max(1, int(kind.cpus or cores() // instances))
 
 
+def asked_processes(step: ParallelStep, options: RunOptions) -> int | None:
+    """Workers of each instance as far as it is known where a job is submitted: None where the nodes of a cluster decide."""
+    if not on_cluster(step, options):
+        return processes_of(step, options)
+    kind = instance_type(step, options)
+    return step.max_concurrency_per_instance or kind.gpus or (max(1, int(kind.cpus)) if kind.cpus else None)
+
+
 def describe_site(step: ParallelStep, options: RunOptions) -> tuple[str, tuple[str, ...]]:
     """What runs the script, in one line, and notices; nothing is pulled, built or made. Errors: UserError as `prepare_site` has them."""
+    if on_cluster(step, options):
+        return _describe_nodes(step, options), ()
     if not in_container(step, options):
         return describe_python(step.environment, cache=options.cache, override=options.python)
     _refuse_python(options)
@@ -72,6 +87,19 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
     kind = instance_type(step, options)
     python, launcher = prepare_container(step, paths, options, kind, say=say, warn=warn, on_cancel=on_cancel)
     return Site(python=python, launcher=launcher, container=True, foreign=launcher.sharing.foreign)
+
+
+def _describe_nodes(step: ParallelStep, options: RunOptions) -> str:
+    """This machine needs neither the image nor the interpreter."""
+    environment = step.environment
+    if environment is not None and environment.is_container:
+        _refuse_python(options)
+        made = f"an image built from {environment.build_context}" if environment.build_context else f"the image {environment.image}"
+        return f"{made}, on the nodes of {step.compute}"
+    if options.python:
+        return f"{options.python}, on the nodes of {step.compute}"
+    made = "a virtual environment made from the conda file" if environment is not None and environment.conda else "the nodes' Python"
+    return f"{made}, on the nodes of {step.compute}"
 
 
 def _refuse_python(options: RunOptions) -> None:

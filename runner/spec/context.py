@@ -23,6 +23,9 @@ class ResolveContext:
     datastores: Mapping[str, Path]  # name → local folder
     default_datastore: str = DEFAULT_DATASTORE
     computes: Collection[str] = ("local",)
+    clusters: Collection[str] = ()  # those of the computes that are not this machine
+    shared: Collection[Path] = ()  # folders that the machines of clusters have at the same path
+    uploads: Mapping[str, str] = field(default_factory=dict)  # local path of an input → where the cluster finds it
     default_compute: str = "local"
     instance_types: Collection[str] = ()
     environments: Mapping[str, Mapping[str, object]] = field(

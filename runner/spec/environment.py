@@ -108,7 +108,7 @@ def _build_context(build: Node, scope: Scope, context: ResolveContext) -> str:
         raise UserError(
             f"the folder '{node.text}' does not exist", place=node.place, todo=f"looked for {path}; paths are relative to the job file"
         )
-    return path
+    return context.uploads.get(path, path)
 
 
 def _conda(node: Node, scope: Scope, context: ResolveContext) -> tuple[Mapping[str, object], str | None]:

@@ -177,7 +177,8 @@ class InputReader:
             self.problems.notice(
                 f"{at.place.field}: read as a uri_folder, though there is an MLTable file in it: write type: mltable to read the table"
             )
-        return JobInput(type=kind or ("uri_file" if single else "uri_folder"), path=path, uri=text, mode=mode)
+        found = self.context.uploads.get(path, path)
+        return JobInput(type=kind or ("uri_file" if single else "uri_folder"), path=found, uri=text, mode=mode)
 
 
 def _where(text: str, path: str) -> str:

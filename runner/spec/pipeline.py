@@ -87,6 +87,7 @@ def resolve_pipeline(root: Node, context: ResolveContext, problems: Problems) ->
                     bound=steps.bound,
                 ),
             )
+    _check_one_compute(nodes, steps, context, problems)
     _notices(reader, outputs, steps)
     return PipelineJob(
         name=context.name,
@@ -112,6 +113,20 @@ def _resolve_one(name: str, nodes: Mapping[str, Node], steps: _Steps, frame: Fra
     others = {other: steps.ports.get(other, Ports()) for other in [*nodes, *steps.ports] if other != name}
     resolved = resolve_step(nodes[name], replace(frame, jobs=others))
     steps.done[name], steps.ports[name] = resolved.step, resolved.ports
+
+
+def _check_one_compute(nodes: Mapping[str, Node], steps: _Steps, context: ResolveContext, problems: Problems) -> None:
+    """A pipeline is handed to a cluster as a whole: its steps must agree."""
+    used = {name: step.compute for name, step in steps.done.items()}
+    cluster = next((name for name, compute in used.items() if compute in context.clusters), None)
+    other = next((name for name, compute in used.items() if cluster is not None and compute != used[cluster]), None)
+    if cluster is not None and other is not None:
+        there, elsewhere = f"the step '{cluster}' runs on the cluster '{used[cluster]}'", f"the step '{other}' on '{used[other]}'"
+        problems.unsupported(
+            f"{there}, {elsewhere}: a pipeline cannot be divided",
+            nodes[other].entries.get("compute", nodes[other]).place,
+            todo="give all steps the same compute, e.g. by settings.default_compute",
+        )
 
 
 def _defaults(root: Node, context: ResolveContext, problems: Problems) -> _Defaults:

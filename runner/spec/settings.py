@@ -78,8 +78,8 @@ def retry_settings(reader: Reader) -> RetrySettings:
     return RetrySettings(max_retries=defaults.max_retries if retries is None else retries, timeout=timeout)
 
 
-def resources(reader: Reader, context: ResolveContext, *, container: bool) -> Resources:
-    """`container`: the step runs in containers. What has no effect is said."""
+def resources(reader: Reader, context: ResolveContext, *, container: bool, cluster: bool = False) -> Resources:
+    """`container`: the step runs in containers; `cluster`: elsewhere than on this machine. What has no effect is said."""
     below, problems = reader.below("resources"), reader.problems
     check_keys(below.node, schema.RESOURCES, "of resources", problems)
     defaults = Resources()
@@ -99,11 +99,12 @@ def resources(reader: Reader, context: ResolveContext, *, container: bool) -> Re
         locations=below.texts("locations"),
     )
     for key in ("max_instance_count", "properties", "locations"):
-        if below.written(key):
+        if below.written(key) and not (cluster and key == "max_instance_count"):
             problems.notice(f"resources.{key} is kept without effect")
     for key in ("shm_size", "docker_args"):
         if below.written(key) and not container:
-            problems.notice(f"resources.{key} has no effect: the script runs in processes of this machine, not in a container")
+            where = "of the nodes" if cluster else "of this machine"
+            problems.notice(f"resources.{key} has no effect: the script runs in processes {where}, not in a container")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from runner.errors import NotSupportedHere, UserError
 from runner.model.job import Environment, JobInput, JobOutput, ParallelStep, SystemArguments
@@ -71,6 +72,9 @@ class _Assembly:
         arguments = self._predefined(argv, task)
         self._notices()
         self._not_here(arguments)
+        cluster = compute in self.frame.context.clusters
+        if cluster:
+            self._check_shared(compute, ports)
         return ParallelStep(
             name=self.frame.name,
             step=self.frame.step,
@@ -98,7 +102,7 @@ class _Assembly:
             error_threshold=self._threshold("error_threshold", "error_threshold", arguments),
             retry=retry,
             logging_level=reader.choice("logging_level", LEVELS, "INFO"),  # type: ignore[arg-type]
-            resources=settings.resources(reader, self.frame.context, container=self._in_container(environment)),
+            resources=settings.resources(reader, self.frame.context, container=self._in_container(environment), cluster=cluster),
             identity=settings.identity(reader),
             is_deterministic=reader.boolean("is_deterministic", True),
             arguments=system_arguments(arguments, retry.timeout),
@@ -205,7 +209,7 @@ class _Assembly:
         with self.problems.catching():
             path = locate(task.text("model"), node.base, self.frame.context, node.place)
             if not trouble(path) or (only_expression(node.text) or "").startswith("parent.jobs."):
-                return path
+                return self.frame.context.uploads.get(path, path)
             bound = named_port(node, "inputs")
             if bound is None or self.scope.own.inputs[bound].path != path:
                 raise UserError(
@@ -254,6 +258,18 @@ class _Assembly:
             with self.problems.catching():
                 check_compute(name, node, context)
         return name
+
+    def _check_shared(self, compute: str, ports: Ports) -> None:
+        """What a job on a cluster writes must be seen by all of its machines, and by this one."""
+        shared = self.frame.context.shared
+        for name, output in ports.outputs.items():
+            if not any(folder in Path(output.path).parents for folder in shared):
+                self.problems.add(
+                    f"the output '{name}' would lie in {output.path}, which the machines of the compute '{compute}' do not share",
+                    (self.reader.below("outputs").written(name) or self.node).place,
+                    allowed=f"a path below {', '.join(map(str, shared))}",
+                    todo="leave its path out: then it lies in the default datastore; `runner job download` copies it to where you want it",
+                )
 
     def _notices(self) -> None:
         for key in schema.WRITTEN_BY_AZURE:

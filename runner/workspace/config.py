@@ -88,6 +88,16 @@ class Workspace:
         known = ", ".join(self.computes)
         raise UserError(f"there is no compute '{name}' in {self.root / CONFIG_FILE}", allowed=known, todo=did_you_mean(name, self.computes))
 
+    def only_cluster(self) -> RayCompute:
+        """The one cluster that the workspace has. Errors: UserError where it has none, or several."""
+        clusters = self.settings.ray_computes
+        if len(clusters) == 1:
+            return next(iter(clusters.values()))
+        if clusters:
+            raise UserError("the workspace has several clusters", allowed=", ".join(clusters), todo="name one of them")
+        todo = f"describe it in {self.root / CONFIG_FILE}: computes: {{NAME: {{type: ray, address: HOST, token_file: PATH}}}}"
+        raise UserError("the workspace has no cluster", todo=todo)
+
     @property
     def environments(self) -> dict[str, Mapping[str, object]]:
         """As `task.environment` has them, by `name:version`; paths are absolute."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -13,18 +14,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import JobConflict, Place, UserError, did_you_mean
+from runner.model.cluster import RayCompute
 from runner.model.job import Job, JobInput, JobOutput, PipelineJob
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
+from runner.workspace.clusters import ClusterJobs, Say, age_of, compute_of, gateway_of, read_key, say_on_stderr
 from runner.workspace.config import Workspace
 from runner.workspace.control import ask_to_cancel
 from runner.workspace.locks import FileLock, is_held, take_lock
 from runner.workspace.names import check_name
 from runner.workspace.records import NOT_RUN, STATUSES, JobRecord, interrupted, progress_from_json, read_json
+from runner.workspace.settings import LOCAL
 
 
 def new_record(job: Job, paths: JobPaths, *, local: bool, python: str | None) -> JobRecord:
-    """The record of a job that has just been created."""
+    """The record of a job that has just been created. A pipeline has the compute of its steps where that is one cluster."""
     created = utc(time.time())
     given: dict[str, object] = {"local": local, "python": python}
     if not isinstance(job, PipelineJob):
@@ -33,7 +37,9 @@ def new_record(job: Job, paths: JobPaths, *, local: bool, python: str | None) ->
         name: _record(step, paths.step(name), created, type="parallel", compute=step.compute, parent=job.name, status="Queued", **given)
         for name, step in job.steps.items()
     }
-    return _record(job, paths, created, type="pipeline", jobs=steps, **given)
+    computes = {step.compute for step in job.steps.values()}
+    compute = computes.pop() if len(computes) == 1 else LOCAL
+    return _record(job, paths, created, type="pipeline", compute=compute, jobs=steps, **given)
 
 
 def _record(job: Job, paths: JobPaths, created: str, **further: object) -> JobRecord:
@@ -60,13 +66,14 @@ def _output(port: JobOutput) -> Mapping[str, object]:
 class JobStore:
     """All jobs of one workspace."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    def __init__(self, workspace: Workspace, *, say: Say = say_on_stderr) -> None:
+        self.workspace, self._say = workspace, say
+        self._told: set[str] = set()  # clusters that have not answered
 
     def paths(self, name: str) -> JobPaths:
         """The folders of a job that exists; raises `UserError` for others."""
         paths = self.workspace.job_paths(check_name(name))
-        if not paths.record.is_file():
+        if not os.path.isfile(paths.record):  # noqa: PTH113 (nor is it there for whom its folder is closed)
             raise self._unknown(name)
         return paths
 
@@ -82,7 +89,7 @@ class JobStore:
         What was not published is removed at the end.
         """
         self.workspace.make()
-        root = Path(tempfile.mkdtemp(prefix=f"{name[:80]}.", dir=self.workspace.drafts))
+        root = self._draft_folder(name)
         paths = replace(self.workspace.job_paths(name), root=root)
         lock = take_lock(paths.lock)
         assert lock is not None  # the folder is new
@@ -94,6 +101,14 @@ class JobStore:
         finally:
             if root.exists():
                 shutil.rmtree(root, ignore_errors=True)
+
+    def _draft_folder(self, name: str) -> Path:
+        """For its user alone; in a shared workspace also for its group, if the umask allows it."""
+        if not self.workspace.is_shared:
+            return Path(tempfile.mkdtemp(prefix=f"{name[:80]}.", dir=self.workspace.drafts))
+        root = self.workspace.drafts / f"{name[:80]}.{secrets.token_hex(6)}"
+        root.mkdir(mode=0o750)
+        return root
 
     def publish(self, draft: JobPaths, name: str) -> JobPaths:
         """Gives the job its place, in one step; raises `JobConflict` if another job has taken the name."""
@@ -108,7 +123,7 @@ class JobStore:
 
     def get(self, name: str) -> JobRecord:
         """The job as it is now. `<pipeline>.<step>` names a step. One whose owner is gone shows as Failed, interrupted."""
-        record = self._read(self.workspace.job_paths(check_name(name)))
+        record = self._read(self.workspace.job_paths(check_name(name)), self._clusters())
         if record is not None:
             return record
         step = self._step(name)
@@ -148,34 +163,57 @@ class JobStore:
             raise JobConflict(f"job {name} is running in another process", todo=todo)
         return lock
 
+    def cluster_of(self, record: JobRecord) -> RayCompute | None:
+        """The cluster that runs the job; None for this machine."""
+        return compute_of(record, self.workspace)
+
+    def check_ended(self, record: JobRecord) -> None:
+        """Raises `JobConflict` for a job that a cluster has yet to end, as far as can be told."""
+        compute = self.cluster_of(record)
+        if compute is not None and not record.finished:
+            name = record.parent or record.name
+            todo = f"follow it with `runner job stream {name}`, or stop it with `runner job cancel {name}`"
+            raise JobConflict(f"job {name} has not ended: it is {record.status} on the cluster {compute.name}", todo=todo)
+
     def cancel(self, name: str) -> bool:
         """Asks the owner to cancel; True if it has heard, False if the job has no owner any more (an interrupted one)."""
         paths = self.paths(name)
         record = self.get(name)
         if record.finished and not self.is_running(name):
             raise UserError(f"job {name} cannot be cancelled: it has ended already ({record.status})")
+        compute = self.cluster_of(record)
+        if compute is not None:
+            gateway_of(compute).cancel(name, read_key(paths))
+            return True
         paths.cancel.touch()
         if not ask_to_cancel(paths.control):
             return self.is_running(name)  # it is just starting, and will see the request, or just ending
         return True
 
+    def _clusters(self, *, whole: bool = False) -> ClusterJobs:
+        return ClusterJobs(self.workspace, say=self._say, told=self._told, whole=whole)
+
     def _all(self) -> Iterator[JobRecord]:
+        clusters = self._clusters(whole=True)
         for name in self.names():
-            record = self._read(self.workspace.job_paths(name))
+            record = self._read(self.workspace.job_paths(name), clusters)
             if record is not None:
                 yield record
 
-    def _read(self, paths: JobPaths) -> JobRecord | None:
+    def _read(self, paths: JobPaths, clusters: ClusterJobs) -> JobRecord | None:
         record = _load(paths)
         if record is None or record.finished or is_held(paths.lock):
             return record
+        compute = self.cluster_of(record)
+        if compute is not None:
+            return clusters.now(record, compute, lambda: _load(paths), age_of(paths)) or interrupted(_load(paths) or record)
         record = _load(paths)  # it may have ended in between
         return record if record is None or record.finished else interrupted(record)
 
     def _step(self, name: str) -> JobRecord | None:
         for at, letter in enumerate(name):
             if letter == ".":
-                pipeline = self._read(self.workspace.job_paths(name[:at]))
+                pipeline = self._read(self.workspace.job_paths(name[:at]), self._clusters())
                 if pipeline is not None and name[at + 1 :] in pipeline.jobs:
                     return pipeline.jobs[name[at + 1 :]]
         return None
@@ -185,6 +223,8 @@ class JobStore:
         if step is not None:
             return UserError(f"{name!r} is a step of the pipeline {step.parent}", todo=f"name the pipeline: {step.parent}")
         known = self.names()
+        if name in known:
+            return UserError(f"job {name!r} is another user's", todo="ask its user; `runner job list` shows the jobs that you may see")
         return UserError(
             f"there is no job {name!r} in the workspace {self.workspace.root}",
             todo=did_you_mean(name, known) or "list the jobs with `runner job list`",

@@ -41,7 +41,12 @@ class FileLock:
 def take_lock(path: Path, note: str = "") -> FileLock | None:
     """The lock, with `note` written into its file, or None if another process holds it."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except PermissionError:
+            if is_held(path):  # by another user
+                return None
+            raise
         if not _lock(handle):
             os.close(handle)
             return None

@@ -34,9 +34,11 @@ class Removal:
 def delete_job(store: JobStore, name: str) -> Removal:
     """Removes a job's folder, its logs, and the outputs in its own place of the default datastore; never outputs that the job
     file gave a path of their own. Raises `JobConflict` for a running job."""
-    removal = _of_job(store, store.get(store.paths(name).root.name))
+    record = store.get(store.paths(name).root.name)
+    removal = _of_job(store, record)
     lock = store.take(name)
     try:
+        store.check_ended(record)
         _remove(removal)
     finally:
         lock.release()
@@ -52,7 +54,7 @@ def plan_prune(store: JobStore, *, keep: float | None, max_size: int | None, now
     candidates = sorted(_candidates(store, now), key=lambda one: one.last_used)
     chosen = [one for one in candidates if one.kind == "draft" or (keep is not None and one.last_used < now - keep)]
     if max_size is not None:
-        left = size_of(store.workspace.state) + sum(size_of(p) for p in _outside(store)) - sum(one.bytes for one in chosen)
+        left = _size(store, candidates) - sum(one.bytes for one in chosen)
         for one in candidates:
             if left <= max_size:
                 break
@@ -96,15 +98,42 @@ def size_of(path: Path) -> int:
 def _candidates(store: JobStore, now: float) -> Iterator[Removal]:
     running = False
     for record in store.find():
-        if store.is_running(record.name):
+        if not record.finished or store.is_running(record.name):
             running = True
-        else:
+        elif _is_own(store.workspace.job_paths(record.name).root):
             yield _of_job(store, record)
     if not running:
         yield from _cache_entries(store.workspace.cache)
+    if store.workspace.is_shared:
+        yield from _uploads(store, now)
     for root in _entries(store.workspace.drafts):
-        if root.stat().st_mtime < now - _ABANDONED and not is_held(root / "owner.lock"):
+        if _is_own(root) and root.stat().st_mtime < now - _ABANDONED and not is_held(root / "owner.lock"):
             yield Removal(kind="draft", name=root.name, bytes=size_of(root), last_used=root.stat().st_mtime, paths=(root,))
+
+
+def _size(store: JobStore, candidates: Iterable[Removal]) -> int:
+    """Bytes of the workspace; in a shared one, of what is this user's."""
+    if store.workspace.is_shared:
+        return sum(one.bytes for one in candidates)
+    return size_of(store.workspace.state) + sum(size_of(path) for path in _outside(store))
+
+
+def _uploads(store: JobStore, now: float) -> Iterator[Removal]:
+    """This user's copies of local inputs that no job of theirs names; other users' jobs name their own only."""
+    specs = [store.workspace.job_paths(name).spec for name in store.names()]
+    used = [spec.read_bytes() for spec in specs if os.access(spec, os.R_OK)]
+    for entry in _entries(store.workspace.uploads):
+        status = entry.lstat()
+        recent = status.st_mtime > now - _ABANDONED  # of a job that is just being made, perhaps
+        if status.st_uid != os.geteuid() or recent or any(os.fsencode(entry.name) in text for text in used):
+            continue
+        name = f"{entry.parent.name}/{entry.name}"
+        yield Removal(kind="cache", name=name, bytes=size_of(entry), last_used=status.st_mtime, paths=(entry,))
+
+
+def _is_own(root: Path) -> bool:
+    """Whether this user may remove it; root may remove everything."""
+    return os.geteuid() in (0, root.stat().st_uid)
 
 
 def _of_job(store: JobStore, record: JobRecord) -> Removal:
@@ -138,12 +167,12 @@ def _outside(store: JobStore) -> list[Path]:
 def _remove(removal: Removal) -> None:
     for path in removal.paths:
         if path.is_dir() and not path.is_symlink():
-            _remove_folder(path)
+            remove_folder(path)
         else:
             path.unlink(missing_ok=True)
 
 
-def _remove_folder(path: Path) -> None:
+def remove_folder(path: Path) -> None:
     """As a whole: a folder that is half removed would look like a broken job."""
     doomed = path.with_name(f".{path.name[:200]}.removed")
     _take_back(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ class JobRecord:
     name: str
     type: str  # parallel, pipeline
     status: str  # of STATUSES
+    reason: str = ""  # why it is Queued
     display_name: str = ""
     experiment_name: str = ""
     description: str = ""
@@ -71,7 +72,7 @@ class JobRecord:
 
 
 _PLAIN = (
-    *("name", "type", "status", "display_name", "experiment_name", "description", "tags", "properties", "compute", "parent"),
+    *("name", "type", "status", "reason", "display_name", "experiment_name", "description", "tags", "properties", "compute", "parent"),
     *("created_at", "started_at", "ended_at"),
 )
 
@@ -118,18 +119,28 @@ def interrupted(record: JobRecord) -> JobRecord:
 
 def write_json(path: Path, data: object, *, durable: bool = True) -> None:
     """Replaces the file as a whole, so that a reader sees the old or the new one; `durable` also after a power cut."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
         with open(handle, "w", encoding="utf-8") as file:
+            _give_to_owner(handle, path.parent)
             json.dump(data, file, indent=2)  # in ASCII: names of files and messages of user code may hold what UTF-8 cannot
             file.write("\n")
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def _give_to_owner(handle: int, folder: Path) -> None:
+    """What root writes into a user's job is the user's, who goes on with it."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        if owner.st_uid:
+            os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
