@@ -20,6 +20,7 @@ TUNED = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
     "RAY_grpc_client_keepalive_time_ms": "3000",
     "RAY_grpc_client_keepalive_timeout_ms": "3000",
+    "RAY_raylet_liveness_self_check_interval_ms": "1000",
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # else it waits 30 s for actors that we never end; draining is the scheduler's business
 }
 # Would be used instead of what is said here.
@@ -49,7 +50,7 @@ class Node:
 def environment(base: Mapping[str, str], token_file: Path) -> dict[str, str]:
     """What Ray's processes get. The machine's own environment may say other times than ours, not who may join."""
     kept = {name: value for name, value in base.items() if name not in UNWANTED}
-    said = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file), "RAY_USAGE_STATS_ENABLED": "0"}
+    said = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
     return {**TUNED, **kept, **said}
 
 

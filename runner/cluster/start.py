@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -27,6 +28,8 @@ BOOTSTRAP = "runner.cluster.bootstrap"
 BOOTSTRAP_TRIES = 3
 GRACE = 20.0  # seconds that Ray has to end
 REJOIN_PAUSE = 3.0
+READY_SAYING = b"Ray runtime started"
+_RAYLET_PROBLEM = re.compile(rb" [EC] \d+ \d+\] ")  # as the raylet marks errors in its log
 Say = Callable[[str], None]
 
 
@@ -120,17 +123,20 @@ class Ray:
 
     def __init__(self, command: list[str], token_file: Path) -> None:
         self._environment = environment(os.environ, token_file.resolve())
-        self._told = threading.Event()
+        self._told, self._ready = threading.Event(), threading.Event()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._command = command
 
     def __enter__(self) -> Ray:
         self._signals = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-        self._ray = self._start(self._command)
+        self._ray = self._start(self._command, output=subprocess.PIPE)
+        self._reader = threading.Thread(target=self._read, args=(self._ray,), daemon=True)
+        self._reader.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._terminate()
+        self._reader.join(1)
         for number, handler in self._signals.items():
             signal.signal(number, handler)
 
@@ -139,23 +145,24 @@ class Ray:
         return self._told.is_set()
 
     def wait_until_ready(self, address: tuple[str, int] | None = None, seconds: float = READY_SECONDS) -> bool:
-        """Whether the raylet runs and, of a head, the address answers. A node whose head cannot be reached gives up by itself."""
+        """Whether Ray says so and, of a head, the address answers. A node whose head cannot be reached gives up by itself."""
         end = time.monotonic() + seconds
         while self._ray.poll() is None and not self.told_to_end and time.monotonic() < end:
-            if _raylet(self._ray.pid) and (address is None or answers(address)):
+            if self._ready.is_set() and (address is None or answers(address)):
                 return True
-            self._told.wait(0.1)
+            self._told.wait(0.05)
         return False
 
     def wait(self, say: Say) -> int:
-        """The exit status: 0 when we were told to end. `ray start --block` takes some ends of its raylet for intended and stays."""
-        alone = 0
-        seen = False
+        """The exit status: 0 when we were told to end. `ray start --block` stays when its raylet ends while it still starts, or gently."""
+        alone, seen = 0, False
         while self._ray.poll() is None and not self.told_to_end and alone < 4:
             raylet = _raylet(self._ray.pid)
             seen |= raylet
             alone = 0 if raylet or not seen else alone + 1
             self._told.wait(0.5)
+        if alone:
+            self._ray.kill()  # it would wait for what is gone; the kernel kills what it has started
         return self.end(say, "the Ray node has ended")
 
     def end(self, say: Say, problem: str) -> int:
@@ -179,15 +186,29 @@ class Ray:
             process.terminate()
         return process.wait()
 
-    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
+    def _read(self, ray: subprocess.Popen[bytes]) -> None:
+        """Passes on what Ray says, without the debug dumps that it quotes when its raylet has ended."""
+        quoting = False
+        assert ray.stdout is not None
+        with ray.stdout as lines:
+            for line in lines:
+                if READY_SAYING in line:
+                    self._ready.set()
+                quoting = b"----- BEGIN" in line or (quoting and b"----- END" not in line)
+                if not quoting or _RAYLET_PROBLEM.search(line):
+                    print(line.decode(errors="replace"), end="", file=sys.stderr, flush=True)
+
+    def _start(self, command: list[str], output: int | None = None) -> subprocess.Popen[bytes]:
         own = os.getpid()
         # In a session of its own: Ctrl-C reaches us, and we tell Ray, once.
         process = subprocess.Popen(
             command,
             env=self._environment,
             stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output and subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: signal_when_parent_dies(signal.SIGKILL, own),  # there are no threads yet
+            preexec_fn=lambda: signal_when_parent_dies(signal.SIGKILL, own),
         )
         self._processes.append(process)
         return process

@@ -14,7 +14,7 @@ START = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--log
 
 def test_all_nodes_get_the_same_times_and_ask_for_the_token():
     got = environment({"PATH": "/bin", "RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": "other", "RAY_ADDRESS": "elsewhere:1"}, TOKEN)
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(TOKEN), "RAY_USAGE_STATS_ENABLED": "0"}
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(TOKEN), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
     assert got == {"PATH": "/bin", **TUNED, **own}
 
 
