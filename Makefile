@@ -13,7 +13,7 @@ setup: $(VENV)/.complete
 $(VENV)/.complete: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 10) or sys.exit("make setup: needs Python 3.10 or newer, and $(PYTHON) is %d.%d. Name another one: make setup PYTHON=/path/to/python3.12" % v[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[examples,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray,examples,dev]'
 	@touch $@
 
 demo: setup
@@ -21,7 +21,7 @@ demo: setup
 
 # Parts that the machine lacks are printed as NOT RUN; with REQUIRE_ALL=1 they are failures.
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 # What the tests with containers start: nothing is pulled, tests/images makes them. Needs a Docker engine and, where they are not in the
 # cache (TEST_CACHE or ~/.cache/runner-tests), mmdebstrap, PyPI, and pyenv's 3.6, 3.7 and 3.8. Tests make what they need by themselves, too.

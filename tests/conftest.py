@@ -2,7 +2,8 @@
 
 A test says `@pytest.mark.needs("python3.8", "docker")`, or asks the fixture `needs` when it wants what was found: `needs("python3.8")`
 gives the interpreter's path, `needs("docker")` the engine's address, `needs("docker-user")` the name of an ordinary user whom the engine
-obeys (`docker_engine.as_tester` runs a command as that user). With "engine-podman" and the like tests/engines.py can start such an engine.
+obeys (`docker_engine.as_tester` runs a command as that user). "cluster" is what a cluster of containers takes, and the fixture `cluster`
+gives one that the session's tests share (tests/cluster.py). With "engine-podman" and the like tests/engines.py can start such an engine.
 `test_image("pandas")` makes one of the images in tests/images and gives its tag. Where a part is absent the test is shown as NOT RUN; with
 REQUIRE_ALL=1 in the environment, as in `.ci/run`, it fails.
 """
@@ -17,15 +18,18 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from tests.docker_engine import TESTER, find_engine, find_tester
 from tests.engines import KINDS, find_kind
+
+if TYPE_CHECKING:
+    from tests.cluster import Cluster
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL", "") not in ("", "0")
 SECOND_PYTHON = "second-python"
@@ -33,6 +37,7 @@ TMPFS = "tmpfs"
 DOCKER = "docker"
 DOCKER_USER = "docker-user"
 DOCKER_REGISTRY = "docker-registry"
+CLUSTER = "cluster"
 ENGINE = "engine-"  # and a kind of tests/engines.py
 
 
@@ -79,6 +84,14 @@ def can_mount_tmpfs() -> str | None:
 
 
 @cache
+def find_cluster() -> str | None:
+    """The engine's address, where nodes of a cluster can be made and their networks be cut."""
+    address = find_engine()
+    programs = all(shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") for name in ("nsenter", "iptables"))
+    return address if address and address.startswith("unix://") and programs and not os.geteuid() else None
+
+
+@cache
 def find_part(part: str) -> tuple[str | None, str]:
     """What was found of the part, or None; and what would have to be there."""
     if version := re.fullmatch(r"python(3\.\d+)", part):
@@ -93,11 +106,23 @@ def find_part(part: str) -> tuple[str | None, str]:
         return find_tester(), f"root, and a user {TESTER} who can reach the Docker engine and run {sys.executable} (.ci/run makes one)"
     if part == DOCKER_REGISTRY:
         return shutil.which("docker-registry"), "the program docker-registry (Debian's package of that name)"
+    if part == CLUSTER:
+        return find_cluster(), "root, nsenter, iptables, and a Docker engine at a socket of this machine"
     if part.startswith(ENGINE) and part.removeprefix(ENGINE) in KINDS:
         return find_kind(part.removeprefix(ENGINE))
     if part == "mltable":
         return "mltable" if importlib.util.find_spec("mltable") else None, "the mltable package"
-    known = ("python3.N", SECOND_PYTHON, TMPFS, DOCKER, DOCKER_USER, DOCKER_REGISTRY, *(ENGINE + kind for kind in KINDS), "mltable")
+    known = (
+        "python3.N",
+        SECOND_PYTHON,
+        TMPFS,
+        DOCKER,
+        DOCKER_USER,
+        DOCKER_REGISTRY,
+        CLUSTER,
+        *(ENGINE + kind for kind in KINDS),
+        "mltable",
+    )
     raise pytest.UsageError(f"unknown part {part!r}: known are {', '.join(known)}")
 
 
@@ -135,6 +160,30 @@ def test_image() -> Callable[[str], str]:
         return build.tag_of(name)
 
     return tag
+
+
+@pytest.fixture(scope="session")
+def cluster_of_the_session(test_image: Callable[[str], str]) -> Iterator[Cluster]:
+    demand(CLUSTER)
+    test_image("node")
+    from tests.cluster import Cluster
+
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(cluster_of_the_session: Cluster) -> Cluster:
+    """A head and three nodes (node-1 and node-2 of type small, node-3 big), made once; what a test has broken is mended for the next."""
+    cluster_of_the_session.repair()
+    return cluster_of_the_session
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several test processes one of them runs all tests with the cluster: two clusters would be too much for small machines."""
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()) or any(CLUSTER in marker.args for marker in item.iter_markers("needs")):
+            item.add_marker(pytest.mark.xdist_group(CLUSTER))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,7 +8,6 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 from runner.cluster.hosts import SCHEDULER
@@ -21,7 +20,7 @@ START_SECONDS = 60.0
 
 
 def start(fields: Mapping[str, Any]) -> str:
-    """`fields`: workspace, host, port, token_file, address (of Ray). Errors: UserError."""
+    """`fields`: see `start.bootstrap_settings`. Errors: UserError."""
     workspace = find_workspace(fields["workspace"], must_exist=True)
     if not workspace.is_shared:
         raise UserError(
@@ -36,7 +35,7 @@ def start(fields: Mapping[str, Any]) -> str:
         handle = HostHandle.find(SCHEDULER) or HostHandle.start(
             SCHEDULER,
             "runner.cluster.scheduler:Scheduler",
-            {**fields, "workspace": str(workspace.root), "version": version("runner")},
+            {**fields, "workspace": str(workspace.root)},
             node=adapter.own_node(),
             restarts=-1,
         )

@@ -9,6 +9,7 @@ import contextlib
 import hmac
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from runner.workspace.wire import encode
 
 LARGEST_BODY = 1 << 20
 ALIVE_SECONDS = 5.0  # between two signs of life in a stream of events
+HANDSHAKE_SECONDS = 10.0
 LOOK_SECONDS = 0.25  # between two looks at a job that nobody owns at the moment
 JOB = re.compile(r"/v1/jobs/([^/]+)(/cancel|/events|)")
 NODE = re.compile(r"/v1/nodes/([^/]+)/(drain|undrain)")
@@ -52,9 +54,17 @@ class Refusal(Exception):
 
 
 class Gateway:
-    def __init__(self, service: Service, *, host: str, port: int, token: str) -> None:
+    """With a `certificate` (a PEM file, and that of its `key`) it speaks HTTPS."""
+
+    def __init__(
+        self, service: Service, address: tuple[str, int], *, token: str, certificate: str | None = None, key: str | None = None
+    ) -> None:
         handler = type("Handler", (_Handler,), {"service": service, "token": token})
-        self._server = _Server((host, port), handler)
+        self._server = _Server(address, handler)
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate, key)
+            self._server.tls = context
         self._thread = threading.Thread(target=self._server.serve_forever, name="gateway", daemon=True)
 
     @property
@@ -73,6 +83,17 @@ class Gateway:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+    tls: ssl.SSLContext | None = None
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """In the thread of the connection, so that nobody's handshake keeps others waiting."""
+        if self.tls is not None:
+            request.settimeout(HANDSHAKE_SECONDS)
+            request = self.tls.wrap_socket(request, server_side=True)
+        super().finish_request(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Of a connection: whoever has broken it knows."""
 
 
 class _Handler(BaseHTTPRequestHandler):

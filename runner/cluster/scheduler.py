@@ -61,7 +61,9 @@ class Scheduler:
         self._over = False
         threading.Thread(target=self._run, name="scheduler", daemon=True).start()
         self.ask(self._recover)
-        self._gateway = Gateway(self, host=fields["host"], port=fields["port"], token=Path(fields["token_file"]).read_text().strip())
+        token = Path(fields["submit_token_file"]).read_text(encoding="ascii").strip()
+        address = (fields["host"], fields["gateway_port"])
+        self._gateway = Gateway(self, address, token=token, certificate=fields["certificate"], key=fields["key"])
         self._gateway.start()
 
     def gateway(self, _nothing: None) -> str:

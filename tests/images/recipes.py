@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 # As in constraints.txt: what a table test sees in the image is what it sees on the machine. python38 has the old ones.
 PANDAS = ("numpy==2.4.6", "pandas==3.1.1")
@@ -72,6 +74,20 @@ def wheels(*requirements: str) -> Wheels:
     return Wheels(requirements, "3.11", "usr/local/lib/python3.11/dist-packages")
 
 
+def pinned(*names: str) -> tuple[str, ...]:
+    """The requirements for these packages as constraints.txt has them for Python 3.11."""
+    lines = (Path(__file__).parents[2] / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if re.match("[a-z]", line) and 'version < "3.11"' not in line]
+    versions = {pin.partition("==")[0]: pin.partition(";")[0].strip() for pin in pins}
+    return tuple(versions[name] for name in names)
+
+
+# What the runner and Ray need on a node of a cluster; the runner itself is mounted by tests/cluster.py, and no pip is there.
+NODE_PACKAGES = (
+    *("ray", "filelock", "msgpack", "protobuf", "packaging", "attrs", "jsonschema", "jsonschema-specifications", "referencing", "rpds-py"),
+    *("docker", "pathspec", "pyarrow", "pyyaml", "requests", "certifi", "charset-normalizer", "idna", "urllib3"),
+    *("rich", "markdown-it-py", "mdurl", "pygments", "typer", "annotated-doc", "click", "shellingham", "typing-extensions"),
+)
 # Each container starts with a fresh file system: without this, each would compile pandas again, for seconds.
 COMPILE = run("python3", "-m", "compileall", "-q", "-j", "2", "/usr/local/lib")
 # The linker has to be told of libpython in /usr/local/lib, and no other Python may be found.
@@ -96,6 +112,7 @@ RECIPES = {
     "user": Recipe("bare", lines=(run("useradd", "--uid", "1234", "--create-home", "app"), "USER 1234", "WORKDIR /home/app")),
     "entrypoint": Recipe("bare", lines=('ENTRYPOINT ["/bin/echo", "not-me"]', 'CMD ["nor-me"]')),
     "noshell": Recipe("bare", lines=(run("python3", "-c", REMOVE_ALL_BUT_PYTHON), 'CMD ["python3"]')),
+    "node": Recipe("bare", (wheels(*pinned(*NODE_PACKAGES)),), (COMPILE,)),
     "nopython": Recipe(Excerpt(BARE, TINY)),
 }
 
