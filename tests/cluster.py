@@ -289,7 +289,7 @@ class Cluster:
             init=True,
             mounts=mounts,
             labels=self.labels,
-            environment=self._environment(),
+            environment=self._environment() | {"RUNNER_NODE_DIR": f"{self.root}/local/{name}"},
             network_mode="none",
         )
         # Only so does the engine take an address of our choice.

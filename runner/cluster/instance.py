@@ -6,8 +6,11 @@ may give this node's place to others. Its last words on standard output, a line 
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -28,7 +31,7 @@ from runner.model.job import ParallelStep, PipelineJob
 from runner.model.paths import JobPaths
 from runner.model.ports import Source
 from runner.outputs.append_row import read_format
-from runner.pipeline.instances import InstancePlan, instance_settings
+from runner.pipeline.instances import AGENT, InstancePlan, instance_settings
 from runner.pipeline.options import RunOptions
 from runner.pipeline.parallel_step import SystemClock
 from runner.pipeline.side_inputs import lay_out_inputs
@@ -121,7 +124,21 @@ class NodeInstance:
             epoch=time.time_ns() // 1_000_000,  # of each run of an instance another: names of parts are never used again
             cache=Path(self._request.folder) / "cache",
             moved=lay_out_inputs(step, self._paths.scratch / self._request.node),
+            agent=self._agent() if site.container else AGENT,
         )
+
+    def _agent(self) -> str:
+        """A copy of the worker folder: where this node is a container itself, the engine cannot see what is installed in it."""
+        files = sorted(path for path in Path(AGENT).rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+        copy = Path(self._request.folder) / "agents" / digest
+        if not copy.exists():
+            own = copy.with_name(f"{digest}.{self._request.job}.{self._request.node}")
+            shutil.copytree(AGENT, own, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+            with contextlib.suppress(OSError):  # another instance was faster
+                own.rename(copy)
+            shutil.rmtree(own, ignore_errors=True)
+        return str(copy)
 
     def _make(self, plan: InstancePlan, source: Source) -> Instance:
         if self._instance is not None:  # another keeper: another session

@@ -72,11 +72,6 @@ class JobPaths:
         return self.root / "secret"
 
     @property
-    def access_key(self) -> Path:
-        """Whoever can read it may follow and cancel a job on a cluster."""
-        return self.root / "access.key"
-
-    @property
     def owners(self) -> Path:
         """A line for each process that has owned the job; the last one does."""
         return self.root / "owners.log"

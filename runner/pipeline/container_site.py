@@ -46,7 +46,7 @@ def prepare_container(
     own = submitter(as_root=engine.kind.rootless)  # whose root is this user outside
     account = _account(words, image) or own
     python = image.facts.executable
-    template = replace(_template(step, image, account, options.docker, kind, folder=paths.scratch / "accounts"), userns=engine.userns)
+    template = replace(_template(step, image, account, options.docker, kind, folder=paths.workers / "accounts"), userns=engine.userns)
     sharing = Sharing(job=step.name, image=image.id, python=python, account=account, own=own, userns=engine.userns, record=paths.lent)
     return python, ContainerLauncher(template=template, arguments=words, sharing=sharing)
 

@@ -24,7 +24,7 @@ AGENT = str(Path(runner.worker.__path__[0]))
 @dataclass(frozen=True, kw_only=True)
 class InstancePlan:
     """The same for all instances of one run of a step. `moved`: inputs that scripts get at another path; `instances`: how many there may
-    be; `gpus`: those of this one, where somebody else has said which.
+    be; `gpus`: those of this one, where somebody else has said which; `agent`: where the worker folder lies for the Docker engine.
     """
 
     step: ParallelStep
@@ -39,6 +39,7 @@ class InstancePlan:
     epoch: int
     cache: Path
     moved: Mapping[str, str] = field(default_factory=dict)
+    agent: str = AGENT
 
 
 def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
@@ -73,7 +74,7 @@ def _request(plan: InstancePlan, node: str, moved: Mapping[str, str], gpus: tupl
         job=step.name,
         node=node,
         python=plan.site.python,
-        agent=AGENT,
+        agent=plan.agent,
         sockets="",
         environment=replace_paths(variables, moved),
         working_dir=str(paths.root),
