@@ -11,6 +11,7 @@ import typer
 
 from runner.cli.group import make_group
 from runner.errors import UserError
+from runner.version import VERSION
 
 EXIT_FAILED, EXIT_WRONG, EXIT_CANCELLED = 1, 2, 130
 # What a machine may refuse wherever files are used, and the exit status that follows: no bug of ours.
@@ -28,12 +29,7 @@ app = make_group("Azure ML parallel jobs on machines of one's own.")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            print(f"runner {version('runner')}")
-        except PackageNotFoundError:
-            print("runner (not installed)")
+        print(f"runner {VERSION}")
         raise typer.Exit
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import logging
 import re
 import ssl
 import threading
@@ -24,6 +25,7 @@ from runner.workspace.config import Workspace
 from runner.workspace.control import lines_of
 from runner.workspace.wire import encode
 
+log = logging.getLogger(__name__)
 LARGEST_BODY = 1 << 20
 ALIVE_SECONDS = 5.0  # between two signs of life in a stream of events
 HANDSHAKE_SECONDS = 10.0
@@ -93,7 +95,7 @@ class _Server(ThreadingHTTPServer):
         super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Of a connection: whoever has broken it knows."""
+        log.info("connection of %s", client_address, exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -122,6 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, Refusal(404, "the job is not on the cluster").body)
         except (OSError, CancelledError, ValueError) as error:
             self._send(400, Refusal(400, str(error)).body)
+        except Exception as error:  # a bug of ours: told, and written down
+            log.exception("%s %s", self.command, self.path)
+            self._send(500, Refusal(500, f"a bug in the runner: {type(error).__name__}: {error}").body)
         else:
             if body is not None:
                 self._send(200, body)

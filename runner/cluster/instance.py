@@ -17,7 +17,6 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from runner.cluster.requests import DONE, FAILED, FENCED, LOST, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
@@ -37,6 +36,7 @@ from runner.pipeline.parallel_step import SystemClock
 from runner.pipeline.side_inputs import lay_out_inputs
 from runner.pipeline.site import Site, prepare_site
 from runner.spec.stored import load
+from runner.version import VERSION
 
 FAREWELL_SECONDS = 10.0  # for the last events to arrive
 
@@ -91,7 +91,7 @@ class NodeInstance:
         return self._step.max_concurrency_per_instance or len(self._request.gpus) or max(1, int(self._request.cpus))
 
     def _new_line(self) -> Line:
-        return Line(self._paths.coordinator, secret=self._paths.secret.read_text, version=version("runner"), on_fenced=self._fenced)
+        return Line(self._paths.coordinator, secret=self._paths.secret.read_text, version=VERSION, on_fenced=self._fenced)
 
     def _fenced(self) -> None:
         if self._instance is not None:

@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +28,7 @@ from runner.owner import Held, Owner
 from runner.pipeline.options import options_for
 from runner.pipeline.run import run_job
 from runner.spec.stored import load
+from runner.version import VERSION
 from runner.workspace.config import Workspace, find_workspace
 from runner.workspace.keeper import RecordKeeper
 from runner.workspace.locks import FileLock, hold_outputs, take_lock
@@ -68,7 +68,7 @@ def run_owner(request: OwnerRequest) -> None:
     ownership = Ownership(paths.owners)
     broker = LineBroker(lambda line: print(line, flush=True))
     awaited = {step: frozenset(names) for step, names in request.awaited.items()}
-    link = ClusterLink(broker=broker, host=request.host, version=version("runner"), awaited=awaited)
+    link = ClusterLink(broker=broker, host=request.host, version=VERSION, awaited=awaited)
     owner = Owner(workspace, job, _held(workspace, job), owned=ownership.owned)
     threading.Thread(target=_listen, args=(broker, owner), daemon=True).start()
     record = owner.record

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +30,7 @@ from runner.compute.ray import HostHandle, Places
 from runner.errors import UserError
 from runner.model.docker import InstanceType
 from runner.model.job import ParallelStep
+from runner.version import VERSION
 from runner.workspace.config import find_workspace
 
 log = logging.getLogger(__name__)
@@ -448,7 +448,7 @@ class Scheduler:
                 | {"instances": counts, "position": position}
             )
         return {
-            "runner": version("runner"),
+            "runner": VERSION,
             "ray": adapter.version(),
             "state": str(self.workspace.state),
             "maximum": {name: kind.max_nodes for name, kind in self.workspace.settings.instance_types.items() if kind.max_nodes},

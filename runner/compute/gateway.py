@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from runner.errors import Place, UserError
 from runner.model.cluster import RayCompute
+from runner.version import VERSION
 
 CONNECT = 10.0  # seconds
 ANSWER = 15.0  # for an answer
@@ -42,7 +43,7 @@ class Gateway:
     """One cluster's gateway; a connection for each request, for there are few. `version` is that of this machine's runner."""
 
     def __init__(self, compute: RayCompute, *, version: str = "") -> None:
-        self._compute, self._version = compute, version or own_version()
+        self._compute, self._version = compute, version or VERSION
 
     def __repr__(self) -> str:
         return f"Gateway({self._compute.name!r}, {self._compute.address!r})"
@@ -236,16 +237,6 @@ def read_token(compute: RayCompute) -> str:
         what = "is empty" if not token else "is no token: it has blanks or other characters that none has"
         raise UserError(f"the submit token {_source(compute)} {what}", todo=todo)
     return token
-
-
-def own_version() -> str:
-    """The version of runner on this machine."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("runner")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _source(compute: RayCompute) -> str:

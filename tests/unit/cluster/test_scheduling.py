@@ -3,6 +3,7 @@ from __future__ import annotations
 from runner.cluster.scheduling import Capacity, Node, Request, impossible, plan, types_of
 from runner.model.docker import InstanceType
 
+Types = tuple[tuple[str, InstanceType], ...]
 SMALL = ("small", InstanceType(cpus=2))
 LARGE = ("large", InstanceType(cpus=8, gpus=1))
 
@@ -21,7 +22,7 @@ class Queue:
         self.requests: list[Request] = []
         self.reasons: dict[tuple[str, str], str] = {}
 
-    def ask(self, job: str, count: int = 1, maximum: int = 0, types: tuple[tuple[str, InstanceType], ...] = (SMALL,), **more: object) -> Request:
+    def ask(self, job: str, count: int = 1, maximum: int = 0, types: Types = (SMALL,), **more: object) -> Request:
         given = {"user": "alice", "step": "", **more}
         request = Request(
             job=job, count=count, maximum=max(count, maximum), types=types, number=len(self.requests), **given  # type: ignore[arg-type]
@@ -58,8 +59,6 @@ def test_first_come_first_served() -> None:
     assert queue.plan() == ({}, [])
     assert queue.reasons["b", ""] == "waits for 3 nodes of small; none free"
     assert queue.reasons["c9", ""] == "waits for 1 node of small; none free, and 10 jobs are before it"
-    place = a.places.pop("node_0")
-    assert queue.plan() == ({}, []) or place  # node_0's place is a's own: it wants it back
     queue.end(a)
     assert set(queue.plan()[0]) == {"b"}
     queue.end(b)
@@ -139,7 +138,7 @@ def test_nodes_that_join_are_taken_up() -> None:
 def test_grows_into_free_nodes_and_gives_them_back() -> None:
     queue = Queue(cluster(3))
     queue.ask("a", 1, maximum=5)
-    assert queue.plan()[0] == {"a": ["n0"]} or queue.plan()
+    queue.plan()
     queue.plan()
     assert len(queue.requests[0].places) == 3
     queue.ask("b", 2)
@@ -184,7 +183,8 @@ def test_what_can_never_be_had_is_said_at_once() -> None:
     assert impossible(queue.ask("c", 3), queue.nodes, {"small": 4}) == ""
     assert "has no nodes" in impossible(queue.ask("d", types=(("huge", InstanceType(cpus=64)),)), queue.nodes, {})
     assert impossible(queue.ask("e", 3, types=()), queue.nodes, {}) == ""
-    assert "has 1 node of" in impossible(queue.ask("f", 2, types=(("big", InstanceType(cpus=4, labels={"instance_type": "large"})),)), queue.nodes, {})
+    big = ("big", InstanceType(cpus=4, labels={"instance_type": "large"}))
+    assert "has 1 node of" in impossible(queue.ask("f", 2, types=(big,)), queue.nodes, {})
 
 
 def test_types_go_by_the_label_or_by_those_that_they_name() -> None:
