@@ -75,6 +75,19 @@ print(*found)
 """
 
 
+# Actors of the tests that use it run on the head.
+KILL_ACTOR = """
+import os, sys
+import ray
+from ray._private.state import actors
+ray.init(log_to_driver=False, logging_level="error", namespace="runner")
+for actor in actors().values():
+    if actor["Name"] == sys.argv[1] and actor["State"] == "ALIVE":
+        os.kill(actor["Pid"], 9)
+        print(actor["Pid"])
+"""
+
+
 @dataclass(kw_only=True)
 class Node:
     """A container that is a node, or the head."""
@@ -199,6 +212,10 @@ class Cluster:
     def kill_process(self, node: Node, pattern: str, number: int = 9) -> list[int]:
         """A signal to those in the node's container whose command line has the pattern, or whose name is it; their ids there."""
         return [int(pid) for pid in self.python(KILL, pattern, str(number), on=node.name).split()]
+
+    def kill_actor(self, name: str) -> bool:
+        """The process of an actor of the runner's, by its name; whether there was one."""
+        return bool(self.python(KILL_ACTOR, name).strip())
 
     def kill_raylet(self, node: Node) -> None:
         assert self.kill_process(node, r"^\S*/raylet ")

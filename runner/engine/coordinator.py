@@ -48,6 +48,7 @@ class Coordinator:
         self._sessions: dict[int, Session] = {}
         self._epochs = 0
         self._free = RangeSet()
+        self._urgent = RangeSet()  # what lost instances had: given out before anything else
         self._done = 0
         self._listed = False
         self._durable = Tally()
@@ -302,7 +303,7 @@ class Coordinator:
             return Wait(), []
         if want <= 0:
             return Wait(), self._hungry()
-        left = self._free.count + sum(one.territory.count for one in self._sessions.values())
+        left = self._free.count + self._urgent.count + sum(one.territory.count for one in self._sessions.values())
         share = fair_share(want=want, left=left, listed=self._listed, instances=len(self._sessions)) if left else 0
         taken = self._take(session, share) if share else None
         session.hungry = taken is None
@@ -313,6 +314,8 @@ class Coordinator:
         return Lease(first=first, count=end - first, lines=self._manifest.read(first, end - first)), self._hungry()
 
     def _take(self, session: Session, count: int) -> tuple[int, int] | None:
+        if self._urgent:
+            return self._urgent.take(count)
         territory = session.territory
         if not territory and self._free:
             ahead = max(count, self._free.count // (2 * len(self._sessions)))
@@ -334,7 +337,7 @@ class Coordinator:
         return wakers if self._listed else []
 
     def _hungry(self) -> list[Callable[[], None]]:
-        if self._awaited or (not self._free and not any(one.territory for one in self._sessions.values())):
+        if self._awaited or (not self._free and not self._urgent and not any(one.territory for one in self._sessions.values())):
             return []
         waiting = [one for one in self._sessions.values() if one.hungry]
         for one in waiting:
@@ -345,9 +348,10 @@ class Coordinator:
         for index in session.report.running if lost else ():
             if session.outstanding.contains(index, index + 1):
                 self._count_loss(session, index)
-        for ranges in (session.outstanding, session.territory):
-            for start, end in ranges:
-                self._free.add(start, end)
+        for start, end in session.territory:
+            self._free.add(start, end)
+        for start, end in session.outstanding:
+            self._urgent.add(start, end)
 
     def _count_loss(self, session: Session, index: int) -> None:
         """A lost instance costs its mini-batches no attempt, but one that was running at loss after loss may have caused them."""

@@ -188,3 +188,35 @@ def folder_for_all() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+@dataclass
+class ClusterLab(ContainerLab):
+    """The same, on the cluster of the tests: the folder lies in its shared datastore, and the commands are given on this machine."""
+
+    cluster: Any = None
+    where = "cluster"
+    instances = 1
+
+    @staticmethod
+    def on(cluster: Any, name: str) -> ClusterLab:
+        folder = cluster.root / "data" / "labs" / name
+        folder.mkdir(parents=True)
+        for path in (folder.parent, folder):
+            path.chmod(0o777)
+        compute = f"{{type: ray, address: '{cluster.gateway}', token_file: {cluster.submit_token_file}}}"
+        text = cluster.workspace.format(root=cluster.root) + f"computes: {{cluster: {compute}}}\ndefault_compute: cluster\n"
+        (folder / "workspace.yml").write_text(text)
+        return ClusterLab(folder, cluster=cluster)
+
+    def place(self, job: dict[str, Any]) -> None:
+        if job.get("type") == "parallel":
+            job["task"].setdefault("environment", {"image": self.image})
+            folder = self.ledger_file.parent
+            folder.chmod(0o777)
+            resources = job["resources"] = {"instance_count": self.instances, **job.get("resources", {})}
+            given = resources.get("docker_args", [])
+            resources["docker_args"] = [*(shlex.split(given) if isinstance(given, str) else given), "-v", f"{folder}:{folder}"]
+
+    def logs(self, name: str = "job") -> Path:
+        return self.cluster.root / "data" / "azureml" / name / "logs"
