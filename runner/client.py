@@ -85,6 +85,11 @@ class Client:
             check_reachable(job, workspace)
         return job
 
+    def _check_name(self, name: str | None) -> None:
+        """Where several users have jobs, a name that is another's would be told as the lack of a permission."""
+        if name and "/" not in name and self.workspace.is_shared:
+            self.store.check_free(name)
+
     def _cluster_of(self, job: Job) -> RayCompute | None:
         """The cluster that is to run a job: that of all of its steps."""
         steps = job.steps.values() if isinstance(job, PipelineJob) else (job,)
@@ -124,6 +129,7 @@ class Client:
         from runner.pipeline.options import options_for
         from runner.pipeline.plan import check_job
 
+        self._check_name(name or loaded.name)
         job = self.resolve(loaded, name=name, local=local)
         compute = self._cluster_of(job)
         if compute is not None:

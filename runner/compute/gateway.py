@@ -154,10 +154,11 @@ class Gateway:
             reason = (
                 "no answer in time" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error) or repr(error)
             )
+            speaks = "" if compute.ca_file else "; if it was started with a certificate, name that as ca_file"
             raise GatewayUnreachable(
                 f"the cluster {compute.name} cannot be reached at {scheme}://{compute.address}: {reason}",
-                todo=f"see that `runner cluster head` runs there, that `address` in workspace.yml is right, and that no firewall "
-                f"keeps port {compute.port} from this machine",
+                todo="see that `runner cluster head` runs there, that `address` in workspace.yml is right, and that no firewall "
+                f"keeps port {compute.port} from this machine{speaks}",
             ) from None
 
     def _refusal(self, status: int, body: bytes) -> UserError:

@@ -143,6 +143,9 @@ class Workspace:
             if not ignore.exists():
                 ignore.write_text("*\n")  # jobs and caches do not belong into a repository
         except OSError as error:
+            if self.is_shared:
+                todo = "start `runner cluster head` once, which makes it for everybody, or have an administrator see to its permissions"
+                raise UserError(f"{error.filename} cannot be made: {error.strerror}", todo=todo) from error
             raise UserError(
                 f"the workspace {self.root} cannot be written to: {error.strerror}",
                 todo=f"run the command in another folder, or name a workspace with --workspace or {VARIABLE}",

@@ -37,3 +37,9 @@ def test_import_runner_loads_nothing_heavy():
     code = "import sys, runner; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert HEAVY & set(done.stdout.split()) == set()
+
+
+def test_a_local_job_does_not_pay_for_http():
+    code = "import sys, runner.client, runner.cli.job; print(*{'ssl', 'http.client', 'runner.remote'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []

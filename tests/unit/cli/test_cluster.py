@@ -269,6 +269,29 @@ def test_a_build_context_is_copied(client, folder, data):
     assert os.listdir(context) == ["Dockerfile"]
 
 
+def test_a_model_is_copied(client, folder, data):
+    (folder / "model.bin").write_text("m")
+    _write_job(folder, "task:\n", "task:\n  model: model.bin\n")
+    _submit(client)
+    model = Path(client._stored("one").model)
+    assert model.is_relative_to(data / "LocalUpload")
+    assert model.read_text() == "m"
+
+
+def test_the_default_compute(client, folder, fake):
+    with open(folder / "workspace.yml", "a") as file:
+        file.write("default_compute: cluster\n")
+    _write_job(folder, "compute: azureml:cluster\n", "")
+    assert _submit(Client()).compute == "cluster"
+
+
+def test_a_name_that_is_taken(client, data):
+    (data / ".runner/jobs").mkdir(parents=True)
+    (data / ".runner/jobs/one").mkdir()
+    with pytest.raises(JobConflict, match="'one' is taken"):
+        _submit(client)
+
+
 PIPELINE = """
 type: pipeline
 settings: {default_compute: cluster}
