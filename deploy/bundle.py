@@ -36,7 +36,7 @@ PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
 
 def version() -> str:
-    found = re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    found = re.search(r'^VERSION = "([^"]+)"', (ROOT / "runner" / "version.py").read_text(), re.MULTILINE)
     assert found
     return found[1]
 

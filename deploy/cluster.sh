@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 export RUNNER_ROOT=${RUNNER_ROOT:-$PWD/.cluster}
 export RUNNER_ETC=${RUNNER_ETC:-$RUNNER_ROOT/etc}
 export RUNNER_GATEWAY_PORT=${RUNNER_GATEWAY_PORT:-6380}
-RUNNER_IMAGE=${RUNNER_IMAGE:-runner-node:$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
+RUNNER_IMAGE=${RUNNER_IMAGE:-runner-node:$(sed -n 's/^VERSION = "\(.*\)"/\1/p' runner/version.py)}
 export RUNNER_IMAGE
 bin=.venv/bin
 
@@ -39,11 +39,15 @@ END
 
 up() {
     make_folders
+    local count there
+    there=$(compose ps -q node | wc -l)
+    ((there)) || there=1
+    compose up --detach --scale "node=$there" head node
+    wait_for_nodes
     # One after the other: Ray nodes that start at once on one machine may fail to register.
-    local count
-    for ((count = 1; count <= ${NODES:-2}; count++)); do
+    for ((count = there + 1; count <= ${NODES:-2}; count++)); do
         compose up --detach --no-recreate --scale "node=$count" head node
-        wait_for_nodes "$count"
+        wait_for_nodes
     done
     compose ps
     echo "the gateway is at localhost:$RUNNER_GATEWAY_PORT, its token in $RUNNER_ETC/submit.token; a workspace for it: $RUNNER_ROOT/client"

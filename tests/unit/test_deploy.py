@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from runner.cli import cluster
+from runner.version import VERSION
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
@@ -55,12 +56,11 @@ def test_the_services_of_compose():
     for name in ("head", "node"):
         assert services[name]["init"] is True
         assert services[name]["healthcheck"]["test"] == ["CMD", "runner", "cluster", "status"]
-        assert services[name]["environment"] == {"TMPDIR": "/srv/runner/local"}
+        assert services[name]["environment"] == {"TMPDIR": "/srv/runner/local", "RUNNER_NODE_DIR": "/srv/runner/local/node"}
 
 
 def test_compose_takes_the_version_that_is_built():
-    version = re.search(r'^version = "(.+)"', (DEPLOY.parent / "pyproject.toml").read_text(), re.MULTILINE)[1]
-    assert compose()["services"]["head"]["image"] == f"runner-node:{version}"
+    assert compose()["services"]["head"]["image"] == f"runner-node:{VERSION}"
 
 
 @pytest.mark.parametrize("name", ["head", "node"])
