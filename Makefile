@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: setup demo test images lint bench clean
+.PHONY: setup demo test images lint bench clean node-image bundle cluster-up cluster-demo cluster-down
 
 setup: $(VENV)/.complete
 
@@ -36,6 +36,28 @@ lint: setup
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+
+# A cluster. BASE is an image with Python >= 3.10 that the engine has or can pull; IMAGES are more images for the bundle.
+BASE ?= python:3.11-slim
+IMAGES ?=
+NODES ?= 2
+export BASE NODES
+
+node-image: setup
+	$(BIN)/python deploy/bundle.py image --base $(BASE)
+
+bundle: setup
+	$(BIN)/python deploy/bundle.py bundle --base $(BASE) $(addprefix --image ,$(IMAGES))
+
+# On this machine, of containers (deploy/compose.yml), in the folder .cluster; needs docker compose or docker-compose.
+cluster-up: node-image
+	deploy/cluster.sh up
+
+cluster-demo: setup
+	deploy/cluster.sh demo
+
+cluster-down:
+	deploy/cluster.sh down
 
 clean:
 	rm -rf $(VENV) .runner examples/data build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

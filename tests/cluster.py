@@ -297,6 +297,8 @@ class Cluster:
             engine: "/var/run/docker.sock",
         }
         mounts = [Mount(target, source, type="bind") for source, target in places.items()]
+        # Names and groups of the users as whom jobs run, as in deploy/compose.yml.
+        mounts += [Mount(file, file, type="bind", read_only=True) for file in ("/etc/passwd", "/etc/group")]
         mounts.append(Mount(f"{self.source}/runner", str(ROOT / "runner"), type="bind", read_only=True))
         container = self.client.containers.create(
             IMAGE,

@@ -36,7 +36,7 @@ SECOND_PYTHON = "second-python"
 TMPFS = "tmpfs"
 DOCKER = "docker"
 DOCKER_USER = "docker-user"
-DOCKER_REGISTRY = "docker-registry"
+PROGRAMS = ("docker-registry", "docker-compose", "systemd-analyze")
 CLUSTER = "cluster"
 ENGINE = "engine-"  # and a kind of tests/engines.py
 
@@ -104,8 +104,8 @@ def find_part(part: str) -> tuple[str | None, str]:
         return find_engine(), "a Docker engine that answers at DOCKER_HOST or the default socket"
     if part == DOCKER_USER:
         return find_tester(), f"root, and a user {TESTER} who can reach the Docker engine and run {sys.executable} (.ci/run makes one)"
-    if part == DOCKER_REGISTRY:
-        return shutil.which("docker-registry"), "the program docker-registry (Debian's package of that name)"
+    if part in PROGRAMS:
+        return shutil.which(part), f"the program {part} (.ci/run installs it)"
     if part == CLUSTER:
         return find_cluster(), "root, nsenter, iptables, and a Docker engine at a socket of this machine"
     if part.startswith(ENGINE) and part.removeprefix(ENGINE) in KINDS:
@@ -118,7 +118,7 @@ def find_part(part: str) -> tuple[str | None, str]:
         TMPFS,
         DOCKER,
         DOCKER_USER,
-        DOCKER_REGISTRY,
+        *PROGRAMS,
         CLUSTER,
         *(ENGINE + kind for kind in KINDS),
         "mltable",

@@ -47,6 +47,10 @@ def head(
         typer.Option("--tls-cert-file", metavar="FILE", help="The gateway's certificate (PEM); it then speaks HTTPS only."),
     ] = None,
     key: Annotated[Optional[Path], typer.Option("--tls-key-file", metavar="FILE", help="And its private key.")] = None,  # noqa: UP045
+    autoscaling: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--autoscaling-config", metavar="FILE", help="Of Ray's cluster launcher, where that starts the nodes."),
+    ] = None,
     dashboard: Annotated[
         bool, typer.Option("--dashboard/--no-dashboard", help="Ray's dashboard, for which ray[default] is needed.")
     ] = False,
@@ -66,13 +70,13 @@ def head(
 
     if (certificate is None) != (key is None):
         raise UserError("one of certificate and key is missing", place=Place(field="--tls-cert-file"), todo="give both --tls-… options")
-    for file, field in ((certificate, "--tls-cert-file"), (key, "--tls-key-file")):
+    for file, field in ((certificate, "--tls-cert-file"), (key, "--tls-key-file"), (autoscaling, "--autoscaling-config")):
         if file is not None and not file.is_file():
             raise UserError(f"there is no file {file}", place=Place(field=field))
     node = _node(node_token_file, node_ip_address, instance_type, label, cpus, gpus, memory, object_store_memory, ports, temp_dir)
     settings = Head(
         workspace=workspace, submit_token_file=submit_token_file, port=port, gateway_port=gateway_port, dashboard=dashboard,
-        certificate=certificate, key=key,
+        certificate=certificate, key=key, autoscaling=autoscaling,
     )  # fmt: skip
     return run_head(node, settings, _say)
 
@@ -98,6 +102,17 @@ def join(
 
     node = _node(node_token_file, node_ip_address, instance_type, label, cpus, gpus, memory, object_store_memory, ports, temp_dir)
     return run_join(node, parse_address(address), _say, rejoin=rejoin)
+
+
+@app.command()
+def status() -> int:
+    """Show what `runner cluster` has started here; the exit status is 1 unless there is something and all of it is up."""
+    from runner.cluster.here import started_here
+
+    found = started_here()
+    for record in found:
+        print(f"{record.what} of {record.address}, process {record.pid}: {'up' if record.ready else 'not up'}")
+    return 0 if found and all(record.ready for record in found) else 1
 
 
 @app.command()

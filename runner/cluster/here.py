@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ class Started:
     since: int  # as the kernel counts; with it the number means no later process
     what: str  # `head` or `node`
     address: str  # of the head
+    ready: bool = False  # Ray runs, and of a head the scheduler, too
 
 
 def folder() -> Path:
@@ -33,16 +34,23 @@ def folder() -> Path:
 
 
 @contextmanager
-def registered(what: str, address: str) -> Iterator[None]:
+def registered(what: str, address: str) -> Iterator[Callable[[bool], None]]:
+    """For as long as the block lasts; what it gives is told whether the node is ready."""
     place = folder()
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     if place.stat().st_uid != os.geteuid():
         raise PermissionError(f"{place} is another user's")
     file = place / f"cluster-{os.getpid()}.json"
-    record = Started(pid=os.getpid(), since=since(os.getpid()), what=what, address=address)
-    file.write_text(json.dumps(asdict(record)))
+
+    def write(ready: bool) -> None:
+        record = Started(pid=os.getpid(), since=since(os.getpid()), what=what, address=address, ready=ready)
+        temporary = file.with_suffix(".new")
+        temporary.write_text(json.dumps(asdict(record)))
+        temporary.replace(file)
+
+    write(False)
     try:
-        yield
+        yield write
     finally:
         file.unlink(missing_ok=True)
 

@@ -54,10 +54,10 @@ def environment(base: Mapping[str, str], token_file: Path) -> dict[str, str]:
     return {**TUNED, **kept, **said}
 
 
-def head_command(node: Node, *, port: int = PORT, dashboard: bool = False) -> list[str]:
-    # The autoscaler's monitor and the log monitor: 50 MB each, for nothing that we use.
-    words = ["--head", f"--port={port}", "--no-monitor", f"--include-dashboard={str(dashboard).lower()}"]
-    return [*_start(), *words, *_node_words(node)]
+def head_command(node: Node, *, port: int = PORT, dashboard: bool = False, autoscaling: Path | None = None) -> list[str]:
+    # The autoscaler's monitor, like the log monitor, takes 50 MB, for nothing where no file says what it should do.
+    scaler = f"--autoscaling-config={autoscaling}" if autoscaling else "--no-monitor"
+    return [*_start(), "--head", f"--port={port}", scaler, f"--include-dashboard={str(dashboard).lower()}", *_node_words(node)]
 
 
 def join_command(node: Node, address: str) -> list[str]:

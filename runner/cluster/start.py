@@ -44,6 +44,7 @@ class Head:
     dashboard: bool = False
     certificate: Path | None = None  # with it the gateway speaks HTTPS
     key: Path | None = None
+    autoscaling: Path | None = None  # the file of Ray's cluster launcher, which then starts and ends nodes
 
 
 def run_head(node: Node, head: Head, say: Say) -> int:
@@ -62,12 +63,14 @@ def run_head(node: Node, head: Head, say: Say) -> int:
             say(f"made {file}")
     own = node.address or own_address()
     address = f"{own}:{head.port}"
-    with registered("head", address), Ray(head_command(node, port=head.port, dashboard=head.dashboard), node.token_file) as ray:
+    command = head_command(node, port=head.port, dashboard=head.dashboard, autoscaling=head.autoscaling)
+    with registered("head", address) as ready, Ray(command, node.token_file) as ray:
         if not ray.wait_until_ready((own, head.port)):
             return ray.end(say, "Ray did not come up")
         say(f"head at {address}")
         if not _start_scheduler(ray, bootstrap_settings(node, head, address), say):
             return ray.end(say, "the scheduler did not start")
+        ready(True)
         return ray.wait(say)
 
 
@@ -76,12 +79,14 @@ def run_join(node: Node, address: str, say: Say, *, rejoin: bool = False, pause:
     _check_ray()
     check_token(node.token_file, "--node-token-file")
     command = join_command(node, address)
-    with registered("node", address):
+    with registered("node", address) as ready:
         while True:
             with Ray(command, node.token_file) as ray:
                 if ray.wait_until_ready():
                     say(f"joined {address}")
+                    ready(True)
                 status = ray.wait(say)
+                ready(False)
                 if ray.told_to_end:
                     return 0
                 if not rejoin:

@@ -27,6 +27,12 @@ def test_a_head_without_options():
     assert head_command(Node(token_file=TOKEN)) == want
 
 
+def test_a_head_whose_nodes_the_cluster_launcher_starts():
+    command = head_command(Node(token_file=TOKEN), autoscaling=Path("bootstrap.yaml"))
+    assert "--autoscaling-config=bootstrap.yaml" in command
+    assert "--no-monitor" not in command
+
+
 def test_a_node_with_all_options():
     node = Node(
         token_file=TOKEN, address="10.0.0.2", labels={"instance_type": "gpu", "zone": "a"}, cpus=8.0, gpus=0.0, memory=1 << 30,

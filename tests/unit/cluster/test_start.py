@@ -80,6 +80,13 @@ def test_a_node_that_ends_ends_the_command(tmp_path, monkeypatch, node, records)
     assert list(records.iterdir()) == []
 
 
+def test_whether_it_is_up_stands_in_its_record(tmp_path, monkeypatch, node):
+    pretend(monkeypatch, tmp_path, "0.3")
+    seen: list[list[bool]] = []
+    run_join(node, "head:6379", lambda _: seen.append([one.ready for one in here.started_here()]))
+    assert seen == [[False], [True]]
+
+
 def test_a_node_joins_again_when_asked_to(tmp_path, monkeypatch, node):
     pretend(monkeypatch, tmp_path, "0.3")
     said: list[str] = []
