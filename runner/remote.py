@@ -50,12 +50,14 @@ class Remote:
     def submit(self, job: Job, *, python: str | None, priority: int, copy_code: Callable[[JobPaths], None]) -> JobRecord:
         """Makes the job's folder and hands it over; nothing is left if the gateway refuses. The job belongs to this user."""
         from runner.spec.stored import dump
+        from runner.workspace.code import sign_code
 
         store = self._store
         final = store.workspace.job_paths(job.name)
         record = replace(new_record(job, final, local=False, python=python), status="Queued")
         with store.draft(job.name) as (draft, lock):
             copy_code(draft)
+            sign_code(job, draft)
             write_json(draft.spec, dump(job))
             key = write_key(draft)
             write_json(draft.record, record.to_json())
@@ -70,7 +72,11 @@ class Remote:
 
     def resume(self, name: str, *, retry_failed: bool) -> JobRecord:
         """Hands a job over again; its record is as before if the gateway refuses."""
+        from runner.spec.stored import load
+        from runner.workspace.code import sign_code
+
         paths = self._store.paths(name)
+        sign_code(load(read_json(paths.spec) or {}), paths)
         before = read_json(paths.record) or {}
         key = read_key(paths)
         record = replace(JobRecord.from_json(before), status="Queued", ended_at=None, error=None)

@@ -94,7 +94,7 @@ class _Server(ThreadingHTTPServer):
             request = self.tls.wrap_socket(request, server_side=True)
         super().finish_request(request, client_address)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (the signature is socketserver's)
         log.info("connection of %s", client_address, exc_info=True)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from runner.cluster.node_code import on_this_node
 from runner.cluster.requests import DONE, FAILED, FENCED, LOST, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
 from runner.compute.local import run_again
 from runner.engine.instance import Instance
@@ -125,6 +126,7 @@ class NodeInstance:
             cache=Path(self._request.folder) / "cache",
             moved=lay_out_inputs(step, self._paths.scratch / self._request.node),
             agent=self._agent() if site.container else AGENT,
+            code=on_this_node(self._paths.code, Path(self._request.folder) / "code"),
         )
 
     def _agent(self) -> str:

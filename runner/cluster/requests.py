@@ -69,7 +69,8 @@ def instance_request(text: str) -> InstanceRequest:
     fields: dict[str, Any] = json.loads(text)
     docker = dict(fields["docker"])
     policy = docker["policy"]
-    docker["policy"] = DockerPolicy(allow=frozenset(policy["allow"]), data_roots=tuple(policy["data_roots"]))
+    roots, groups = tuple(policy["data_roots"]), tuple(policy["only_groups"])
+    docker["policy"] = DockerPolicy(allow=frozenset(policy["allow"]), data_roots=roots, only_user=policy["only_user"], only_groups=groups)
     fields |= {"kind": InstanceType(**fields["kind"]), "docker": DockerSettings(**docker), "gpus": tuple(fields["gpus"])}
     return InstanceRequest(**fields)
 

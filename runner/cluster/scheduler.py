@@ -23,12 +23,12 @@ from runner.cluster.accepted import Accepted, AcceptedJobs
 from runner.cluster.gateway import Gateway
 from runner.cluster.hosts import SCHEDULER, run_end
 from runner.cluster.nodes import NodeBook
-from runner.cluster.requests import DONE, FAILED, LOST, REFUSED, InstanceRequest, OwnerRequest
+from runner.cluster.requests import DONE, FAILED, LOST, REFUSED, InstanceRequest, OwnerRequest, User
 from runner.cluster.scheduling import Capacity, Place, Plan, Request, Start, impossible, plan
 from runner.compute import ray as adapter
 from runner.compute.ray import HostHandle, Places
 from runner.errors import UserError
-from runner.model.docker import InstanceType
+from runner.model.docker import DockerPolicy, InstanceType
 from runner.model.job import ParallelStep
 from runner.version import VERSION
 from runner.workspace.config import find_workspace
@@ -299,7 +299,7 @@ class Scheduler:
             cpus=place.capacity.cpus,
             type_name=place.type_name,
             kind=dict(request.types).get(place.type_name, InstanceType()),
-            docker=replace(self.workspace.settings.docker, policy=self.workspace.docker_policy),
+            docker=replace(self.workspace.settings.docker, policy=kept_apart(self.workspace.docker_policy, job.user)),
         )
         argument = {"user": asdict(job.user), "request": json.loads(json.dumps(asdict(wanted), default=sorted)), "place": asdict(place)}
         handle = HostHandle.start(
@@ -508,6 +508,11 @@ class Scheduler:
         request.started = True
         request.next_index = max(request.next_index, int(place.instance.rpartition("_")[2]) + 1)
         self._follow_instance((job, step, place.instance), handle, place)
+
+
+def kept_apart(policy: DockerPolicy, user: User) -> DockerPolicy:
+    """The policy for a user's containers; root's may be anybody's."""
+    return policy if user.uid == 0 else replace(policy, only_user=user.uid, only_groups=(user.gid, *user.groups))
 
 
 def _resources(place: Place) -> dict[str, float]:

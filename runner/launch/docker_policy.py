@@ -41,6 +41,7 @@ def check_policy(
     """All that `docker_args` ask for and the policy does not allow. `reserved`: what the runner itself mounts in the
     container. `sockets`: where engines listen, by default the usual places and DOCKER_HOST."""
     found = [_forbidden(shown, word) for word, rule in _RULES if word not in policy.allow for shown in rule(arguments)]
+    found += _groups(arguments, policy)
     mounts = MountPolicy(policy=policy, sockets=tuple(engine_sockets() if sockets is None else sockets))
     for mount in arguments.mounts:
         found += mounts.problems(mount)
@@ -91,6 +92,16 @@ def _forbidden(shown: str, word: str) -> UserError:
         f"docker_args: {shown} is not allowed in this workspace",
         todo=f"leave it out, or let whoever keeps the workspace write {word} below docker.policy.allow in workspace.yml",
     )
+
+
+def _groups(arguments: DockerArguments, policy: DockerPolicy) -> Iterator[UserError]:
+    """By number only: names would be looked up in the image, which can say anything."""
+    added = arguments.host.get("GroupAdd", [])
+    assert isinstance(added, list)
+    for group in added if policy.only_user is not None else ():
+        if group not in map(str, policy.only_groups):
+            allowed = "the numbers of your groups: " + ", ".join(map(str, policy.only_groups))
+            yield UserError(f"docker_args: --group-add {group} is not allowed on this cluster", allowed=allowed)
 
 
 def _over_ours(arguments: DockerArguments, reserved: list[BindMount]) -> Iterator[UserError]:

@@ -32,6 +32,8 @@ class DockerPolicy:
 
     allow: frozenset[str] = frozenset()  # of ALLOWABLE
     data_roots: tuple[str, ...] = ()  # absolute host folders below which host folders may be mounted
+    only_user: int | None = None  # on a cluster, whose users are kept apart: the one that containers run as
+    only_groups: tuple[int, ...] = ()  # and the groups that they may have
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from runner.errors import Place
+from runner.errors import Place, UserError
 from runner.launch.accounts import Account, account_files, account_of, submitter
 from runner.launch.container import ContainerLauncher
 from runner.launch.docker_policy import DockerWords
 from runner.launch.image_find import ImageFound, describe_image, find_image
 from runner.launch.network import CA_PATH, network_environment
 from runner.launch.sharing import Sharing, recover
-from runner.model.docker import BindMount, ContainerRequest, DockerSettings, InstanceType
+from runner.model.docker import BindMount, ContainerRequest, DockerPolicy, DockerSettings, InstanceType
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.pipeline.engines import fitting_engine
@@ -45,6 +45,7 @@ def prepare_container(
     words = _words(step, options)
     own = submitter(as_root=engine.kind.rootless)  # whose root is this user outside
     account = _account(words, image) or own
+    check_account(account, options.docker.policy)
     python = image.facts.executable
     template = replace(_template(step, image, account, options.docker, kind, folder=paths.workers / "accounts"), userns=engine.userns)
     sharing = Sharing(job=step.name, image=image.id, python=python, account=account, own=own, userns=engine.userns, record=paths.lent)
@@ -78,6 +79,17 @@ def _account(words: DockerWords, image: ImageFound) -> Account | None:
     """That of `--user`."""
     user = words.checked().config.get("User")
     return account_of(str(user), image.facts.passwd, image.facts.group) if user else None
+
+
+def check_account(account: Account, policy: DockerPolicy) -> None:
+    """Errors: UserError where users are kept apart, and the container would run as another one than the submitter."""
+    if policy.only_user is not None and (account.uid != policy.only_user or account.gid not in policy.only_groups):
+        raise UserError(
+            f"docker_args: --user {account} is not allowed on this cluster: containers run as the user who has submitted the job",
+            place=Place(field="resources.docker_args"),
+            allowed=f"{policy.only_user}, with one of the groups " + ", ".join(map(str, policy.only_groups)),
+            todo="leave --user out",
+        )
 
 
 def _template(

@@ -24,7 +24,8 @@ AGENT = str(Path(runner.worker.__path__[0]))
 @dataclass(frozen=True, kw_only=True)
 class InstancePlan:
     """The same for all instances of one run of a step. `moved`: inputs that scripts get at another path; `instances`: how many there may
-    be; `gpus`: those of this one, where somebody else has said which; `agent`: where the worker folder lies for the Docker engine.
+    be; `gpus`: those of this one, where somebody else has said which; `agent`: where the worker folder lies for the Docker engine;
+    `code`: the snapshot, where it has been brought nearer.
     """
 
     step: ParallelStep
@@ -40,6 +41,7 @@ class InstancePlan:
     cache: Path
     moved: Mapping[str, str] = field(default_factory=dict)
     agent: str = AGENT
+    code: Path | None = None
 
 
 def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
@@ -102,7 +104,7 @@ def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir
         processes=plan.processes,
         kind=plan.summary.kind,
         root=plan.summary.root,
-        code=plan.paths.code,
+        code=plan.code or plan.paths.code,
         source=step.code,
         copies=plan.paths.workers,
         entry_script=step.entry_script,

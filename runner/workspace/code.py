@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from runner.model.paths import JobPaths
 from runner.spec.script import check_script
 from runner.workspace.snapshot import Snapshot, plan_snapshot
 
+SIGNATURE = "code.sha256"  # beside a snapshot: nodes of a cluster that have the same code already need not fetch it
 _NEW, _OLD = "code.new", "code.old"
 
 
@@ -19,6 +21,21 @@ def copy_code(job: Job, paths: JobPaths, *, limit: int | None) -> None:
     """Takes the snapshots of a job that is being made; a pipeline has one for each step. `limit` in bytes, None: any size."""
     for step, place in _steps(job, paths):
         _plan(step, limit).copy_to(place.code)
+
+
+def sign_code(job: Job, paths: JobPaths) -> None:
+    """Writes down the signature of each snapshot."""
+    for _, place in _steps(job, paths):
+        place.code.with_name(SIGNATURE).write_text(signature_of(place.code), encoding="ascii")
+
+
+def signature_of(code: Path) -> str:
+    """Of names, modes and contents."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in code.rglob("*") if path.is_file()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(code)}\0{path.stat().st_mode:o}\0{content}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def check_code(job: Job) -> None:

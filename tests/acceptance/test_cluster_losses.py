@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ class Running:
             order = list(dict.fromkeys(attempt for attempt, _ in sorted(lines, key=lambda line: line[1])))
             last = {attempt: max(t for a, t in lines if a == attempt) for attempt in order}
             first = {attempt: min(t for a, t in lines if a == attempt) for attempt in order}
-            assert all(last[a] < first[b] for a, b in zip(order, order[1:], strict=False)), (name, lines)
+            assert all(last[a] < first[b] for a, b in pairwise(order)), (name, lines)
 
 
 def busy_node(job: Running) -> str:
@@ -123,7 +124,7 @@ def moved(job: Running, began: float, seconds: float) -> float:
 
 
 def test_a_raylet_is_killed(lab: ClusterLab) -> None:
-    job = Running(lab, "raylet", "--set", "environment_variables.STEPS=40")
+    job = Running(lab, "raylet", "--set", "environment_variables.STEPS=20")
     node = lab.cluster.node(busy_node(job))
     began = time.time()
     lab.cluster.kill_raylet(node)
@@ -133,7 +134,7 @@ def test_a_raylet_is_killed(lab: ClusterLab) -> None:
 
 
 def test_a_machine_is_gone(lab: ClusterLab) -> None:
-    job = Running(lab, "machine", "--set", "environment_variables.STEPS=40")
+    job = Running(lab, "machine", "--set", "environment_variables.STEPS=20")
     began = time.time()
     lab.cluster.kill_container(lab.cluster.node(busy_node(job)))
     moved(job, began, 20)
@@ -142,7 +143,7 @@ def test_a_machine_is_gone(lab: ClusterLab) -> None:
 
 
 def test_a_network_is_cut_and_heals_after_a_minute(lab: ClusterLab) -> None:
-    job = Running(lab, "cut", "--set", "environment_variables.STEPS=100")
+    job = Running(lab, "cut", "--set", "environment_variables.STEPS=30")
     node = lab.cluster.node(busy_node(job))
     began = time.time()
     lab.cluster.cut(node)
@@ -193,7 +194,7 @@ def test_the_process_of_an_instance_is_killed(lab: ClusterLab) -> None:
 
 
 def test_the_process_of_an_instance_hangs(lab: ClusterLab) -> None:
-    job = Running(lab, "hangs", "--set", "environment_variables.STEPS=40")
+    job = Running(lab, "hangs", "--set", "environment_variables.STEPS=20")
     node = lab.cluster.node(busy_node(job))
     began = time.time()
     assert lab.cluster.kill_process(node, "runner.cluster.instance", 19)

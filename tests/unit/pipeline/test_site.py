@@ -73,6 +73,7 @@ def plan(tmp_path: Path, step: ParallelStep, *, container: bool, gpus_each: int 
         row_format=RowFormat(to_csv={}, header=False),
         site=Site(python="python3", launcher=ProcessLauncher(), container=container),
         processes=3,
+        instances=step.resources.instance_count,
         gpus_each=gpus_each,
         epoch=1,
         cache=tmp_path / "cache",
