@@ -36,6 +36,7 @@ from runner.workspace.config import find_workspace
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 LOOK_SECONDS = 1.0  # between two looks at the nodes: Ray tells nobody by itself
+ENOUGH_DEATHS = 5  # of hosts that have not started an instance, one after another
 ENOUGH_FAILURES = 2  # nodes on which an instance could not be started, after which its job is given up
 Key = tuple[str, str]
 
@@ -321,6 +322,8 @@ class Scheduler:
         request = self.requests.get(key[:2])
         if really and request is not None and key[2] in request.places:
             log.info("%s has started", "/".join(key))
+            request.began.add(key[2])
+            request.deaths = 0
             self.nodes.started(request.places[key[2]].node, request.failed_on)
 
     def _instance_ended(self, key: tuple[str, str, str], words: Mapping[str, str] | None, error: BaseException | None) -> None:
@@ -330,12 +333,18 @@ class Scheduler:
         request = self.requests.get(key[:2])
         if request is not None:
             known = request.places.pop(key[2], None)
-            if words and not place.leaving and words["how"] not in (FAILED, REFUSED):
+            words = words or self._told_by(request, place, error)
+            if not error and not place.leaving and words["how"] not in (FAILED, REFUSED):
                 request.vacant[place.node] = place
             if known is not None:
-                self._judge(request, place, words or {"how": LOST, "text": str(error)})
+                self._judge(request, place, words)
         self._release_unused()
         self.plan()
+
+    def _told_by(self, request: Request, place: Place, error: BaseException | None) -> Mapping[str, str]:
+        """What it means that a host has died: mostly that its node has; but not, when that happens again and again."""
+        request.deaths += place.instance not in request.began
+        return {"how": LOST if request.deaths < ENOUGH_DEATHS else FAILED, "text": str(error)}
 
     def _judge(self, request: Request, place: Place, words: Mapping[str, str]) -> None:
         """What the end of an instance means for its step."""

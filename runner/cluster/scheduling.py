@@ -85,6 +85,8 @@ class Request:
     vacant: dict[str, Place] = field(default_factory=dict)  # by node: what its instances have left, and is still reserved for it
     failed_on: set[str] = field(default_factory=set)  # nodes where its instances could not be started
     next_index: int = 0
+    began: set[str] = field(default_factory=set)  # instances whose workers have been started
+    deaths: int = 0  # of instances before that, one after another
 
     @property
     def staying(self) -> int:

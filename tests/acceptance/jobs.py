@@ -207,7 +207,15 @@ class ClusterLab(ContainerLab):
         compute = f"{{type: ray, address: '{cluster.gateway}', token_file: {cluster.submit_token_file}}}"
         text = cluster.workspace.format(root=cluster.root) + f"computes: {{cluster: {compute}}}\ndefault_compute: cluster\n"
         (folder / "workspace.yml").write_text(text)
-        return ClusterLab(folder, cluster=cluster)
+        lab = ClusterLab(folder, cluster=cluster)
+        cluster.wait_until(lambda: lab.nodes >= cluster.alive(), "the scheduler knows the nodes")
+        return lab
+
+    @property
+    def nodes(self) -> set[str]:
+        """Those that the scheduler takes for alive."""
+        shown = self.run("compute", "show", "cluster", "-o", "json")
+        return {node["name"] for node in json.loads(shown.stdout)["nodes"] if node["alive"]} if shown.status == 0 else set()
 
     def place(self, job: dict[str, Any]) -> None:
         if job.get("type") == "parallel":
