@@ -134,6 +134,10 @@ class Scheduler:
 
     def submit(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Accepts a job, in the scheduler's thread. Errors: UserError."""
+        if body.get("runner", VERSION) != VERSION:
+            raise UserError(
+                f"the machine that submits has runner {body['runner']}, the cluster has {VERSION}", todo="install the same version on both"
+            )
         paths = jobs_of.paths_of(self.workspace, name)
         jobs_of.check_key(paths, body.get("key"))
         if name in self.accepted.jobs:

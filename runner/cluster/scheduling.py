@@ -134,7 +134,7 @@ def _is_of(node: Node, name: str, kind: InstanceType) -> bool:
 def shape(request: Request, node: Node) -> tuple[int, str, Capacity] | None:
     """(rank of preference, type, what an instance takes) of this node for the request; None where it does not fit at all."""
     if not request.types:
-        return 0, "", Capacity(node.total.cpus, node.total.gpus, 0)
+        return (0, "", Capacity(node.total.cpus, node.total.gpus, 0)) if node.total.cpus >= 1 else None  # a head may have none to give
     for rank, (name, kind) in enumerate(request.types):
         wanted = Capacity(node.total.cpus if kind.cpus is None else kind.cpus, kind.gpus, kind.memory or 0)
         if _is_of(node, name, kind) and node.total.holds(wanted):
@@ -146,7 +146,7 @@ def impossible(request: Request, nodes: Iterable[Node], may_grow_to: Mapping[str
     """Why the cluster can never have what is asked for, or an empty string. `may_grow_to`: type → nodes that there may be one day."""
     alive = [node for node in nodes if node.alive]
     fitting = sum(shape(request, node) is not None for node in alive)
-    grown = max([fitting, *(may_grow_to.get(name, 0) for name, _ in request.types)]) if request.types else max(fitting, len(alive))
+    grown = max([fitting, *(may_grow_to.get(name, 0) for name, _ in request.types)])
     if grown >= request.count:
         return ""
     has = "1 node" if grown == 1 else f"{grown or 'no'} nodes"
