@@ -73,10 +73,13 @@ class Held:
 
 
 class Reports:
-    """The log trees and resource monitors of a job and of its steps; an observer that hands each event to those of its step."""
+    """The log trees and resource monitors of a job and of its steps; an observer that hands each event to those of its step.
 
-    def __init__(self, job: Job, paths: JobPaths) -> None:
-        self._job, self._paths = job, paths
+    `monitored`: the workers run on this machine. On a cluster each node has a monitor of its own.
+    """
+
+    def __init__(self, job: Job, paths: JobPaths, *, monitored: bool) -> None:
+        self._job, self._paths, self._monitored = job, paths, monitored
         self._steps: dict[str, tuple[LogTree, ResourceMonitor | None]] = {}
         self._of("")
 
@@ -105,7 +108,7 @@ class Reports:
         outputs = {key: port.path for key, port in job.outputs.items()}
         level = job.logging_level if isinstance(job, ParallelStep) else "INFO"
         tree = LogTree(paths.logs, name=job.name, outputs=outputs, level=level)
-        if not isinstance(job, ParallelStep):
+        if not isinstance(job, ParallelStep) or not self._monitored:
             return tree, None
         disks = {"job": paths.root, "logs": paths.logs} | {key: Path(path).parent for key, path in outputs.items()}
         return tree, ResourceMonitor(paths.logs, interval=job.arguments.resource_monitor_interval, disks=disks)
@@ -122,8 +125,10 @@ class Owner:
         *,
         watch: Observer | None = None,
         owned: Callable[[], AbstractContextManager[None]] = nullcontext,
+        monitored: bool = True,
     ) -> None:
-        """`owned`: entered for each change of the job's record."""
+        """`owned`: entered for each change of the job's record; `monitored`: see Reports."""
+        self._monitored = monitored
         self._job, self._held = job, held
         self._paths = workspace.job_paths(held.name)
         self._store = JobStore(workspace)
@@ -150,7 +155,7 @@ class Owner:
             ready()
             if self._paths.cancel.exists():
                 self._cancel.request()
-            reports = Reports(self._job, self._paths)
+            reports = Reports(self._job, self._paths, monitored=self._monitored)
             observers.insert(1, reports)
 
             def observe(event: Event) -> None:

@@ -36,6 +36,7 @@ from runner.pipeline.options import RunOptions
 from runner.pipeline.parallel_step import SystemClock
 from runner.pipeline.side_inputs import lay_out_inputs
 from runner.pipeline.site import Site, prepare_site
+from runner.report.resources import ResourceMonitor
 from runner.spec.stored import load
 from runner.version import VERSION
 
@@ -53,6 +54,8 @@ class NodeInstance:
         self._step: ParallelStep = job.steps[request.step] if isinstance(job, PipelineJob) else job
         self._paths = paths.step(request.step) if isinstance(job, PipelineJob) else paths
         self._line = self._new_line()
+        disks = {"logs": self._paths.logs, "node": Path(request.folder)}
+        self._monitor = ResourceMonitor(self._paths.logs, interval=self._step.arguments.resource_monitor_interval, disks=disks)
         self._instance: Instance | None = None
         self._ended = threading.Event()
         self._wakers: list[Callable[[], None]] = []
@@ -77,6 +80,7 @@ class NodeInstance:
         return {"how": reason if reason in (RETIRED, FENCED, LOST) else DONE}
 
     def close(self) -> None:
+        self._monitor.close()
         self._line.close(FAREWELL_SECONDS)
 
     def end_now(self) -> None:
@@ -163,6 +167,7 @@ class NodeInstance:
     def _publish(self, line: Line, event: Event) -> None:
         if isinstance(event, InstanceStarted):
             tell({"how": STARTED})
+        self._monitor(event)
         line.publish(event)
 
     def _say(self, level: str, text: str) -> None:

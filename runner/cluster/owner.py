@@ -69,7 +69,7 @@ def run_owner(request: OwnerRequest) -> None:
     broker = LineBroker(lambda line: print(line, flush=True))
     awaited = {step: frozenset(names) for step, names in request.awaited.items()}
     link = ClusterLink(broker=broker, host=request.host, version=VERSION, awaited=awaited)
-    owner = Owner(workspace, job, _held(workspace, job), owned=ownership.owned)
+    owner = Owner(workspace, job, _held(workspace, job), owned=ownership.owned, monitored=False)
     threading.Thread(target=_listen, args=(broker, owner), daemon=True).start()
     record = owner.record
     options = options_for(

@@ -35,6 +35,16 @@ def run(mini_batch):
     return [name]
 """
 
+OWNERS = """
+from pathlib import Path
+for folder in Path("/proc").glob("[0-9]*"):
+    try:
+        if b"runner.cluster.owner" in (folder / "cmdline").read_bytes():
+            print(folder.name)
+    except OSError:
+        pass
+"""
+
 
 @pytest.fixture
 def lab(cluster: Cluster, request: pytest.FixtureRequest) -> ClusterLab:
@@ -169,6 +179,20 @@ def test_the_actor_of_the_owner_is_killed(lab: ClusterLab) -> None:
     assert lab.cluster.kill_actor("owner/owner-actor")
     job.end()
     assert job.inits == before == 4
+
+
+def test_of_two_owners_the_older_one_stops(lab: ClusterLab) -> None:
+    """It hangs, another one takes the job over, and then it goes on: nothing that it says counts."""
+    job = Running(lab, "two")
+    assert lab.cluster.kill_process(lab.cluster.head, "runner.cluster.owner", 19)
+    assert lab.cluster.kill_actor("owner/two")
+    owners = lab.cluster.root / "data/.runner/jobs/two/owners.log"
+    job.wait(lambda: len(owners.read_text().splitlines()) == 2, "another owner has taken over")
+    old = owners.read_text().split()[2]
+    assert lab.cluster.kill_process(lab.cluster.head, "runner.cluster.owner", 18)
+    job.wait(lambda: old not in lab.cluster.python(OWNERS).split(), "the older one has ended", 10)
+    job.end()
+    job.check_no_overlap()
 
 
 def test_the_scheduler_is_killed(lab: ClusterLab) -> None:
