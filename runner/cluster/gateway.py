@@ -30,6 +30,7 @@ LARGEST_BODY = 1 << 20
 ALIVE_SECONDS = 5.0  # between two signs of life in a stream of events
 HANDSHAKE_SECONDS = 10.0
 LOOK_SECONDS = 0.25  # between two looks at a job that nobody owns at the moment
+EXAMINING, EXAMINING_SECONDS = threading.Lock(), 45.0
 JOB = re.compile(r"/v1/jobs/([^/]+)(/cancel|/events|)")
 NODE = re.compile(r"/v1/nodes/([^/]+)/(drain|undrain)")
 
@@ -45,6 +46,7 @@ class Service(Protocol):
     def status_of(self, name: str) -> dict[str, Any]: ...
     def drain(self, name: str, wanted: bool) -> dict[str, Any]: ...
     def show(self) -> dict[str, Any]: ...
+    def doctor(self) -> list[dict[str, Any]]: ...
 
 
 class Refusal(Exception):
@@ -144,6 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/v1/cluster":
             found: dict[str, Any] = service.ask(service.show)
             return found
+        if path == "/v1/doctor":
+            return {"nodes": self._doctor()}
         match = JOB.fullmatch(path)
         if match and match[2] == "/events":
             self._stream(match[1])
@@ -152,6 +156,15 @@ class _Handler(BaseHTTPRequestHandler):
             status: dict[str, Any] = service.ask(lambda: service.status_of(match[1]))
             return status
         raise Refusal(404, f"there is nothing at {path}")
+
+    def _doctor(self) -> list[dict[str, Any]]:
+        """One at a time: each starts a process on every node."""
+        if not EXAMINING.acquire(timeout=EXAMINING_SECONDS):
+            raise Refusal(503, "the nodes are being examined for others", todo="try again in a minute")
+        try:
+            return self.service.doctor()
+        finally:
+            EXAMINING.release()
 
     def _post(self) -> dict[str, Any]:
         path, service, body = self.path, self.service, self._body()

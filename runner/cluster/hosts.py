@@ -72,10 +72,15 @@ def _engine_groups() -> set[int]:
     return set()
 
 
+def node_root() -> Path:
+    """For what only this node needs."""
+    default = "/var/lib/runner" if os.geteuid() == 0 else os.path.expanduser("~/.local/share/runner")  # noqa: PTH111
+    return Path(os.environ.get(NODE_FOLDER, default))
+
+
 def node_folder(user: User) -> Path:
     """For what only this node needs of a user's jobs: caches, copies of code."""
-    default = "/var/lib/runner" if os.geteuid() == 0 else os.path.expanduser("~/.local/share/runner")  # noqa: PTH111
-    folder = Path(os.environ.get(NODE_FOLDER, default)) / f"user-{user.uid}"
+    folder = node_root() / f"user-{user.uid}"
     folder.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
         folder.chmod(0o700)

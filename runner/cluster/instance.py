@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 
 from runner.cluster.node_code import on_this_node
-from runner.cluster.requests import DONE, FAILED, FENCED, LOST, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
+from runner.cluster.probes import Unfit, check_engine, check_reading, verify
+from runner.cluster.requests import DONE, FAILED, FENCED, LOST, NODE, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
 from runner.compute.local import run_again
 from runner.engine.instance import Instance
 from runner.engine.remote.line import Line, Refused
@@ -35,7 +36,7 @@ from runner.pipeline.instances import AGENT, InstancePlan, instance_settings
 from runner.pipeline.options import RunOptions
 from runner.pipeline.parallel_step import SystemClock
 from runner.pipeline.side_inputs import lay_out_inputs
-from runner.pipeline.site import Site, prepare_site
+from runner.pipeline.site import Site, in_container, prepare_site
 from runner.report.resources import ResourceMonitor
 from runner.spec.stored import load
 from runner.version import VERSION
@@ -62,7 +63,9 @@ class NodeInstance:
         self._number = int(request.node.rpartition("_")[2])
 
     def run(self) -> dict[str, str]:
-        """How it ended. Errors of the runner itself are raised."""
+        """How it ended. Errors: Unfit; those of the runner itself."""
+        if in_container(self._step, self._options()):
+            verify(self._request.probes, Path(self._request.folder), check=check_engine, what="engine")
         self._line.join(self._request.node, workers=self._processes, wake=lambda: None)
         try:
             site = self._site()
@@ -102,12 +105,14 @@ class NodeInstance:
         if self._instance is not None:
             self._instance.fence()
 
-    def _site(self) -> Site:
+    def _options(self) -> RunOptions:
         request = self._request
         types = {request.type_name: request.kind} if request.type_name else {}
-        options = RunOptions(cache=Path(request.folder) / "cache", docker=request.docker, python=request.python, instance_types=types)
+        return RunOptions(cache=Path(request.folder) / "cache", docker=request.docker, python=request.python, instance_types=types)
+
+    def _site(self) -> Site:
         say, warn = partial(self._say, "INFO"), partial(self._say, "WARNING")
-        return prepare_site(self._step, self._paths, options, say=say, warn=warn, on_cancel=self._on_cancel)
+        return prepare_site(self._step, self._paths, self._options(), say=say, warn=warn, on_cancel=self._on_cancel)
 
     def _on_cancel(self, wake: Callable[[], None]) -> None:
         self._wakers.append(wake)
@@ -179,6 +184,7 @@ def main() -> int:
     request = instance_request(sys.stdin.readline())
     words: dict[str, str] = {"how": FAILED}
     try:
+        verify(request.probes, Path(request.folder), check=check_reading, what="read")  # before anything is written there
         log_to(Path(request.logs, request.step, "sys", "node", request.node, "_instance.txt"))
         instance = NodeInstance(request)
         threading.Thread(target=_watch, args=(instance,), daemon=True).start()
@@ -186,6 +192,8 @@ def main() -> int:
         instance.close()
     except Refused as refusal:
         words = {"how": REFUSED, "text": str(refusal)}
+    except Unfit as unfit:
+        words = {"how": FAILED, "text": unfit.describe(), "blame": NODE}
     except TimeoutError:
         words = {"how": LOST, "text": "no coordinator was found"}
     except Exception as error:

@@ -20,11 +20,13 @@ from typing import Any, TypeVar
 
 from runner.cluster import accepted as jobs_of
 from runner.cluster.accepted import Accepted, AcceptedJobs
+from runner.cluster.checks import Wanted, examine
 from runner.cluster.gateway import Gateway
 from runner.cluster.hosts import SCHEDULER, run_end
 from runner.cluster.nodes import NodeBook
-from runner.cluster.requests import DONE, FAILED, LOST, REFUSED, InstanceRequest, OwnerRequest, User
-from runner.cluster.scheduling import Capacity, Place, Plan, Request, Start, impossible, plan
+from runner.cluster.probes import write_probes
+from runner.cluster.requests import DONE, FAILED, LOST, NODE, REFUSED, InstanceRequest, OwnerRequest, User
+from runner.cluster.scheduling import Capacity, Place, Plan, Request, Start, impossible, plan, shape
 from runner.compute import ray as adapter
 from runner.compute.ray import HostHandle, Places
 from runner.errors import UserError
@@ -52,6 +54,7 @@ class Scheduler:
         self.fields = dict(fields)
         self.nodes = NodeBook(self.workspace.settings.instance_types)
         self.accepted = AcceptedJobs(self.workspace)
+        self._probes = write_probes(self.workspace.shared_datastores)
         self.requests: dict[Key, Request] = {}
         self.reasons: Mapping[Key, str] = {}
         self._owners: dict[str, HostHandle] = {}
@@ -89,6 +92,11 @@ class Scheduler:
     def heard(self, said: Mapping[str, Any]) -> None:
         """What the owner of a job says."""
         self._inbox.put(partial(self._heard, said["job"], said["words"]))
+
+    def doctor(self) -> list[dict[str, Any]]:
+        """What each node finds about itself; takes as long as the slowest of them."""
+        nodes = self.ask(lambda: list(self.nodes.all()))
+        return examine(nodes, Wanted(probes=self._probes, floor=self.workspace.settings.free_space_floor))
 
     def instances(self, job: str) -> dict[str, list[str]]:
         """Step → names of the job's instances that may be at work."""
@@ -283,6 +291,7 @@ class Scheduler:
     def _forget(self, name: str) -> None:
         """A job that has ended: what it still has is taken from it."""
         self.accepted.remove(name)
+        self.nodes.forget(name)
         for key in [key for key in self.requests if key[0] == name]:
             self._drop(key)
 
@@ -305,6 +314,7 @@ class Scheduler:
             type_name=place.type_name,
             kind=dict(request.types).get(place.type_name, InstanceType()),
             docker=replace(self.workspace.settings.docker, policy=kept_apart(self.workspace.docker_policy, job.user)),
+            probes=self._probes.files,
         )
         argument = {"user": asdict(job.user), "request": json.loads(json.dumps(asdict(wanted), default=sorted)), "place": asdict(place)}
         handle = HostHandle.start(
@@ -328,7 +338,7 @@ class Scheduler:
             log.info("%s has started", "/".join(key))
             request.began.add(key[2])
             request.deaths = 0
-            self.nodes.started(request.places[key[2]].node, request.failed_on)
+            self.nodes.started(request.places[key[2]].node, key[:2])
 
     def _instance_ended(self, key: tuple[str, str, str], words: Mapping[str, str] | None, error: BaseException | None) -> None:
         log.info("%s has ended: %s", "/".join(key), words or error)
@@ -355,9 +365,12 @@ class Scheduler:
         if words["how"] == LOST:
             self._tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
         elif words["how"] in (FAILED, REFUSED):
+            unfit = words.get("blame") == NODE
             request.failed_on.add(place.node)
-            usable = {node.id for node in self.nodes.all() if node.usable} - request.failed_on
-            if len(request.failed_on) >= ENOUGH_FAILURES or not usable:
+            request.unfit |= {place.node} if unfit else set()
+            self.nodes.failed(place.node, (request.job, request.step), words.get("text", ""), unfit=unfit)
+            usable = {node.id for node in self.nodes.all() if node.usable and shape(request, node)} - request.failed_on
+            if len(request.failed_on - request.unfit) >= ENOUGH_FAILURES or not usable:
                 text = f"no instance could be started: {words.get('text', '')}"
                 self._tell(request.job, {"t": "failed", "step": request.step, "text": text})
         elif words["how"] == DONE:
@@ -439,8 +452,10 @@ class Scheduler:
         node = self.nodes.find(name)
         node.draining = wanted
         if not wanted:
-            node.set_aside = ""
+            self.nodes.use_again(node)
         for request in self.requests.values():
+            if not wanted:
+                request.failed_on.discard(node.id)
             for place in request.places.values():
                 if wanted and place.node == node.id and not place.leaving:
                     self._send_away(request, place.instance, "retired")
