@@ -14,7 +14,7 @@ from typing import Literal
 
 from runner.engine.journal import Journal
 from runner.engine.manifest import Manifest
-from runner.engine.policy import LOSSES_FORGIVEN, fair_share, init_hopeless_everywhere, judged_at_end, may_retry, threshold_crossed
+from runner.engine.policy import LOSSES_FORGIVEN, fair_share, init_hopeless_everywhere, judged_at_end, may_retry, pace, threshold_crossed
 from runner.engine.ranges import RangeSet
 from runner.engine.session import CoordinatorSettings, Session, Verdict
 from runner.engine.sole_file import Superseded
@@ -51,6 +51,9 @@ class Coordinator:
         self._done = 0
         self._listed = False
         self._durable = Tally()
+        self._volatile = Tally()  # of all sessions' reports
+        self._divided = 0  # mini-batches in territories
+        self._hungry_ones: dict[Session, None] = {}  # sessions that had nothing; in order
         self._items = journal.restored.items
         self._items_known = not manifest.count or journal.restored.listed is not None  # not when an earlier run ended while it listed
         self._header = journal.restored.header
@@ -188,6 +191,7 @@ class Coordinator:
         """Another coordinator has taken the job over: this one says nothing of it any more, and its instances are the other's."""
         with self._lock:
             self._sessions.clear()
+            self._volatile = Tally()
             self._set(Verdict(status="Superseded", code="superseded", message="another coordinator has taken the job over"))
 
     def all_have_left(self, seconds: float) -> bool:
@@ -272,7 +276,8 @@ class Coordinator:
             for segment in accepted:
                 self._durable += segment.tally
                 self._done += segment.last + 1 - segment.first
-            session.report = replace(session.report, volatile=report.volatile)
+            if epoch in self._sessions:
+                self._heard(session, replace(session.report, volatile=report.volatile))
 
     def _take_over(self, session: Session, report: Report) -> None:
         now = self._clock.now()
@@ -286,8 +291,13 @@ class Coordinator:
                 self._free.add(first, last + 1)
         self._failures.extend(report.failures)
         del self._failures[FAILURES_KEPT:]
-        session.report = replace(report, segments=(), failures=(), returned=())
+        self._heard(session, replace(report, segments=(), failures=(), returned=()))
         self._decide()
+
+    def _heard(self, session: Session, report: Report) -> None:
+        if report.volatile != session.report.volatile:
+            self._volatile += report.volatile - session.report.volatile
+        session.report = report
 
     def _hand_out(self, session: Session, want: int) -> tuple[Lease | Wait | Recall | Stop, list[Callable[[], None]]]:
         if session.leaving == "lost" or (session.leaving and not session.outstanding):
@@ -297,20 +307,22 @@ class Coordinator:
             return Recall(), self._hungry()
         if session.leaving:
             return Wait(), self._hungry()
+        wait = Wait(pace=pace(len(self._sessions)))
         if self._awaited:
-            session.hungry = True
-            return Wait(), []
+            self._hungry_ones[session] = None
+            return wait, []
         if want <= 0:
-            return Wait(), self._hungry()
-        left = self._free.count + sum(one.territory.count for one in self._sessions.values())
+            return wait, self._hungry()
+        left = self._free.count + self._divided
         share = fair_share(want=want, left=left, listed=self._listed, instances=len(self._sessions)) if left else 0
         taken = self._take(session, share) if share else None
-        session.hungry = taken is None
         if taken is None:
-            return Wait(), self._recall_from_others(session)
+            self._hungry_ones[session] = None
+            return wait, self._recall_from_others(session)
+        self._hungry_ones.pop(session, None)
         session.outstanding.add(*taken)
         first, end = taken
-        return Lease(first=first, count=end - first, lines=self._manifest.read(first, end - first)), self._hungry()
+        return Lease(first=first, count=end - first, lines=self._manifest.read(first, end - first), pace=wait.pace), self._hungry()
 
     def _take(self, session: Session, count: int) -> tuple[int, int] | None:
         territory = session.territory
@@ -318,11 +330,14 @@ class Coordinator:
             ahead = max(count, self._free.count // (2 * len(self._sessions)))
             if taken := self._free.take(ahead):
                 territory.add(*taken)
-        if not territory:
+                self._divided += taken[1] - taken[0]
+        if not territory and self._divided:
             richest = max(self._sessions.values(), key=lambda one: one.territory.count)
             if half := richest.territory.take_back_half():
                 territory.add(*half)
-        return territory.take(count)
+        piece = territory.take(count)
+        self._divided -= piece[1] - piece[0] if piece else 0
+        return piece
 
     def _recall_from_others(self, session: Session) -> list[Callable[[], None]]:
         """Nothing is free: whoever holds more than its workers are busy with is asked to hand it back."""
@@ -334,14 +349,15 @@ class Coordinator:
         return wakers if self._listed else []
 
     def _hungry(self) -> list[Callable[[], None]]:
-        if self._awaited or (not self._free and not any(one.territory for one in self._sessions.values())):
+        if self._awaited or not (self._free or self._divided):
             return []
-        waiting = [one for one in self._sessions.values() if one.hungry]
-        for one in waiting:
-            one.hungry = False
+        waiting, self._hungry_ones = self._hungry_ones, {}
         return [one.wake for one in waiting]
 
     def _give_back(self, session: Session, *, lost: bool) -> None:
+        self._hungry_ones.pop(session, None)
+        self._volatile -= session.report.volatile
+        self._divided -= session.territory.count
         for index in session.report.running if lost else ():
             if session.outstanding.contains(index, index + 1):
                 self._count_loss(session, index)
@@ -367,7 +383,7 @@ class Coordinator:
         self._decide()
 
     def _tally(self) -> Tally:
-        return sum((one.report.volatile for one in self._sessions.values()), self._durable)
+        return self._durable + self._volatile
 
     def _decide(self) -> None:
         if self._verdict is not None:

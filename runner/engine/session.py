@@ -47,7 +47,6 @@ class Session:
     outstanding: RangeSet = field(default_factory=RangeSet)
     report: Report = field(default_factory=Report)
     recall: bool = False
-    hungry: bool = False
     init_failures: int = 0
     begun: bool = False  # it has asked for work
     leaving: str = ""  # it is to go, and why: retired (when it has finished what runs) or lost (at once)
