@@ -24,7 +24,7 @@ from runner.engine.coordinator import Coordinator
 from runner.engine.journal import Journal
 from runner.engine.manifest import Manifest
 from runner.engine.remote.wire import answer_from_frame, answer_to_frame, report_from_header, report_to_header
-from runner.engine.results import UNKNOWN
+from runner.engine.results import SMOOTHING, UNKNOWN
 from runner.engine.session import CoordinatorSettings
 from runner.model.batch import Chunk, Lease, Recall, Report, Segment, Stop, Tally, Wait
 from runner.worker.protocol import Reader, message
@@ -33,6 +33,8 @@ LINE = b'{"files":[["image-0000000.png",1024,1690000000000000000]]}'
 CHUNK = 4096
 LISTED_PER_SECOND = 200_000  # see listing.py
 ROWS = 20  # bytes that come back of a mini-batch
+Then = Callable[[Lease | Wait | Recall | Stop], None]
+Call = tuple[float, int, bytes, Then]  # when it was made, epoch, frame, what to do with the answer
 DURATIONS: dict[str, Callable[[random.Random], float]] = {
     "constant": lambda _chance: 0.1,
     "random": lambda chance: 0.05 + 0.1 * chance.random(),
@@ -85,6 +87,7 @@ class Simulation:
         )
         self.chance = random.Random(7)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._calls: deque[Call] = deque()  # the first is being worked at, or about to be
         self._number = 0
         self._free_at = self._charged = self._longest = 0.0
         self._per_second: dict[int, int] = {}
@@ -112,15 +115,21 @@ class Simulation:
         self._charged += cost
         self._free_at = max(self._free_at, self.clock.time) + cost
 
-    def exchange(self, epoch: int, report: Report, want: int, then: Callable[[Lease | Wait | Recall | Stop], None]) -> None:
+    def exchange(self, epoch: int, report: Report, want: int, then: Then) -> None:
         """`then` gets the answer when it is there."""
         frame = message({"t": "exchange", "n": 1, "want": want, **report_to_header(report)})
-        self.at(self.clock.time + self.setting.round_trip / 2, partial(self._arrived, self.clock.time, epoch, frame, then))
+        self.at(self.clock.time + self.setting.round_trip / 2, partial(self._arrived, (self.clock.time, epoch, frame, then)))
 
-    def _arrived(self, sent: float, epoch: int, frame: bytes, then: Callable[[Lease | Wait | Recall | Stop], None]) -> None:
-        if self._free_at > self.clock.time:  # in its turn: those that came before are there already
-            self.at(self._free_at, partial(self._arrived, sent, epoch, frame, then))
+    def _arrived(self, call: Call) -> None:
+        self._calls.append(call)
+        if len(self._calls) == 1:
+            self.at(max(self.clock.time, self._free_at), self._take_next)
+
+    def _take_next(self) -> None:
+        if self._free_at > self.clock.time:  # something else came in between
+            self.at(self._free_at, self._take_next)
             return
+        sent, epoch, frame, then = self._calls[0]
         answer: list[bytes] = []
         self.charged(lambda: answer.append(self._serve(epoch, frame)))
         self._free_at += self.setting.handling
@@ -130,6 +139,9 @@ class Simulation:
         self._longest = max(self._longest, arrives - sent)
         header, payload = _read(answer[0])
         self.at(arrives, partial(then, answer_from_frame(header, payload)))
+        self._calls.popleft()
+        if self._calls:
+            self.at(self._free_at, self._take_next)
 
     def _serve(self, epoch: int, frame: bytes) -> bytes:
         header, _ = _read(frame)
@@ -251,9 +263,8 @@ class Instance:
             self.oldest = min(self.oldest, min(end for _, end, _ in ended))
             self.finished += [index for _, _, index in ended]
             self.attempts += len(ended)
-            mean = sum(end - start for start, end, _ in ended) / len(ended)
-            kept = 0.0 if self.each == UNKNOWN else 0.8 ** len(ended)
-            self.each = kept * self.each + (1 - kept) * mean
+            for start, end, _ in ended:
+                self.each = end - start if self.each == UNKNOWN else (1 - SMOOTHING) * self.each + SMOOTHING * (end - start)
 
     # The exchange
 

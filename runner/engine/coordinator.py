@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Literal
 
 from runner.engine.journal import Journal
@@ -343,7 +344,7 @@ class Coordinator:
         """Nothing is free: whoever holds more than its workers are busy with is asked to hand it back."""
         wakers = []
         for other in self._sessions.values():
-            if other is not session and not other.recall and other.outstanding.count > len(other.report.running):
+            if other is not session and not other.recall and other.spare > 0:
                 other.recall = True
                 wakers.append(other.wake)
         return wakers if self._listed else []
@@ -351,7 +352,9 @@ class Coordinator:
     def _hungry(self) -> list[Callable[[], None]]:
         if self._awaited or not (self._free or self._divided):
             return []
-        waiting, self._hungry_ones = self._hungry_ones, {}
+        waiting = list(islice(self._hungry_ones, self._free.count + self._divided))  # no more than can get something
+        for one in waiting:
+            del self._hungry_ones[one]
         return [one.wake for one in waiting]
 
     def _give_back(self, session: Session, *, lost: bool) -> None:
