@@ -316,7 +316,7 @@ class Instance:
     def _plan(self, lease: Lease) -> None:
         now, duration, free, put = self.simulation.clock.time, self.simulation.duration, self.free, self.planned.append
         for index in range(lease.first, lease.first + lease.count):
-            start = free[0] if free[0] > now else now
+            start = max(now, free[0])
             end = start + duration()
             heapq.heapreplace(free, end)
             put((start, end, index))
@@ -332,7 +332,7 @@ class Instance:
         self.free = [*ends, *[now] * (self.simulation.setting.workers - len(ends))]
         heapq.heapify(self.free)
         self.last_end = max([now if self.attempts else 0.0, *ends])
-        self.last_start = max((start for start, _, _ in self.begun), default=self.last_start if self.last_start <= now else now)
+        self.last_start = max((start for start, _, _ in self.begun), default=min(self.last_start, now))
         self.returned, self.nudged = back, True
 
     def worked_after(self, moment: float) -> float:

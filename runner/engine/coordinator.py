@@ -81,6 +81,7 @@ class Coordinator:
         return self._verdict is None
 
     def feed_done(self) -> None:
+        self._manifest.sync()  # before the journal says how long it is
         with self._lock:
             self._listed = True
             self._journal.listed(self._manifest.count, self._items if self._items_known else 0)
@@ -271,7 +272,7 @@ class Coordinator:
                 if report.header and (self._header is None or report.header[0] < self._header[0]):
                     self._header = report.header
                     self._journal.header(*report.header)
-            self._manifest.sync()
+            self._manifest.sync(max((one.last + 1 for one in accepted), default=0))
             self._journal.sync()
         with self._lock:
             for segment in accepted:

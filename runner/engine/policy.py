@@ -29,7 +29,7 @@ class Limits:
 def pace(instances: int) -> float:
     """Seconds between two exchanges of an instance, where there are so many that they have to hold back; otherwise 0."""
     seconds = instances / EXCHANGES_PER_SECOND
-    return seconds if seconds > LEASE_SECONDS else 0.0
+    return seconds if seconds > LEASE_SECONDS / 2 else 0.0
 
 
 def lease_size(*, seconds_each: float, workers: int, pace: float) -> int:
