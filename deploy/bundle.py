@@ -27,7 +27,7 @@ FILES = (
     "deploy/compose.yml",
     "deploy/ray-cluster.yaml",
     "deploy/systemd",
-    "deploy/node.Dockerfile",
+    "docker/node.Dockerfile",
     "constraints.txt",
     "docs",
     "README.md",
@@ -82,7 +82,7 @@ def _extra(requirement: str) -> str | None:
 def build_image(context: Path, base: str, tag: str, requirements: list[str]) -> None:
     """Of wheels in the context; with any builder, and without a network."""
     arguments = [f"--build-arg=BASE={base}", f"--build-arg=REQUIREMENTS={' '.join(requirements)}", "--network=none"]
-    call("docker", "build", "--quiet", *arguments, f"--tag={tag}", f"--file={ROOT / 'deploy' / 'node.Dockerfile'}", str(context))
+    call("docker", "build", "--quiet", *arguments, f"--tag={tag}", f"--file={ROOT / 'docker' / 'node.Dockerfile'}", str(context))
 
 
 def make_image(base: str, tag: str, requirements: list[str]) -> None:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A cluster on this machine, of containers: deploy/cluster.sh up|demo|down. `make cluster-up` and the like call it.
-#   RUNNER_ROOT (default .cluster), NODES (2), BASE (an image with Python, for the image of the demonstration's job), JOB_IMAGE (instead)
+#   RUNNER_ROOT (default .cluster), NODES (2), BASE (an image with Python, for the image of the demonstration's job), JOB_IMAGE (instead),
+#   RUNNER_GATEWAY_PORT (6380), RUNNER_PROJECT (runner), RUNNER_BIN (.venv/bin)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUNNER_ROOT=${RUNNER_ROOT:-$PWD/.cluster}
@@ -8,7 +9,7 @@ export RUNNER_ETC=${RUNNER_ETC:-$RUNNER_ROOT/etc}
 export RUNNER_GATEWAY_PORT=${RUNNER_GATEWAY_PORT:-6380}
 RUNNER_IMAGE=${RUNNER_IMAGE:-runner-node:$(sed -n 's/^VERSION = "\(.*\)"/\1/p' runner/version.py)}
 export RUNNER_IMAGE
-bin=.venv/bin
+bin=${RUNNER_BIN:-.venv/bin}
 
 compose() {
     local command=(docker compose)
@@ -17,7 +18,7 @@ compose() {
         echo 'cluster.sh: needs docker compose, or docker-compose (Debian: apt-get install docker-compose)' >&2
         exit 1
     }
-    "${command[@]}" --project-name runner --file deploy/compose.yml "$@"
+    "${command[@]}" --project-name "${RUNNER_PROJECT:-runner}" --file deploy/compose.yml "$@"
 }
 
 make_folders() {
@@ -84,5 +85,5 @@ down() {
 
 case ${1:-} in
 up | demo | down) "$1" ;;
-*) sed -n 2,3p "$0" && exit 2 ;;
+*) sed -n 2,4p "$0" && exit 2 ;;
 esac

@@ -44,6 +44,18 @@ from runner.version import VERSION
 FAREWELL_SECONDS = 10.0  # for the last events to arrive
 
 
+class NodeLine(Line):
+    """What only this node cannot do, such as starting a container, is no failure of the job: another node may be able to."""
+
+    problem = ""
+
+    def fail(self, code: str, text: str) -> None:
+        if code == "launch":
+            self.problem = text
+        else:
+            super().fail(code, text)
+
+
 class NodeInstance:
     """From the request to the end. `end_now` may be called from any thread, at any time."""
 
@@ -77,8 +89,8 @@ class NodeInstance:
                 return {"how": LOST}
             self._line.leave(0, lost=False)
             return {"how": FAILED, "text": error.describe()}
-        if lost:
-            return {"how": FAILED, "text": lost}
+        if lost or self._line.problem:
+            return {"how": FAILED, "text": lost or self._line.problem}
         reason = self._instance.stopped if self._instance else LOST
         return {"how": reason if reason in (RETIRED, FENCED, LOST) else DONE}
 
@@ -98,8 +110,8 @@ class NodeInstance:
     def _processes(self) -> int:
         return self._step.max_concurrency_per_instance or len(self._request.gpus) or max(1, int(self._request.cpus))
 
-    def _new_line(self) -> Line:
-        return Line(self._paths.coordinator, secret=self._paths.secret.read_text, version=VERSION, on_fenced=self._fenced)
+    def _new_line(self) -> NodeLine:
+        return NodeLine(self._paths.coordinator, secret=self._paths.secret.read_text, version=VERSION, on_fenced=self._fenced)
 
     def _fenced(self) -> None:
         if self._instance is not None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Literal
 
 from runner.engine.journal import Journal
 from runner.engine.manifest import Manifest
-from runner.engine.policy import LOSSES_FORGIVEN, fair_share, init_hopeless_everywhere, judged_at_end, may_retry, threshold_crossed
+from runner.engine.policy import LOSSES_FORGIVEN, fair_share, init_hopeless_everywhere, judged_at_end, may_retry, pace, threshold_crossed
 from runner.engine.ranges import RangeSet
 from runner.engine.session import CoordinatorSettings, Session, Verdict
 from runner.engine.sole_file import Superseded
@@ -52,6 +53,9 @@ class Coordinator:
         self._done = 0
         self._listed = False
         self._durable = Tally()
+        self._volatile = Tally()  # of all sessions' reports
+        self._divided = 0  # mini-batches in territories
+        self._hungry_ones: dict[Session, None] = {}  # sessions that had nothing; in order
         self._items = journal.restored.items
         self._items_known = not manifest.count or journal.restored.listed is not None  # not when an earlier run ended while it listed
         self._header = journal.restored.header
@@ -78,6 +82,7 @@ class Coordinator:
         return self._verdict is None
 
     def feed_done(self) -> None:
+        self._manifest.sync()  # before the journal says how long it is
         with self._lock:
             self._listed = True
             self._journal.listed(self._manifest.count, self._items if self._items_known else 0)
@@ -125,6 +130,7 @@ class Coordinator:
             for session in found:
                 session.leaving = session.leaving if session.leaving == "lost" else why
                 session.recall = why == "retired"
+                self._give_up_territory(session)
         _call([session.wake for session in found])
 
     def exchange(self, epoch: int, report: Report, want: int) -> Lease | Wait | Recall | Stop:
@@ -189,6 +195,7 @@ class Coordinator:
         """Another coordinator has taken the job over: this one says nothing of it any more, and its instances are the other's."""
         with self._lock:
             self._sessions.clear()
+            self._volatile = Tally()
             self._set(Verdict(status="Superseded", code="superseded", message="another coordinator has taken the job over"))
 
     def all_have_left(self, seconds: float) -> bool:
@@ -257,23 +264,25 @@ class Coordinator:
 
     def _commit(self, epoch: int, session: Session, report: Report) -> None:
         # Not under the lock: others go on while the disk works. A segment is accepted once; its epoch is checked before and after.
+        # Records of several instances that come while the disk works become durable together, with the next of them.
+        with self._lock:
+            known = epoch in self._sessions
+            accepted = [one for one in report.segments if known and session.outstanding.contains(one.first, one.last + 1)]
+            for segment in accepted:
+                session.outstanding.remove(segment.first, segment.last + 1)
+                self._journal.segment(segment)
+            if report.header and (self._header is None or report.header[0] < self._header[0]):
+                self._header = report.header
+                self._journal.header(*report.header)
         with self._committing:
-            with self._lock:
-                known = epoch in self._sessions
-                accepted = [one for one in report.segments if known and session.outstanding.contains(one.first, one.last + 1)]
-                for segment in accepted:
-                    session.outstanding.remove(segment.first, segment.last + 1)
-                    self._journal.segment(segment)
-                if report.header and (self._header is None or report.header[0] < self._header[0]):
-                    self._header = report.header
-                    self._journal.header(*report.header)
-            self._manifest.sync()
+            self._manifest.sync(max((one.last + 1 for one in accepted), default=0))
             self._journal.sync()
         with self._lock:
             for segment in accepted:
                 self._durable += segment.tally
                 self._done += segment.last + 1 - segment.first
-            session.report = replace(session.report, volatile=report.volatile)
+            if epoch in self._sessions:
+                self._heard(session, replace(session.report, volatile=report.volatile))
 
     def _take_over(self, session: Session, report: Report) -> None:
         now = self._clock.now()
@@ -287,8 +296,13 @@ class Coordinator:
                 self._free.add(first, last + 1)
         self._failures.extend(report.failures)
         del self._failures[FAILURES_KEPT:]
-        session.report = replace(report, segments=(), failures=(), returned=())
+        self._heard(session, replace(report, segments=(), failures=(), returned=()))
         self._decide()
+
+    def _heard(self, session: Session, report: Report) -> None:
+        if report.volatile != session.report.volatile:
+            self._volatile += report.volatile - session.report.volatile
+        session.report = report
 
     def _hand_out(self, session: Session, want: int) -> tuple[Lease | Wait | Recall | Stop, list[Callable[[], None]]]:
         if session.leaving == "lost" or (session.leaving and not session.outstanding):
@@ -298,20 +312,22 @@ class Coordinator:
             return Recall(), self._hungry()
         if session.leaving:
             return Wait(), self._hungry()
+        wait = Wait(pace=pace(len(self._sessions)))
         if self._awaited:
-            session.hungry = True
-            return Wait(), []
+            self._hungry_ones[session] = None
+            return wait, []
         if want <= 0:
-            return Wait(), self._hungry()
-        left = self._free.count + self._urgent.count + sum(one.territory.count for one in self._sessions.values())
+            return wait, self._hungry()
+        left = self._left
         share = fair_share(want=want, left=left, listed=self._listed, instances=len(self._sessions)) if left else 0
         taken = self._take(session, share) if share else None
-        session.hungry = taken is None
         if taken is None:
-            return Wait(), self._recall_from_others(session)
+            self._hungry_ones[session] = None
+            return wait, self._recall_from_others(session)
+        self._hungry_ones.pop(session, None)
         session.outstanding.add(*taken)
         first, end = taken
-        return Lease(first=first, count=end - first, lines=self._manifest.read(first, end - first)), self._hungry()
+        return Lease(first=first, count=end - first, lines=self._manifest.read(first, end - first), pace=wait.pace), self._hungry()
 
     def _take(self, session: Session, count: int) -> tuple[int, int] | None:
         if self._urgent:
@@ -321,37 +337,52 @@ class Coordinator:
             ahead = max(count, self._free.count // (2 * len(self._sessions)))
             if taken := self._free.take(ahead):
                 territory.add(*taken)
-        if not territory:
+                self._divided += taken[1] - taken[0]
+        if not territory and self._divided:
             richest = max(self._sessions.values(), key=lambda one: one.territory.count)
             if half := richest.territory.take_back_half():
                 territory.add(*half)
-        return territory.take(count)
+        piece = territory.take(count)
+        self._divided -= piece[1] - piece[0] if piece else 0
+        return piece
 
     def _recall_from_others(self, session: Session) -> list[Callable[[], None]]:
         """Nothing is free: whoever holds more than its workers are busy with is asked to hand it back."""
         wakers = []
         for other in self._sessions.values():
-            if other is not session and not other.recall and other.outstanding.count > len(other.report.running):
+            if other is not session and not other.recall and other.spare > 0:
                 other.recall = True
                 wakers.append(other.wake)
         return wakers if self._listed else []
 
+    @property
+    def _left(self) -> int:
+        """Mini-batches that nobody has."""
+        return self._free.count + self._urgent.count + self._divided
+
     def _hungry(self) -> list[Callable[[], None]]:
-        if self._awaited or (not self._free and not self._urgent and not any(one.territory for one in self._sessions.values())):
+        if self._awaited or not self._left:
             return []
-        waiting = [one for one in self._sessions.values() if one.hungry]
+        waiting = list(islice(self._hungry_ones, self._left))  # no more than can get something
         for one in waiting:
-            one.hungry = False
+            del self._hungry_ones[one]
         return [one.wake for one in waiting]
 
     def _give_back(self, session: Session, *, lost: bool) -> None:
+        self._hungry_ones.pop(session, None)
+        self._volatile -= session.report.volatile
         for index in session.report.running if lost else ():
             if session.outstanding.contains(index, index + 1):
                 self._count_loss(session, index)
-        for start, end in session.territory:
-            self._free.add(start, end)
+        self._give_up_territory(session)
         for start, end in session.outstanding:
             self._urgent.add(start, end)
+
+    def _give_up_territory(self, session: Session) -> None:
+        self._divided -= session.territory.count
+        for start, end in session.territory:
+            self._free.add(start, end)
+        session.territory = RangeSet()
 
     def _count_loss(self, session: Session, index: int) -> None:
         """A lost instance costs its mini-batches no attempt, but one that was running at loss after loss may have caused them."""
@@ -371,7 +402,7 @@ class Coordinator:
         self._decide()
 
     def _tally(self) -> Tally:
-        return sum((one.report.volatile for one in self._sessions.values()), self._durable)
+        return self._durable + self._volatile
 
     def _decide(self) -> None:
         if self._verdict is not None:

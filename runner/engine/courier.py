@@ -22,6 +22,16 @@ REPORT_SECONDS = 0.25  # between two reports of mere progress
 FAILURES_PER_REPORT = 20
 
 
+def flush_seconds(pace: float) -> float:
+    """The longest that rows wait. With very many instances a little longer than a lease lasts, so that one exchange does for both."""
+    return max(FLUSH_SECONDS, 1.5 * pace)
+
+
+def report_seconds(pace: float) -> float:
+    """Between two reports of mere progress; likewise."""
+    return max(REPORT_SECONDS, 1.5 * pace)
+
+
 class Exchange(Protocol):
     """What a courier needs of the coordinator."""
 
@@ -62,6 +72,7 @@ class Courier:
         self._waiting = self._nudged = self._idle = self._dirty = self._ended = self._stopped = False
         self._reported = 0.0
         self._lease_on_its_way = False
+        self.pace = 0.0  # seconds between two exchanges, as the coordinator would have it
         self._thread = threading.Thread(target=self._run, name=f"courier-{name}", daemon=True)
         self.error: BaseException | None = None
         self.epoch = exchange.join(name, workers=workers, wake=self.nudge)
@@ -168,7 +179,7 @@ class Courier:
         with self._changed:
             report = Report(
                 segments=segments,
-                volatile=_difference(self._finished, self._durable),
+                volatile=self._finished - self._durable,
                 returned=tuple(returned),
                 failures=tuple(failures),
                 header=self._header,
@@ -179,6 +190,8 @@ class Courier:
         answer = self._exchange.exchange(self.epoch, report, want)
         with self._changed:
             self._pending_bytes -= sum(piece.bytes for piece in pieces)
+            if isinstance(answer, (Lease, Wait)):
+                self.pace = answer.pace
             if isinstance(answer, Wait):
                 self._waiting = want > 0 and not self._nudged
             elif isinstance(answer, Lease):
@@ -198,9 +211,9 @@ class Courier:
             return 0
         if self._idle and self._pieces:
             return 0
-        due = self._oldest + FLUSH_SECONDS if self._pieces else now + 10
+        due = self._oldest + flush_seconds(self.pace) if self._pieces else now + 10
         if self._dirty:
-            due = min(due, self._reported + REPORT_SECONDS)
+            due = min(due, self._reported + report_seconds(self.pace))
         return min(due - now, 10)
 
     def _collect(self) -> tuple[list[Piece], list[tuple[int, ErrorRecord]], list[tuple[int, int]], int]:
@@ -214,14 +227,3 @@ class Courier:
         self._nudged = self._dirty = False
         self._reported = now
         return pieces, failures, returned, self._want
-
-
-def _difference(a: Tally, b: Tally) -> Tally:
-    return Tally(
-        succeeded=a.succeeded - b.succeeded,
-        failed=a.failed - b.failed,
-        items=a.items - b.items,
-        items_failed=a.items_failed - b.items_failed,
-        returned=a.returned - b.returned,
-        retries=a.retries - b.retries,
-    )

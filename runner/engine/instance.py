@@ -195,7 +195,7 @@ class Instance:
         running = tuple(worker.frames[0].next for worker in workers if worker.frames)
         self._courier.alive(ready=len(workers), running=running, attempts=self._results.take_attempts())
         seconds = self._results.seconds_each
-        target = policy.lease_size(seconds_each=seconds, workers=self._processes, instances=1)
+        target = policy.lease_size(seconds_each=seconds, workers=self._processes, pace=self._courier.pace)
         want = target if self._backlog.count * 2 <= target else 0
         self._courier.ask(want, idle=not running and self._backlog.count == 0)
 

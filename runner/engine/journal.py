@@ -9,6 +9,7 @@ Records: {"open": epoch} at each opening, which takes the journal over; {"segmen
 from __future__ import annotations
 
 import json
+import threading
 import zlib
 from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, field
@@ -33,7 +34,7 @@ class Restored:
 
 
 class Journal:
-    """Appends are in memory until `sync`, which writes and syncs all of them at once. Used by one thread at a time, `owned` by any.
+    """Appends are in memory until `sync`, which writes and syncs all of them at once. Any thread may append, one at a time syncs.
 
     Opening it takes it over from whoever has written to it before (see SoleFile).
     """
@@ -41,6 +42,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.restored = Restored()
         self._pending: list[bytes] = []
+        self._adding = threading.Lock()
         self._file = SoleFile(path, self._begin)
 
     def segment(self, segment: Segment) -> None:
@@ -63,10 +65,16 @@ class Journal:
         self._append({"ended": status})
 
     def sync(self) -> None:
-        """Makes durable what was appended. Errors: Superseded; OSError (a full disk) leaves the journal as it was."""
-        if self._pending:
-            self._file.append(b"".join(self._pending))
-            self._pending.clear()
+        """Makes durable what was appended before. Errors: Superseded; OSError (a full disk), after which it is still to be made so."""
+        with self._adding:
+            pending, self._pending = self._pending, []
+        try:
+            if pending:
+                self._file.append(b"".join(pending))
+        except BaseException:
+            with self._adding:
+                self._pending[:0] = pending
+            raise
 
     def owned(self) -> AbstractContextManager[None]:
         """For what must not be done beside a coordinator that has taken over. Errors: Superseded on entering."""
@@ -76,7 +84,8 @@ class Journal:
         self._file.close()
 
     def _append(self, record: dict[str, object]) -> None:
-        self._pending.append(_line(record))
+        with self._adding:
+            self._pending.append(_line(record))
 
     def _begin(self, file: BinaryIO) -> tuple[int, bytes]:
         good = _replay(file, self.restored)

@@ -30,7 +30,7 @@ class Manifest:
         self._lock = threading.Lock()
         self._offsets = array("Q", [0])
         self._size = 0
-        self._synced = 0
+        self._synced = 0  # mini-batches
         self.count = 0
         self._load()
 
@@ -63,12 +63,13 @@ class Manifest:
         for first in range(0, total, 4096):
             yield from self.read(first, min(4096, total - first)).split(b"\n")
 
-    def sync(self) -> None:
-        """Makes durable what was appended before the call."""
-        size = self._size
-        if self._synced < size:
+    def sync(self, count: int | None = None) -> None:
+        """Makes durable what was appended before the call; with `count`, only where the first so many mini-batches are not yet."""
+        with self._lock:
+            total = self.count
+        if self._synced < (total if count is None else min(count, total)):
             os.fsync(self._file)
-            self._synced = size
+            self._synced = total
             failpoint("manifest.synced")
 
     def close(self) -> None:
@@ -92,7 +93,7 @@ class Manifest:
                 self._index(lines)
         if tail:
             os.ftruncate(self._file, self._size)
-        self._synced = self._size
+        self._synced = self.count
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -26,10 +26,15 @@ class Limits:
     unit: str = "items"  # what an item is called: files or rows
 
 
-def lease_size(*, seconds_each: float, workers: int, instances: int) -> int:
+def pace(instances: int) -> float:
+    """Seconds between two exchanges of an instance, where there are so many that they have to hold back; otherwise 0."""
+    seconds = instances / EXCHANGES_PER_SECOND
+    return seconds if seconds > LEASE_SECONDS / 2 else 0.0
+
+
+def lease_size(*, seconds_each: float, workers: int, pace: float) -> int:
     """Mini-batches that keep an instance busy for a quarter of a second, or longer where there are very many instances."""
-    seconds = max(LEASE_SECONDS, instances / EXCHANGES_PER_SECOND)
-    return max(workers, round(seconds * workers / max(seconds_each, 1e-7)))
+    return max(workers, round(max(LEASE_SECONDS, pace) * workers / max(seconds_each, 1e-7)))
 
 
 def fair_share(*, want: int, left: int, listed: bool, instances: int) -> int:

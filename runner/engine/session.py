@@ -47,7 +47,12 @@ class Session:
     outstanding: RangeSet = field(default_factory=RangeSet)
     report: Report = field(default_factory=Report)
     recall: bool = False
-    hungry: bool = False
     init_failures: int = 0
     begun: bool = False  # it has asked for work
     leaving: str = ""  # it is to go, and why: retired (when it has finished what runs) or lost (at once)
+
+    @property
+    def spare(self) -> int:
+        """Mini-batches that it could hand back, as far as its last report tells."""
+        finished = self.report.volatile.succeeded + self.report.volatile.failed
+        return self.outstanding.count - finished - len(self.report.running)

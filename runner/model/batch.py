@@ -69,6 +69,16 @@ class Tally:
             retries=self.retries + other.retries,
         )
 
+    def __sub__(self, other: Tally) -> Tally:
+        return Tally(
+            succeeded=self.succeeded - other.succeeded,
+            failed=self.failed - other.failed,
+            items=self.items - other.items,
+            items_failed=self.items_failed - other.items_failed,
+            returned=self.returned - other.returned,
+            retries=self.retries - other.retries,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
@@ -94,11 +104,14 @@ class Lease:
     first: int
     count: int
     lines: bytes
+    pace: float = 0.0  # seconds that the instance should let pass between two exchanges; 0: as it likes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
     """Nothing to do at the moment; the instance is woken when there is."""
+
+    pace: float = 0.0  # as in Lease
 
 
 @dataclass(frozen=True, kw_only=True)

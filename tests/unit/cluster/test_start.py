@@ -80,6 +80,14 @@ def test_a_node_that_ends_ends_the_command(tmp_path, monkeypatch, node, records)
     assert list(records.iterdir()) == []
 
 
+def test_why_ray_has_ended_is_said_in_a_sentence(tmp_path, monkeypatch, node):
+    text = "ray.exceptions.AuthenticationError: RPC error: InvalidAuthToken: Authentication token is missing. Failed to connect to GCS"
+    monkeypatch.setattr(start, "join_command", lambda *_: [sys.executable, "-S", "-c", f"print({text!r}); raise SystemExit(1)"])
+    said: list[str] = []
+    assert run_join(node, "head:6379", said.append) == 1
+    assert said == ["the Ray node has ended (exit status 1): the node token is not that of the head: copy it from there"]
+
+
 def test_whether_it_is_up_stands_in_its_record(tmp_path, monkeypatch, node):
     pretend(monkeypatch, tmp_path, "0.3")
     seen: list[list[bool]] = []
