@@ -240,6 +240,11 @@ class Cluster:
             in_network(node, "iptables", "-F", chain)
         node.cut = False
 
+    def hide(self, node: Node, folder: str) -> None:
+        """From the node's processes: they see an empty folder there."""
+        code = "import ctypes, os, sys; sys.exit(ctypes.CDLL(None).mount(b'none', os.fsencode(sys.argv[1]), b'tmpfs', 0, None))"
+        subprocess.run(["nsenter", "-t", str(node.pid()), "-m", "python3", "-c", code, folder], check=True)
+
     def restart_head(self) -> None:
         """Killed, and started again with what is on its disk."""
         self.head.container.kill()
