@@ -348,7 +348,7 @@ class Scheduler:
         if request is not None:
             known = request.places.pop(key[2], None)
             words = words or self._told_by(request, place, error)
-            if not error and not place.leaving and words["how"] not in (FAILED, REFUSED):
+            if not error and (not place.leaving or place.silent) and words["how"] not in (FAILED, REFUSED):
                 request.vacant[place.node] = place
             if known is not None:
                 self._judge(request, place, words)
@@ -398,8 +398,10 @@ class Scheduler:
     def _lost(self, job: str, step: str, instance: str) -> None:
         """An instance hangs, or is cut off: another one is started in its place, and it is killed as soon as it can be reached."""
         request = self.requests.get((job, step))
-        if request is not None and request.places.pop(instance, None) is not None:
+        place = request.places.get(instance) if request else None
+        if place is not None:
             log.info("%s/%s/%s is not heard of any more", job, step, instance)
+            place.leaving = place.silent = True
             if (job, step, instance) in self._instances:
                 self._instances[job, step, instance][0].tell("kill")
             self.plan()

@@ -64,6 +64,7 @@ class Place:
     type_name: str
     capacity: Capacity
     leaving: bool = False
+    silent: bool = False  # it hangs or is cut off: another one takes its place, elsewhere while it is not known to have ended
     group: str = ""  # name of the placement group, once there is one
     index: int = 0
 
