@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -96,6 +97,7 @@ class InstanceHost:
         user = user_of(fields["user"])
         request = replace(instance_request(json.dumps(fields["request"])), folder=str(node_folder(user)), gpus=adapter.own_gpus())
         self._words: dict[str, str] = {"how": LOST, "text": "its process has died"}
+        self._first_words: dict[str, Any] = {}
         self._started, self._ended = threading.Event(), threading.Event()
         self._process = start_as(user, "runner.cluster.instance")
         assert self._process.stdin is not None
@@ -108,6 +110,7 @@ class InstanceHost:
         for line in self._process.stdout:
             words = json.loads(line)
             if words["how"] == STARTED:
+                self._first_words = words
                 self._started.set()
             else:
                 self._words = words
@@ -119,10 +122,14 @@ class InstanceHost:
         """What it was started with."""
         return self._fields
 
-    def started(self, _nothing: None) -> bool:
-        """Waits until its workers are being started, or until it has ended without that: False."""
+    def started(self, _nothing: None) -> dict[str, Any] | None:
+        """Waits until its workers are being started, and says with what; None when it has ended without that, or since."""
         self._started.wait()
-        return not self._ended.is_set()
+        return None if self._ended.is_set() else self._first_words
+
+    def free(self, _nothing: None) -> int:
+        """Bytes on the disk of the node's folder."""
+        return shutil.disk_usage(node_root()).free
 
     def ended(self, _nothing: None) -> dict[str, str]:
         """Waits for its end, and says how it was."""

@@ -15,10 +15,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from runner.cluster.audit import used_by
 from runner.cluster.node_code import on_this_node
 from runner.cluster.probes import Unfit, check_engine, check_reading, verify
 from runner.cluster.requests import DONE, FAILED, FENCED, LOST, NODE, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
@@ -70,6 +71,7 @@ class NodeInstance:
         disks = {"logs": self._paths.logs, "node": Path(request.folder)}
         self._monitor = ResourceMonitor(self._paths.logs, interval=self._step.arguments.resource_monitor_interval, disks=disks)
         self._instance: Instance | None = None
+        self._used: Mapping[str, object] = {}
         self._ended = threading.Event()
         self._wakers: list[Callable[[], None]] = []
         self._number = int(request.node.rpartition("_")[2])
@@ -123,8 +125,10 @@ class NodeInstance:
         return RunOptions(cache=Path(request.folder) / "cache", docker=request.docker, python=request.python, instance_types=types)
 
     def _site(self) -> Site:
-        say, warn = partial(self._say, "INFO"), partial(self._say, "WARNING")
-        return prepare_site(self._step, self._paths, self._options(), say=say, warn=warn, on_cancel=self._on_cancel)
+        say, warn, began = partial(self._say, "INFO"), partial(self._say, "WARNING"), time.monotonic()
+        site = prepare_site(self._step, self._paths, self._options(), say=say, warn=warn, on_cancel=self._on_cancel)
+        self._used = used_by(self._step, site, time.monotonic() - began)
+        return site
 
     def _on_cancel(self, wake: Callable[[], None]) -> None:
         self._wakers.append(wake)
@@ -183,7 +187,7 @@ class NodeInstance:
 
     def _publish(self, line: Line, event: Event) -> None:
         if isinstance(event, InstanceStarted):
-            tell({"how": STARTED})
+            tell({"how": STARTED, **self._used})
         self._monitor(event)
         line.publish(event)
 
@@ -221,7 +225,7 @@ def log_to(path: Path) -> None:
     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
 
 
-def tell(words: dict[str, str]) -> None:
+def tell(words: Mapping[str, object]) -> None:
     """The actor that has started this process."""
     print(json.dumps(words), flush=True)
 

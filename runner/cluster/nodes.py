@@ -24,6 +24,9 @@ class NodeBook:
     def all(self) -> list[Node]:
         return [node for node in self._nodes.values() if node.alive]
 
+    def get(self, id_: str) -> Node | None:
+        return self._nodes.get(id_)
+
     def look(self, found: Iterable[RayNode], requests: Iterable[Request]) -> set[str]:
         """Takes over what Ray says; returns the nodes that have gone since the last look."""
         lost = set()

@@ -23,10 +23,12 @@ from runner.cluster.accepted import Accepted, AcceptedJobs
 from runner.cluster.checks import Wanted, examine
 from runner.cluster.gateway import Gateway
 from runner.cluster.hosts import SCHEDULER, run_end
+from runner.cluster.metrics import render
 from runner.cluster.nodes import NodeBook
 from runner.cluster.probes import write_probes
 from runner.cluster.requests import DONE, FAILED, LOST, NODE, REFUSED, InstanceRequest, OwnerRequest, User
 from runner.cluster.scheduling import Capacity, Place, Plan, Request, Start, impossible, plan, shape
+from runner.cluster.watch import Watch, state_free
 from runner.compute import ray as adapter
 from runner.compute.ray import HostHandle, Places
 from runner.errors import UserError
@@ -54,6 +56,7 @@ class Scheduler:
         self.fields = dict(fields)
         self.nodes = NodeBook(self.workspace.settings.instance_types)
         self.accepted = AcceptedJobs(self.workspace)
+        self.watch = Watch(self.workspace)
         self._probes = write_probes(self.workspace.shared_datastores)
         self.requests: dict[Key, Request] = {}
         self.reasons: Mapping[Key, str] = {}
@@ -69,6 +72,7 @@ class Scheduler:
         address = (fields["host"], fields["gateway_port"])
         self._gateway = Gateway(self, address, token=token, certificate=fields["certificate"], key=fields["key"])
         self._gateway.start()
+        self.watch.began(self._gateway.address)
 
     def gateway(self, _nothing: None) -> str:
         """Where it listens."""
@@ -98,6 +102,11 @@ class Scheduler:
         nodes = self.ask(lambda: list(self.nodes.all()))
         return examine(nodes, Wanted(probes=self._probes, floor=self.workspace.settings.free_space_floor))
 
+    def metrics(self) -> str:
+        """As Prometheus reads them."""
+        families = self.ask(lambda: self.watch.families(self.requests.values(), self.accepted.jobs.values(), self.nodes.all()))
+        return render([*families, state_free(self.workspace.state)])
+
     def instances(self, job: str) -> dict[str, list[str]]:
         """Step → names of the job's instances that may be at work."""
         return self.ask(lambda: self._names(job))
@@ -121,6 +130,7 @@ class Scheduler:
             for place in request.places.values():
                 if place.node in lost and not place.leaving:
                     self._tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
+        self.watch.sample(self._instances)
         self.plan()
 
     def plan(self) -> None:
@@ -142,6 +152,10 @@ class Scheduler:
 
     def submit(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Accepts a job, in the scheduler's thread. Errors: UserError."""
+        with self.watch.refusals("submit", name, body):
+            return self._submit(name, body)
+
+    def _submit(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if body.get("runner", VERSION) != VERSION:
             raise UserError(
                 f"the machine that submits has runner {body['runner']}, the cluster has {VERSION}", todo="install the same version on both"
@@ -153,7 +167,8 @@ class Scheduler:
         user = jobs_of.owner_of(paths)
         self.nodes.check_user(user)
         number, priority = self.accepted.next_number(), int(body.get("priority") or 0)
-        requests = [self._request_of(name, step, user.name, number, priority) for step in jobs_of.steps_of(jobs_of.read_job(paths))]
+        spec = jobs_of.read_job(paths)
+        requests = [self._request_of(name, step, user.name, number, priority) for step in jobs_of.steps_of(spec)]
         for one in requests:
             self._check(one)
         request = requests[0]
@@ -165,6 +180,7 @@ class Scheduler:
             resume=bool(body.get("resume")),
             retry_failed=bool(body.get("retry_failed")),
         )
+        self.watch.submitted(job, spec, body)
         self.accepted.put(job)
         self.requests[name, request.step] = request
         self.plan()
@@ -213,14 +229,17 @@ class Scheduler:
 
     def cancel(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Errors: UserError; KeyError for a job that is not on the cluster."""
-        jobs_of.check_key(jobs_of.paths_of(self.workspace, name), body.get("key"))
-        job = self.accepted.jobs[name]
+        with self.watch.refusals("cancel", name, body):
+            jobs_of.check_key(jobs_of.paths_of(self.workspace, name), body.get("key"))
+            job = self.accepted.jobs[name]
+        self.watch.cancelled(job, body)
         if name in self._owners:
             self._tell(name, {"t": "cancel"})
             return {"status": "Running"}
         end = {"status": "Canceled", "code": "cancelled", "message": "cancelled while it waited in the queue"}
         self._forget(name)
         run_end(self.fields["workspace"], job.user, name, end)
+        self.watch.job_ended(job)
         self.plan()
         return {"status": "Canceled"}
 
@@ -294,6 +313,7 @@ class Scheduler:
             return
         del self._owners[name]
         handle.kill()
+        self.watch.job_ended(self.accepted.jobs[name])
         self._forget(name)
         self.plan()
 
@@ -333,17 +353,21 @@ class Scheduler:
             place=(self._groups[place.group], place.index),
             resources=_resources(place),
         )
+        self.watch.starting((request.job, request.step, place.instance))
         self._follow_instance((request.job, request.step, place.instance), handle, place)
 
     def _follow_instance(self, key: tuple[str, str, str], handle: HostHandle, place: Place) -> None:
         log.info("%s on %s", "/".join(key), place.node[:8])
         self._instances[key] = handle, place
-        handle.when_done("started", None, lambda yes, _error: self._inbox.put(partial(self._instance_started, key, bool(yes))))
+        handle.when_done("started", None, lambda words, _error: self._inbox.put(partial(self._instance_started, key, words)))
         handle.when_done("ended", None, lambda words, error: self._inbox.put(partial(self._instance_ended, key, words, error)))
 
-    def _instance_started(self, key: tuple[str, str, str], really: bool) -> None:
+    def _instance_started(self, key: tuple[str, str, str], words: Mapping[str, Any] | None) -> None:
         request = self.requests.get(key[:2])
-        if really and request is not None and key[2] in request.places:
+        if words and key in self._instances:
+            place = self._instances[key][1]
+            self.watch.started(key, self.accepted.jobs.get(key[0]), place, self.nodes.get(place.node), words)
+        if words and request is not None and key[2] in request.places:
             log.info("%s has started", "/".join(key))
             request.began.add(key[2])
             request.deaths = 0
@@ -352,6 +376,7 @@ class Scheduler:
     def _instance_ended(self, key: tuple[str, str, str], words: Mapping[str, str] | None, error: BaseException | None) -> None:
         log.info("%s has ended: %s", "/".join(key), words or error)
         handle, place = self._instances.pop(key)
+        self.watch.ended(key)
         handle.kill()
         request = self.requests.get(key[:2])
         if request is not None:
@@ -372,8 +397,10 @@ class Scheduler:
     def _judge(self, request: Request, place: Place, words: Mapping[str, str]) -> None:
         """What the end of an instance means for its step."""
         if words["how"] == LOST:
+            self.watch.lost("gone" if not place.silent else "")
             self._tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
         elif words["how"] in (FAILED, REFUSED):
+            self.watch.failed()
             unfit = words.get("blame") == NODE
             request.failed_on.add(place.node)
             request.unfit |= {place.node} if unfit else set()
@@ -392,6 +419,9 @@ class Scheduler:
     # What owners say
 
     def _heard(self, name: str, words: Mapping[str, Any]) -> None:
+        if words["t"] == "stats":
+            self.watch.heard(name, words)
+            return
         job = self.accepted.jobs.get(name)
         if job is None:
             return
@@ -411,6 +441,7 @@ class Scheduler:
         if place is not None:
             log.info("%s/%s/%s is not heard of any more", job, step, instance)
             place.leaving = place.silent = True
+            self.watch.lost("silent")
             if (job, step, instance) in self._instances:
                 self._instances[job, step, instance][0].tell("kill")
             self.plan()
@@ -455,9 +486,10 @@ class Scheduler:
 
     # Administration
 
-    def drain(self, name: str, wanted: bool) -> dict[str, Any]:
+    def drain(self, name: str, wanted: bool, address: str = "") -> dict[str, Any]:
         """What runs on a node finishes first; nothing new is started there. Errors: UserError."""
         node = self.nodes.find(name)
+        self.watch.drained(node, wanted, address)
         node.draining = wanted
         if not wanted:
             self.nodes.use_again(node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 TOTALS = (
     *("succeeded", "failed", "retries", "items", "syncs"),
@@ -12,46 +13,54 @@ TOTALS = (
 LEVELS = ("ready", "busy", "longest_wait", "longest_work")
 
 
+SILENT_SECONDS = 20.0  # after which an owner's levels do not count any more: it has died, and another one speaks for the job
+FORGOTTEN_SECONDS = 600.0
+MOST = 10_000  # owners that are remembered
+
+
 @dataclass
 class _Life:
     """Of one owner's process, and one step."""
 
-    job: str
+    heard: float
     number: int = 0  # of the last line
     highest: dict[str, float] = field(default_factory=dict)
     levels: dict[str, float] = field(default_factory=dict)
 
 
 class Tallies:
+    """`now`: of any clock, the same each time."""
+
     def __init__(self) -> None:
         self.totals = dict.fromkeys(TOTALS, 0.0)
         self._lives: dict[str, _Life] = {}
 
-    def add(self, job: str, words: Mapping[str, object]) -> None:
+    def add(self, job: str, words: Mapping[str, Any], now: float) -> None:
         """A line. Errors: KeyError, TypeError, ValueError for what is none: it comes from a process of the job's user."""
-        key, number = f"{job} {words['life']!s:.32}", int(words["number"])  # type: ignore[call-overload]
+        key, number = f"{job} {words['life']!s:.32}", int(words["number"])
         totals, levels = _numbers(words["totals"], TOTALS), _numbers(words["levels"], LEVELS)
         life = self._lives.get(key)
         if life is None:
             # A first line that is not its first: a scheduler before us has counted the earlier ones.
-            life = self._lives[key] = _Life(job, highest={} if number == 1 else dict(totals))
+            life = self._lives[key] = _Life(now, highest={} if number == 1 else dict(totals))
+            self._make_room(now)
         if number <= life.number:
             return
-        life.number, life.levels = number, levels
+        life.heard, life.number, life.levels = now, number, levels
         for name, value in totals.items():
             before = life.highest.get(name, 0.0)
             self.totals[name] += max(0.0, value - before)
             life.highest[name] = max(value, before)
 
-    def level(self, name: str) -> float:
+    def level(self, name: str, now: float) -> float:
         """The sum over all owners; of longest times the longest."""
-        values = [life.levels.get(name, 0.0) for life in self._lives.values()]
+        values = [life.levels.get(name, 0.0) for life in self._lives.values() if now - life.heard <= SILENT_SECONDS]
         return max(values, default=0.0) if name.startswith("longest") else sum(values)
 
-    def forget(self, job: str) -> None:
-        """It has ended."""
-        for key in [key for key, life in self._lives.items() if life.job == job]:
-            del self._lives[key]
+    def _make_room(self, now: float) -> None:
+        for key, life in list(self._lives.items()):
+            if now - life.heard > FORGOTTEN_SECONDS or (len(self._lives) > MOST and life.number):
+                del self._lives[key]
 
 
 def _numbers(given: object, names: tuple[str, ...]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What the owner of a job tells the scheduler of its own work: counts, every few seconds and at the end, for whoever watches the cluster."""
+"""What the owner of a job tells the scheduler of its work: counts, every few seconds and at the end, for whoever watches the cluster."""
 
 from __future__ import annotations
 

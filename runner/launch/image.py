@@ -13,13 +13,13 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
-import docker
 import docker.auth
 import docker.credentials.errors
 import docker.utils.build
 import requests.exceptions
 import urllib3.exceptions
 
+import docker
 from runner.errors import UserError
 from runner.launch.engine_address import FIRST_SECONDS, Address, addresses, knock, no_engine, wrong_address
 from runner.launch.engine_kind import EngineKind, kind_of
@@ -307,6 +307,17 @@ def need_helpers(registry: str | None = None) -> None:
     for name in names:
         if name and shutil.which(f"docker-credential-{name}") is None:
             raise EngineError(f"the credential helper docker-credential-{name} is not installed, or not on the PATH")
+
+
+def login_of(name: str) -> str:
+    """As whom Docker's configuration has this image pulled: a user's name, or that of a credential helper; never a secret."""
+    with suppress(*FAILURES, KeyError, TypeError, ValueError, AttributeError, OSError):
+        registry = docker.auth.resolve_repository_name(name)[0]
+        config = docker.auth.load_config()
+        if helper := config.get_credential_store(registry):
+            return f"helper {helper}"
+        return str((config.resolve_authconfig(registry) or {}).get("username") or "")
+    return ""
 
 
 def with_credentials(ask: Callable[[Any], Iterable[Event]], client: Any) -> Iterable[Event]:

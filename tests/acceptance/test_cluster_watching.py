@@ -1,4 +1,4 @@
-"""A real cluster is watched: what its nodes find about themselves, what becomes of one that cannot run anything, its metrics, its records."""
+"""A real cluster is watched: what its nodes find about themselves, a node that cannot run anything, metrics, records of who did what."""
 
 from __future__ import annotations
 

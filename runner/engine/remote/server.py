@@ -32,7 +32,7 @@ NUMBERED = ("exchange", "leave", "init_failed", "fail", "event")
 
 
 class Pace:
-    """How exchanges fare: how many, how long they have waited until they were worked at, and how long that took. Used by several threads."""
+    """How exchanges fare: how many, how long they waited until they were worked at, how long that took. Used by several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
