@@ -24,6 +24,7 @@ from typing import Any
 from runner.cluster.owner import SUPERSEDED
 from runner.cluster.requests import LOST, STARTED, OwnerRequest, User, instance_request, to_json, user_of
 from runner.compute import ray as adapter
+from runner.engine.coordinator import ANYBODY
 
 SCHEDULER = "scheduler"
 NODE_FOLDER = "RUNNER_NODE_DIR"  # the variable that names the folder for what only a node needs
@@ -226,7 +227,7 @@ class OwnerHost:
             found: dict[str, list[str]] = scheduler.call("instances", self._request.job)
             return found
         except (AssertionError, *adapter.Gone):
-            return {step: ["?"] for step in self._wants}
+            return {step: [ANYBODY] for step in self._wants}
 
 
 def run_end(workspace: str, user: User, job: str, end: Mapping[str, str]) -> None:

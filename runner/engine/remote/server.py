@@ -227,7 +227,7 @@ class ExchangeServer:
         if attachment.connection is not None:
             self._drop(attachment.connection)  # the instance has given it up
         attachment.connection, connection.attachment = connection, attachment
-        if self._members.is_member(attachment.epoch):
+        if attachment.epoch and self._members.is_member(attachment.epoch):
             proof = handshake.proof(self._secret, handshake.COORDINATOR, str(hello["nonce"]))
             self._send(connection, {"t": "welcome", "proof": proof, "coordinator": self.id, "epoch": attachment.epoch})
         else:
