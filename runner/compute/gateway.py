@@ -91,7 +91,8 @@ class Gateway:
 
         Errors: UserError if the gateway refuses, `GatewayUnreachable` if it does not answer; both before the first line.
         """
-        connection, response = self._request("GET", f"/v1/jobs/{quote(name, safe='')}/events", headers={KEY: key, ADMIN: admin}, patience=SILENCE)
+        path, headers = f"/v1/jobs/{quote(name, safe='')}/events", {KEY: key, ADMIN: admin}
+        connection, response = self._request("GET", path, headers=headers, patience=SILENCE)
         return _lines(connection, response)
 
     def drain(self, node: str, admin: str) -> Mapping[str, Any]:
