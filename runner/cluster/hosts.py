@@ -21,18 +21,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner.cluster.owner import SUPERSEDED
+from runner.cluster.owner import FAILED_OWNER, SUPERSEDED
 from runner.cluster.requests import LOST, STARTED, OwnerRequest, User, instance_request, to_json, user_of
 from runner.compute import ray as adapter
 from runner.engine.coordinator import ANYBODY
 
 SCHEDULER = "scheduler"
 NODE_FOLDER = "RUNNER_NODE_DIR"  # the variable that names the folder for what only a node needs
+UMASK = 0o027  # several users have their jobs in one folder: what belongs to a job is for its user, and perhaps the user's group
 ENGINE_SOCKET = "/var/run/docker.sock"
 END_SECONDS = 20.0  # that a process gets to hand in what it has, before it is killed
 QUICK_SECONDS = 30.0  # an owner that lives for less has died quickly
 QUICK_DEATHS = 4  # one after another, after which the job is given up
 AGAIN_SECONDS = 1.0
+FAILED_TEXT = "a bug in the runner: see owner.log in the job's folder"
 
 
 def start_as(user: User, module: str) -> subprocess.Popen[str]:
@@ -53,6 +55,7 @@ def start_as(user: User, module: str) -> subprocess.Popen[str]:
         env=environment,
         cwd="/",
         start_new_session=True,
+        umask=UMASK,
         **switch,
     )
 
@@ -187,7 +190,10 @@ class OwnerHost:
         while deaths < QUICK_DEATHS:
             began = time.monotonic()
             status = self._run_once(request)
-            if status in (0, 1, SUPERSEDED):
+            if status in (0, SUPERSEDED):
+                break
+            if status == FAILED_OWNER:  # it has mostly said so itself
+                self._run_once(replace(request, end={"status": "Failed", "code": "internal", "message": FAILED_TEXT}))
                 break
             deaths = deaths + 1 if time.monotonic() - began < QUICK_SECONDS else 1
             time.sleep(AGAIN_SECONDS)

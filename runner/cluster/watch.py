@@ -75,7 +75,8 @@ class Watch:
             raise
 
     def cancelled(self, job: Accepted, body: Mapping[str, Any]) -> None:
-        self.audit.note("cancel", job=job.name, **_who(job.user), address=body.get(ADDRESS))
+        by = "administrator" if body.get("administrator") else "user"
+        self.audit.note("cancel", job=job.name, **_who(job.user), by=by, address=body.get(ADDRESS))
 
     def job_ended(self, job: Accepted) -> None:
         record = jobs_of.read_record(self._workspace.job_paths(job.name))
