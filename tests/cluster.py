@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool, Mount
 
+import docker
 from tests.docker_engine import find_engine
 
 ROOT = Path(__file__).resolve().parents[1]
