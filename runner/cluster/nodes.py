@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from runner.cluster.requests import User
@@ -13,11 +15,15 @@ from runner.cluster.suspects import Suspects
 from runner.compute.ray import RayNode
 from runner.errors import UserError, did_you_mean
 from runner.model.docker import InstanceType
+from runner.workspace.records import write_json
 
 
 class NodeBook:
-    def __init__(self, types: Mapping[str, InstanceType]) -> None:
-        self._types = types
+    """`drains`: a file with the names of the nodes that are being drained, until somebody says that they are not."""
+
+    def __init__(self, types: Mapping[str, InstanceType], drains: Path | None = None) -> None:
+        self._types, self._drains = types, drains
+        self._drained = set(json.loads(drains.read_text())) if drains and drains.exists() else set[str]()
         self._nodes: dict[str, Node] = {}
         self._suspects = Suspects()
 
@@ -37,7 +43,8 @@ class NodeBook:
         for one in found:
             node = self._nodes.get(one.id)
             if node is None:
-                node = self._nodes[one.id] = Node(id=one.id, name=one.name, address=one.address, labels=one.labels)
+                draining = one.name in self._drained
+                node = self._nodes[one.id] = Node(id=one.id, name=one.name, address=one.address, labels=one.labels, draining=draining)
             if node.alive and not one.alive:
                 lost.add(node.id)
             node.alive = one.alive
@@ -63,10 +70,15 @@ class NodeBook:
         """It has ended."""
         self._suspects.ended(job)
 
-    def use_again(self, node: Node) -> None:
-        """An administrator says that it is in order."""
-        node.set_aside = ""
-        self._suspects.forget(node.id)
+    def drain(self, node: Node, wanted: bool) -> None:
+        """As an administrator says; not, also of one that was set aside: it is in order. Errors: OSError."""
+        drained = self._drained | {node.name} if wanted else self._drained - {node.name}
+        if self._drains and drained != self._drained:
+            write_json(self._drains, sorted(drained))
+        self._drained, node.draining = drained, wanted
+        if not wanted:
+            node.set_aside = ""
+            self._suspects.forget(node.id)
 
     def find(self, name: str) -> Node:
         """By its host name, or the beginning of its id. Errors: UserError."""

@@ -54,7 +54,7 @@ class Scheduler:
             filename=self.workspace.state / "scheduler.log", level=logging.INFO, format="%(asctime)s %(message)s", force=True
         )  # fmt: skip
         self.fields = dict(fields)
-        self.nodes = NodeBook(self.workspace.settings.instance_types)
+        self.nodes = NodeBook(self.workspace.settings.instance_types, self.workspace.state / "drained.json")
         self.accepted = AcceptedJobs(self.workspace)
         self.watch = Watch(self.workspace)
         self._probes = write_probes(self.workspace.shared_datastores)
@@ -491,9 +491,7 @@ class Scheduler:
         """What runs on a node finishes first; nothing new is started there. Errors: UserError."""
         node = self.nodes.find(name)
         self.watch.drained(node, wanted, address)
-        node.draining = wanted
-        if not wanted:
-            self.nodes.use_again(node)
+        self.nodes.drain(node, wanted)
         for request in self.requests.values():
             if not wanted:
                 request.failed_on.discard(node.id)
