@@ -82,6 +82,7 @@ class Watch:
         record = jobs_of.read_record(self._workspace.job_paths(job.name))
         status = str(record.get("status"))
         known = status if status in self._ended else UNKNOWN
+        self._tallies.forget(job.name)
         self._ended[known] += 1
         progress = record.get("progress")
         self.audit.note("end", job=job.name, **_who(job.user), status=known, counts=progress if isinstance(progress, dict) else None)
