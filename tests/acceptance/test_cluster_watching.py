@@ -235,7 +235,7 @@ def secrets_of(lab: ClusterLab) -> list[str]:
 
 
 def test_counts_when_the_owner_is_killed_and_an_instance_is_lost(lab: ClusterLab) -> None:
-    lab.files(20)
+    lab.files(50)
     lab.script(f"import time\n{NAMES}".replace("    return", "    time.sleep(1)\n    return"))
     before = metrics(lab)
     assert lab.run("job", "create", "-f", "job.yml", "-n", "killed").status == 0
@@ -248,8 +248,8 @@ def test_counts_when_the_owner_is_killed_and_an_instance_is_lost(lab: ClusterLab
     assert streamed.status == 0, streamed.stderr
     lab.cluster.wait_until(lambda: not metrics(lab).value("runner_jobs_running"), "the job has ended")
     after = metrics(lab)
-    assert grown(before, after, "runner_mini_batches_total", result="succeeded") == 20
-    assert grown(before, after, "runner_items_total") == 20
+    assert grown(before, after, "runner_mini_batches_total", result="succeeded") == 50
+    assert grown(before, after, "runner_items_total") == 50
     assert grown(before, after, "runner_jobs_ended_total", status="Completed") == 1
     assert grown(before, after, "runner_instance_start_seconds_count") == 2
 
