@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.cluster.node_code import on_this_node
+from runner.cluster.node_jobs import NodeJob
 from runner.cluster.requests import DONE, FAILED, FENCED, LOST, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
 from runner.compute.local import run_again
 from runner.engine.instance import Instance
@@ -60,8 +61,8 @@ class NodeInstance:
 
     def __init__(self, request: InstanceRequest) -> None:
         self._request = request
-        node = Path(request.folder) / "jobs" / request.job
-        paths = JobPaths(Path(request.root), Path(request.logs), node)
+        self._here = NodeJob(Path(request.folder) / "jobs", request.job)
+        paths = JobPaths(Path(request.root), Path(request.logs), self._here.folder)
         job = load(json.loads(paths.spec.read_text(encoding="utf-8")))
         self._step: ParallelStep = job.steps[request.step] if isinstance(job, PipelineJob) else job
         self._paths = paths.step(request.step) if isinstance(job, PipelineJob) else paths
@@ -93,6 +94,7 @@ class NodeInstance:
 
     def close(self) -> None:
         self._monitor.close()
+        self._here.close(self._paths.workers / self._request.node)
         self._line.close(FAREWELL_SECONDS)
 
     def end_now(self) -> None:
