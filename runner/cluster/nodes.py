@@ -25,6 +25,10 @@ class NodeBook:
     def all(self) -> list[Node]:
         return [node for node in self._nodes.values() if node.alive]
 
+    def name(self, node: str) -> str:
+        """The host name of a node, also of one that is gone."""
+        return self._nodes[node].name if node in self._nodes else node
+
     def look(self, found: Iterable[RayNode], requests: Iterable[Request]) -> set[str]:
         """Takes over what Ray says; returns the nodes that have gone since the last look."""
         lost = set()

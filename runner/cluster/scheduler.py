@@ -368,7 +368,7 @@ class Scheduler:
             request.failed_on.add(place.node)
             usable = {node.id for node in self.nodes.all() if node.usable} - request.failed_on
             if len(request.failed_on) >= ENOUGH_FAILURES or not usable:
-                text = f"no instance could be started: {words.get('text', '')}"
+                text = f"no instance could be started; on {self.nodes.name(place.node)}: {words.get('text', '')}"
                 self._tell(request.job, {"t": "failed", "step": request.step, "text": text})
         elif words["how"] == DONE:
             request.count = request.maximum = 0  # there was nothing left to do
