@@ -64,7 +64,7 @@ def boundaries(tmp: Path) -> list[tuple[str, int]]:
 def finished_in_journal(lab: Lab) -> set[int]:
     from runner.engine.journal import read_segments
 
-    path = lab.folder / ".runner" / "jobs" / "job" / "journal.log"
+    path = lab.state / "jobs" / "job" / "journal.log"
     return {i for s in read_segments(path) for i in range(s.first, s.last + 1)} if path.exists() else set()
 
 

@@ -114,7 +114,7 @@ def test_an_output_folder_without_permission(lab: Lab) -> None:
 def test_a_full_disk(lab: Lab) -> None:
     lab.files(200)
     lab.script("def run(b):\n    return ['x' * 100_000]\n")
-    (lab.folder / "workspace.yml").write_text("defaults:\n  free_space_floor: 0\n")
+    lab.settings("defaults:\n  free_space_floor: 0\n")
     small = lab.folder / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], check=True)
