@@ -358,7 +358,8 @@ class Scheduler:
             request.failed_on.add(place.node)
             usable = {node.id for node in self.nodes.all() if node.usable} - request.failed_on
             if len(request.failed_on) >= ENOUGH_FAILURES or not usable:
-                text = f"no instance could be started: {words.get('text', '')}"
+                names = sorted(node.name for node in self.nodes.all() if node.id in request.failed_on)
+                text = f"no instance could be started on {', '.join(names)}: {words.get('text', '')}"
                 self._tell(request.job, {"t": "failed", "step": request.step, "text": text})
         elif words["how"] == DONE:
             request.count = request.maximum = 0  # there was nothing left to do
