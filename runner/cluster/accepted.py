@@ -103,8 +103,9 @@ def read_job(paths: JobPaths) -> Job:
         raise UserError(f"the job in {paths.root} cannot be read: {error}", todo="submit it again") from None
 
 
-def first_step(job: Job) -> ParallelStep:
-    return job.steps[next(iter(in_order(job)))] if isinstance(job, PipelineJob) else job
+def steps_of(job: Job) -> list[ParallelStep]:
+    """In the order in which they run."""
+    return [job.steps[name] for name in in_order(job)] if isinstance(job, PipelineJob) else [job]
 
 
 def group_name(gid: int) -> str:

@@ -68,7 +68,7 @@ def run_owner(request: OwnerRequest) -> None:
     ownership = Ownership(paths.owners)
     broker = LineBroker(lambda line: print(line, flush=True))
     awaited = {step: frozenset(names) for step, names in request.awaited.items()}
-    link = ClusterLink(broker=broker, host=request.host, version=VERSION, awaited=awaited)
+    link = ClusterLink(broker=broker, host=request.host, version=VERSION, ports=tuple(request.ports), awaited=awaited)
     owner = Owner(workspace, job, _held(workspace, job), owned=ownership.owned, monitored=False)
     threading.Thread(target=_listen, args=(broker, owner), daemon=True).start()
     record = owner.record

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Place, UserError
@@ -56,8 +56,16 @@ def environment(base: Mapping[str, str], token_file: Path) -> dict[str, str]:
 
 def head_command(node: Node, *, port: int = PORT, dashboard: bool = False, autoscaling: Path | None = None) -> list[str]:
     # The autoscaler's monitor, like the log monitor, takes 50 MB, for nothing where no file says what it should do.
+    if node.ports:
+        node = replace(node, ports=(node.ports[0], owner_ports(node.ports)[0] - 1))
     scaler = f"--autoscaling-config={autoscaling}" if autoscaling else "--no-monitor"
     return [*_start(), "--head", f"--port={port}", scaler, f"--include-dashboard={str(dashboard).lower()}", *_node_words(node)]
+
+
+def owner_ports(ports: tuple[int, int]) -> tuple[int, int]:
+    """Of the ports of a head, the last third: the owners of jobs listen there for their instances."""
+    first, last = ports
+    return last + 1 - (last + 1 - first) // 3, last
 
 
 def join_command(node: Node, address: str) -> list[str]:

@@ -31,6 +31,7 @@ class OwnerRequest:
     workspace: str
     job: str
     host: str  # where instances reach it
+    ports: tuple[int, ...] = (0, 0)  # first and last of those that it may listen on; 0: any
     resume: bool = False
     retry_failed: bool = False
     awaited: Mapping[str, list[str]] = field(default_factory=dict)  # step → instances that may be at work

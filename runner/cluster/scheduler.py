@@ -144,9 +144,11 @@ class Scheduler:
             raise UserError(f"job {name} is on the cluster already", todo=f"follow it with: runner job stream {name}")
         user = jobs_of.owner_of(paths)
         self.nodes.check_user(user)
-        step = jobs_of.first_step(jobs_of.read_job(paths))
-        request = self._request_of(name, step, user.name, self.accepted.next_number(), int(body.get("priority") or 0))
-        self._check(request)
+        number, priority = self.accepted.next_number(), int(body.get("priority") or 0)
+        requests = [self._request_of(name, step, user.name, number, priority) for step in jobs_of.steps_of(jobs_of.read_job(paths))]
+        for one in requests:
+            self._check(one)
+        request = requests[0]
         job = Accepted(
             name=name,
             user=user,
@@ -259,7 +261,14 @@ class Scheduler:
         job = self.accepted.jobs[name]
         if not job.began:
             self.accepted.put(replace(job, began=True))
-        request = OwnerRequest(workspace=self.fields["workspace"], job=name, host="", resume=job.resume, retry_failed=job.retry_failed)
+        request = OwnerRequest(
+            workspace=self.fields["workspace"],
+            job=name,
+            host="",
+            ports=tuple(self.fields["owner_ports"]),
+            resume=job.resume,
+            retry_failed=job.retry_failed,
+        )
         argument = {"user": asdict(job.user), "request": asdict(request)}
         handle = HostHandle.start(f"owner/{name}", "runner.cluster.hosts:OwnerHost", argument, node=adapter.own_node(), restarts=-1)
         self._follow_owner(name, handle)
@@ -414,11 +423,8 @@ class Scheduler:
             number=job.number,
             priority=job.priority,
         )
-        never = impossible(request, self.nodes.all(), {name: kind.max_nodes or 0 for name, kind in types})
-        if never:
-            self._tell(job.name, {"t": "failed", "step": request.step, "text": never})
-        else:
-            self.requests[job.name, request.step] = request
+        # Whether the cluster can ever have it was asked when the job was submitted; its nodes may be on their way back now.
+        self.requests[job.name, request.step] = request
 
     def _tell(self, job: str, words: Mapping[str, object]) -> None:
         if handle := self._owners.get(job):
@@ -480,7 +486,7 @@ class Scheduler:
         for job in self.accepted.jobs.values():
             if not job.began:
                 paths = jobs_of.paths_of(self.workspace, job.name)
-                step = jobs_of.first_step(jobs_of.read_job(paths))
+                step = jobs_of.steps_of(jobs_of.read_job(paths))[0]
                 self.requests[job.name, step.step or ""] = self._request_of(job.name, step, job.user.name, job.number, job.priority)
         found = [name for name in adapter.hosts() if name != SCHEDULER]
         for name in sorted(found, reverse=True):  # owners before instances

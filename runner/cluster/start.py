@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.cluster.here import registered
-from runner.cluster.ray_command import Node, head_command, join_command
+from runner.cluster.ray_command import Node, head_command, join_command, owner_ports
 from runner.cluster.ray_process import Ray, Say
 from runner.cluster.tokens import NODE_TOKEN_MODE, SUBMIT_TOKEN_MODE, check_token, make_token
 from runner.errors import Place, UserError
@@ -92,6 +92,7 @@ def bootstrap_settings(node: Node, head: Head, address: str) -> dict[str, object
         "address": address,
         "host": node.address,  # where the gateway listens; empty: everywhere
         "gateway_port": head.gateway_port,
+        "owner_ports": owner_ports(node.ports) if node.ports else (0, 0),  # 0: any that is free
         "submit_token_file": str(head.submit_token_file.resolve()),
         "node_token_file": str(node.token_file.resolve()),
         "certificate": str(head.certificate.resolve()) if head.certificate else None,

@@ -63,6 +63,7 @@ class ClusterLink:
     broker: Broker
     host: str
     version: str
+    ports: tuple[int, ...] = (0, 0)  # first and last of those that may be listened on; 0: any
     awaited: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by step
 
 
@@ -76,7 +77,9 @@ class ClusterCompute:
     def __init__(self, coordinator: Coordinating, link: ClusterLink, want: Want, *, paths: JobPaths, observe: Observer) -> None:
         self._coordinator, self._link, self._observe, self._where = coordinator, link, observe, paths.coordinator
         self._want = want
-        self._server = ExchangeServer(coordinator, secret=_secret(paths.secret), version=link.version, publish=self._published)
+        self._server = ExchangeServer(
+            coordinator, secret=_secret(paths.secret), version=link.version, publish=self._published, ports=link.ports
+        )  # fmt: skip
         self._running = False
 
     def start(self) -> None:

@@ -151,7 +151,8 @@ def test_a_job_that_waits_is_cancelled(lab: ClusterLab) -> None:
 
 
 def test_first_come_first_served(lab: ClusterLab) -> None:
-    lab.job(environment_variables={"LEDGER": str(lab.ledger_file), "SECONDS": "0.5"}, resources={"instance_count": 3})
+    variables = {"LEDGER": str(lab.ledger_file), "SECONDS": "1"}
+    lab.job(environment_variables=variables, resources={"instance_count": 3}, max_concurrency_per_instance=1)
     create(lab, "a")
     wait(lambda: state(lab, "a") == "Running")
     assert create(lab, "b").job["status"] == "Queued"
@@ -176,15 +177,14 @@ def test_what_the_cluster_can_never_have_is_an_error_before_anything_starts(lab:
 
 
 def test_the_first_of_several_types_that_is_free(lab: ClusterLab) -> None:
-    lab.job(resources={"instance_type": "big,small"})
     lab.job(resources={"instance_type": ["big", "small"]}, environment_variables={"LEDGER": str(lab.ledger_file), "SECONDS": "2"})
-    create(lab, "first")
+    create(lab, "preferred")
     wait(lambda: any(node["holds"] for node in shown(lab).values()))
-    create(lab, "second")
+    create(lab, "next-best")
     wait(lambda: sum(bool(node["holds"]) for node in shown(lab).values()) == 2)
     holds = {name: [hold["job"] for hold in node["holds"]] for name, node in shown(lab).items()}  # type: ignore[union-attr]
-    assert holds["node-3"] == ["first"]
-    assert ["second"] in (holds["node-1"], holds["node-2"])
+    assert holds["node-3"] == ["preferred"]
+    assert ["next-best"] in (holds["node-1"], holds["node-2"])
 
 
 def test_quotas(lab: ClusterLab, cluster: Cluster) -> None:
@@ -195,17 +195,17 @@ def test_quotas(lab: ClusterLab, cluster: Cluster) -> None:
         assert cluster.kill_actor("scheduler")
         wait(lambda: lab.run("compute", "show", "cluster").status == 0)
         lab.job(environment_variables={"LEDGER": str(lab.ledger_file), "SECONDS": "1"})
-        assert "at most 1 of one user" in create(lab, "two", "--set", "resources.instance_count=2", status=2).stderr
-        create(lab, "first")
-        wait(lambda: state(lab, "first") == "Running")
-        create(lab, "second")
-        wait(lambda: "quota" in str(lab.run("job", "show", "second", "-o", "json").job.get("reason")))
-        assert "1 jobs in the queue" in create(lab, "third", status=2).stderr
+        assert "at most 1 of one user" in create(lab, "too-wide", "--set", "resources.instance_count=2", status=2).stderr
+        create(lab, "within")
+        wait(lambda: state(lab, "within") == "Running")
+        create(lab, "beyond")
+        wait(lambda: "quota" in str(lab.run("job", "show", "beyond", "-o", "json").job.get("reason")))
+        assert "1 jobs in the queue" in create(lab, "refused", status=2).stderr
     finally:
         settings.write_text(before)
         cluster.kill_actor("scheduler")
         wait(lambda: lab.run("compute", "show", "cluster").status == 0)
-    end(lab, "first", "second")
+    end(lab, "within", "beyond")
 
 
 def test_what_lies_on_this_machine_only_is_brought_there_once(lab: ClusterLab, cluster: Cluster) -> None:
@@ -265,6 +265,7 @@ def test_a_drained_node_finishes_what_runs_and_gets_nothing_new(lab: ClusterLab)
     assert not shown(lab)[node]["draining"]
 
 
+@pytest.mark.needs("docker-user")
 def test_a_job_belongs_to_who_has_submitted_it(lab: ClusterLab, cluster: Cluster) -> None:
     user = pwd.getpwnam(TESTER)
     cluster.submit_token_file.chmod(0o644)

@@ -26,6 +26,7 @@ CALLERS = 8  # calls at a time: more would only wait for the same journal
 RETURN_SECONDS = 3.0  # that an instance has to come back after its connection has broken
 STRANGER_LIMIT = 1 << 16  # bytes that are taken from somebody who has not proved anything yet
 RECEIVE = 1 << 18
+QUEUE = 512  # connections that may wait to be accepted: all instances come at once after a restart
 NUMBERED = ("exchange", "leave", "init_failed", "fail", "event")
 
 
@@ -65,7 +66,10 @@ class Connection:
 class ExchangeServer:
     """Serves one coordinator. `secret` is what instances have to know; `version` must be theirs; `publish` gets their events."""
 
-    def __init__(self, members: Members, *, secret: str, version: str, publish: Observer, host: str = "", port: int = 0) -> None:
+    def __init__(
+        self, members: Members, *, secret: str, version: str, publish: Observer, host: str = "", ports: Sequence[int] = (0, 0)
+    ) -> None:
+        """`ports`: first and last of those to try. Errors: OSError when none is free."""
         self._members, self._secret, self._version, self._publish = members, secret, version, publish
         self.id = secrets.token_hex(8)
         self._attachments: dict[str, Attachment] = {}
@@ -74,7 +78,7 @@ class ExchangeServer:
         self._bell, self._button = socket.socketpair()
         self._bell.setblocking(False)
         self._button.setblocking(False)
-        self._listener = socket.create_server((host, port), backlog=512)
+        self._listener = _listener(host, *ports)
         self._listener.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -284,3 +288,10 @@ class ExchangeServer:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(connection.socket)
         connection.socket.close()
+
+
+def _listener(host: str, first: int, last: int) -> socket.socket:
+    for port in range(first, last):
+        with contextlib.suppress(OSError):
+            return socket.create_server((host, port), backlog=QUEUE)
+    return socket.create_server((host, last), backlog=QUEUE)

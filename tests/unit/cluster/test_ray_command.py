@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from runner.cluster.ray_command import TUNED, Node, environment, head_command, join_command, parse_address, parse_labels, parse_ports
+from runner.cluster.ray_command import (
+    TUNED,
+    Node,
+    environment,
+    head_command,
+    join_command,
+    owner_ports,
+    parse_address,
+    parse_labels,
+    parse_ports,
+)
 from runner.errors import UserError
 
 TOKEN = Path("/etc/runner/node.token")
@@ -57,6 +67,13 @@ def test_a_node_with_all_options():
         "--min-worker-port=20006",
         "--max-worker-port=20999",
     ]
+
+
+def test_of_a_heads_ports_the_last_third_is_for_owners():
+    node = Node(token_file=TOKEN, ports=(20000, 20299))
+    assert owner_ports((20000, 20299)) == (20200, 20299)
+    assert "--max-worker-port=20199" in head_command(node)
+    assert "--max-worker-port=20299" in join_command(node, "10.0.0.1:6379")
 
 
 def test_labels():
