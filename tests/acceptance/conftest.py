@@ -162,7 +162,7 @@ ALL_ON_CLUSTER = os.environ.get("ALL_ON_CLUSTER", "") not in ("", "0")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "in_processes: not in containers, though the test asks for `anywhere`")
     config.addinivalue_line("markers", "on_this_machine(why): not on a cluster, though the test asks for `anywhere`")
-    config.addinivalue_line("markers", "on_cluster: also on a cluster, when the test asks for `anywhere`; others if ALL_ON_CLUSTER=1 is set")
+    config.addinivalue_line("markers", "on_cluster: also on a cluster, when it asks for `anywhere`; others with ALL_ON_CLUSTER=1")
     config.addinivalue_line("markers", "image(name): the image of the tests that the test's containers are made of")
 
 
@@ -203,6 +203,9 @@ PLACES = [
     pytest.param(USER, marks=pytest.mark.needs("docker", "docker-user")),
     pytest.param(CLUSTER, marks=pytest.mark.needs("cluster")),
 ]
+
+
+IN_PROCESSES_OR_ON_A_CLUSTER = pytest.mark.parametrize("anywhere", [PLACES[0], PLACES[3]], indirect=True)
 
 
 @pytest.fixture(params=PLACES)

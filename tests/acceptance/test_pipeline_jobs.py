@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.acceptance.conftest import IN_PROCESSES_OR_ON_A_CLUSTER
 from tests.acceptance.jobs import Lab, Outcome
 
 SCORE = """
@@ -28,9 +30,12 @@ def run(mini_batch):
 """
 
 
+pytestmark = IN_PROCESSES_OR_ON_A_CLUSTER
+
+
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    lab = Lab(tmp_path)
+def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
+    lab = anywhere(tmp_path)
     lab.script(SCORE)
     lab.files(6)
     return lab
@@ -62,6 +67,7 @@ def write(lab: Lab, steps: dict[str, Any], **keys: Any) -> None:
     job = {"type": "pipeline", "inputs": {"images": {"type": "uri_folder", "path": "input"}}, **keys, "jobs": steps}
     for one in steps.values():
         one["environment_variables"] = {"LEDGER": str(lab.ledger_file)}
+        lab.place(one)
     (lab.folder / "job.yml").write_text(yaml.safe_dump(job, sort_keys=False))
 
 
