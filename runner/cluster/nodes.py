@@ -79,6 +79,8 @@ class NodeBook:
         """What there is, in a few words."""
         kinds: dict[str, int] = {}
         for node in self.all():
+            if not node.total.cpus:  # a head that takes no instances
+                continue
             names = ", ".join(types_of(node, self._types.items())) or "no type"
             what = f"{names} with {node.total.cpus:g} CPUs" + (f" and {node.total.gpus:g} GPUs" if node.total.gpus else "")
             kinds[what] = kinds.get(what, 0) + 1

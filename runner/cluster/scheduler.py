@@ -6,6 +6,7 @@ long, such as the reservation of places, is done in others, which call back.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import queue
@@ -57,7 +58,7 @@ class Scheduler:
         self._owners: dict[str, HostHandle] = {}
         self._instances: dict[tuple[str, str, str], tuple[HostHandle, Place]] = {}
         self._groups: dict[str, Places] = {}
-        self._group_number = time.time_ns()
+        self._numbers = itertools.count(time.time_ns())  # never used again: Ray frees the names of what has ended some time later
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._over = False
         threading.Thread(target=self._run, name="scheduler", daemon=True).start()
@@ -100,10 +101,13 @@ class Scheduler:
         looked = 0.0
         while not self._over:
             try:
-                self._inbox.get(timeout=max(0.0, looked + LOOK_SECONDS - time.monotonic()))()
+                call = self._inbox.get(timeout=max(0.0, looked + LOOK_SECONDS - time.monotonic()))
             except queue.Empty:
-                looked = time.monotonic()
-                self._look()
+                looked, call = time.monotonic(), self._look
+            try:
+                call()
+            except Exception:  # a bug, or Ray's trouble with one job: all others go on
+                log.exception("%s", call)
 
     def _look(self) -> None:
         lost = self.nodes.look(adapter.nodes(), self.requests.values())
@@ -222,13 +226,9 @@ class Scheduler:
     def _reserve(self, start: Start) -> None:
         """In a thread of its own."""
         new = [place for place in start.places if not place.group]
-        name = f"runner/{start.request.job}/{start.request.step}/{self._next_group()}"
+        name = f"runner/{start.request.job}/{start.request.step}/{next(self._numbers)}"
         places = Places.reserve(name, [(place.node, _resources(place)) for place in new]) if new else None
         self._inbox.put(partial(self._reserved, start, new, places))
-
-    def _next_group(self) -> int:
-        self._group_number += 1
-        return self._group_number
 
     def _reserved(self, start: Start, new: list[Place], places: Places | None) -> None:
         request = start.request
@@ -271,7 +271,9 @@ class Scheduler:
             retry_failed=job.retry_failed,
         )
         argument = {"user": asdict(job.user), "request": asdict(request)}
-        handle = HostHandle.start(f"owner/{name}", "runner.cluster.hosts:OwnerHost", argument, node=adapter.own_node(), restarts=-1)
+        handle = HostHandle.start(
+            f"owner/{name}/{next(self._numbers)}", "runner.cluster.hosts:OwnerHost", argument, node=adapter.own_node(), restarts=-1
+        )
         self._follow_owner(name, handle)
 
     def _follow_owner(self, name: str, handle: HostHandle) -> None:
@@ -318,7 +320,7 @@ class Scheduler:
         )
         argument = {"user": asdict(job.user), "request": json.loads(json.dumps(asdict(wanted), default=sorted)), "place": asdict(place)}
         handle = HostHandle.start(
-            "/".join(("instance", request.job, request.step, place.instance)),
+            "/".join(("instance", request.job, request.step, place.instance, str(next(self._numbers)))),
             "runner.cluster.hosts:InstanceHost",
             argument,
             place=(self._groups[place.group], place.index),
@@ -328,21 +330,30 @@ class Scheduler:
 
     def _follow_instance(self, key: tuple[str, str, str], handle: HostHandle, place: Place) -> None:
         log.info("%s on %s", "/".join(key), place.node[:8])
+        if key in self._instances:  # of an earlier run of the job
+            self._instances[key][0].kill()
         self._instances[key] = handle, place
-        handle.when_done("started", None, lambda yes, _error: self._inbox.put(partial(self._instance_started, key, bool(yes))))
-        handle.when_done("ended", None, lambda words, error: self._inbox.put(partial(self._instance_ended, key, words, error)))
+        handle.when_done("started", None, lambda yes, _error: self._inbox.put(partial(self._instance_started, key, handle, bool(yes))))
+        handle.when_done("ended", None, lambda words, error: self._inbox.put(partial(self._instance_ended, key, handle, words, error)))
 
-    def _instance_started(self, key: tuple[str, str, str], really: bool) -> None:
+    def _is_current(self, key: tuple[str, str, str], handle: HostHandle) -> bool:
+        return key in self._instances and self._instances[key][0] is handle
+
+    def _instance_started(self, key: tuple[str, str, str], handle: HostHandle, really: bool) -> None:
         request = self.requests.get(key[:2])
-        if really and request is not None and key[2] in request.places:
+        if really and self._is_current(key, handle) and request is not None and key[2] in request.places:
             log.info("%s has started", "/".join(key))
             request.began.add(key[2])
             request.deaths = 0
             self.nodes.started(request.places[key[2]].node, request.failed_on)
 
-    def _instance_ended(self, key: tuple[str, str, str], words: Mapping[str, str] | None, error: BaseException | None) -> None:
+    def _instance_ended(
+        self, key: tuple[str, str, str], handle: HostHandle, words: Mapping[str, str] | None, error: BaseException | None
+    ) -> None:
         log.info("%s has ended: %s", "/".join(key), words or error)
-        handle, place = self._instances.pop(key)
+        if not self._is_current(key, handle):
+            return
+        _, place = self._instances.pop(key)
         handle.kill()
         request = self.requests.get(key[:2])
         if request is not None:
@@ -368,7 +379,8 @@ class Scheduler:
             request.failed_on.add(place.node)
             usable = {node.id for node in self.nodes.all() if node.usable} - request.failed_on
             if len(request.failed_on) >= ENOUGH_FAILURES or not usable:
-                text = f"no instance could be started; on {self.nodes.name(place.node)}: {words.get('text', '')}"
+                names = sorted(map(self.nodes.name, request.failed_on))
+                text = f"no instance could be started on {', '.join(names)}: {words.get('text', '')}"
                 self._tell(request.job, {"t": "failed", "step": request.step, "text": text})
         elif words["how"] == DONE:
             request.count = request.maximum = 0  # there was nothing left to do
@@ -506,8 +518,8 @@ class Scheduler:
                 self._start_owner(job.name)
 
     def _recover_host(self, name: str, handle: HostHandle, fields: Mapping[str, Any]) -> None:
-        kind, _, rest = name.partition("/")
-        job = self.accepted.jobs.get(rest if kind == "owner" else fields["request"]["job"])
+        kind = name.partition("/")[0]
+        job = self.accepted.jobs.get(fields["request"]["job"])
         if job is None:
             handle.kill()
         elif kind == "owner":
