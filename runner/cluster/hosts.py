@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -76,10 +77,15 @@ def _engine_groups() -> set[int]:
     return set()
 
 
+def node_root() -> Path:
+    """For what only this node needs."""
+    default = "/var/lib/runner" if os.geteuid() == 0 else os.path.expanduser("~/.local/share/runner")  # noqa: PTH111
+    return Path(os.environ.get(NODE_FOLDER, default))
+
+
 def node_folder(user: User) -> Path:
     """For what only this node needs of a user's jobs: caches, copies of code."""
-    default = "/var/lib/runner" if os.geteuid() == 0 else os.path.expanduser("~/.local/share/runner")  # noqa: PTH111
-    folder = Path(os.environ.get(NODE_FOLDER, default)) / f"user-{user.uid}"
+    folder = node_root() / f"user-{user.uid}"
     folder.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
         folder.chmod(0o700)
@@ -95,6 +101,7 @@ class InstanceHost:
         user = user_of(fields["user"])
         request = replace(instance_request(json.dumps(fields["request"])), folder=str(node_folder(user)), gpus=adapter.own_gpus())
         self._words: dict[str, str] = {"how": LOST, "text": "its process has died"}
+        self._first_words: dict[str, Any] = {}
         self._started, self._ended = threading.Event(), threading.Event()
         self._process = start_as(user, "runner.cluster.instance")
         assert self._process.stdin is not None
@@ -107,6 +114,7 @@ class InstanceHost:
         for line in self._process.stdout:
             words = json.loads(line)
             if words["how"] == STARTED:
+                self._first_words = words
                 self._started.set()
             else:
                 self._words = words
@@ -118,10 +126,14 @@ class InstanceHost:
         """What it was started with."""
         return self._fields
 
-    def started(self, _nothing: None) -> bool:
-        """Waits until its workers are being started, or until it has ended without that: False."""
+    def started(self, _nothing: None) -> dict[str, Any] | None:
+        """Waits until its workers are being started, and says with what; None when it has ended without that, or since."""
         self._started.wait()
-        return not self._ended.is_set()
+        return None if self._ended.is_set() else self._first_words
+
+    def free(self, _nothing: None) -> int:
+        """Bytes on the disk of the node's folder."""
+        return shutil.disk_usage(node_root()).free
 
     def ended(self, _nothing: None) -> dict[str, str]:
         """Waits for its end, and says how it was."""

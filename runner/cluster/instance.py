@@ -15,13 +15,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from runner.cluster.audit import used_by
 from runner.cluster.node_code import on_this_node
 from runner.cluster.node_jobs import NodeJob
-from runner.cluster.requests import DONE, FAILED, FENCED, LOST, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
+from runner.cluster.probes import Unfit, check_engine, check_reading, verify
+from runner.cluster.requests import DONE, FAILED, FENCED, LOST, NODE, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
 from runner.compute.local import run_again
 from runner.engine.instance import Instance
 from runner.engine.remote.line import Line, Refused
@@ -36,7 +38,7 @@ from runner.pipeline.instances import AGENT, InstancePlan, instance_settings
 from runner.pipeline.options import RunOptions
 from runner.pipeline.parallel_step import SystemClock
 from runner.pipeline.side_inputs import lay_out_inputs
-from runner.pipeline.site import Site, prepare_site
+from runner.pipeline.site import Site, in_container, prepare_site
 from runner.report.resources import ResourceMonitor
 from runner.spec.stored import load
 from runner.version import VERSION
@@ -70,12 +72,15 @@ class NodeInstance:
         disks = {"logs": self._paths.logs, "node": Path(request.folder)}
         self._monitor = ResourceMonitor(self._paths.logs, interval=self._step.arguments.resource_monitor_interval, disks=disks)
         self._instance: Instance | None = None
+        self._used: Mapping[str, object] = {}
         self._ended = threading.Event()
         self._wakers: list[Callable[[], None]] = []
         self._number = int(request.node.rpartition("_")[2])
 
     def run(self) -> dict[str, str]:
-        """How it ended. Errors of the runner itself are raised."""
+        """How it ended. Errors: Unfit; those of the runner itself."""
+        if in_container(self._step, self._options()):
+            verify(self._request.probes, Path(self._request.folder), check=check_engine, what="engine")
         self._line.join(self._request.node, workers=self._processes, wake=lambda: None)
         try:
             site = self._site()
@@ -116,12 +121,16 @@ class NodeInstance:
         if self._instance is not None:
             self._instance.fence()
 
-    def _site(self) -> Site:
+    def _options(self) -> RunOptions:
         request = self._request
         types = {request.type_name: request.kind} if request.type_name else {}
-        options = RunOptions(cache=Path(request.folder) / "cache", docker=request.docker, python=request.python, instance_types=types)
-        say, warn = partial(self._say, "INFO"), partial(self._say, "WARNING")
-        return prepare_site(self._step, self._paths, options, say=say, warn=warn, on_cancel=self._on_cancel)
+        return RunOptions(cache=Path(request.folder) / "cache", docker=request.docker, python=request.python, instance_types=types)
+
+    def _site(self) -> Site:
+        say, warn, began = partial(self._say, "INFO"), partial(self._say, "WARNING"), time.monotonic()
+        site = prepare_site(self._step, self._paths, self._options(), say=say, warn=warn, on_cancel=self._on_cancel)
+        self._used = used_by(self._step, site, time.monotonic() - began)
+        return site
 
     def _on_cancel(self, wake: Callable[[], None]) -> None:
         self._wakers.append(wake)
@@ -180,7 +189,7 @@ class NodeInstance:
 
     def _publish(self, line: Line, event: Event) -> None:
         if isinstance(event, InstanceStarted):
-            tell({"how": STARTED})
+            tell({"how": STARTED, **self._used})
         self._monitor(event)
         line.publish(event)
 
@@ -193,6 +202,7 @@ def main() -> int:
     request = instance_request(sys.stdin.readline())
     words: dict[str, str] = {"how": FAILED}
     try:
+        verify(request.probes, Path(request.folder), check=check_reading, what="read")  # before anything is written there
         log_to(Path(request.logs, request.step, "sys", "node", request.node, "_instance.txt"))
         instance = NodeInstance(request)
         threading.Thread(target=_watch, args=(instance,), daemon=True).start()
@@ -200,6 +210,8 @@ def main() -> int:
         instance.close()
     except Refused as refusal:
         words = {"how": REFUSED, "text": str(refusal)}
+    except Unfit as unfit:
+        words = {"how": FAILED, "text": unfit.describe(), "blame": NODE}
     except TimeoutError:
         words = {"how": LOST, "text": "no coordinator was found"}
     except Exception as error:
@@ -215,7 +227,7 @@ def log_to(path: Path) -> None:
     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
 
 
-def tell(words: dict[str, str]) -> None:
+def tell(words: Mapping[str, object]) -> None:
     """The actor that has started this process."""
     print(json.dumps(words), flush=True)
 

@@ -224,6 +224,11 @@ class Coordinator:
             )
 
     @property
+    def syncs(self) -> int:
+        """Of the journal."""
+        return self._journal.syncs
+
+    @property
     def tally(self) -> Tally:
         with self._lock:
             return self._tally()
