@@ -19,7 +19,7 @@ from runner.workspace.config import Workspace, find_workspace
 from runner.workspace.jobs import JobStore, new_record
 from runner.workspace.locks import FileLock, hold_outputs
 from runner.workspace.names import generate_name
-from runner.workspace.records import CANCELED, COMPLETED, FAILED, JobRecord, write_json
+from runner.workspace.records import CANCELED, COMPLETED, FAILED, REFUSED, JobRecord, write_json
 
 if TYPE_CHECKING:
     from runner.owner import Held, Run
@@ -138,7 +138,7 @@ class Client:
         check_job(job, options_for(self.workspace, local=local, python=python))
         if compute is not None:
             record = self._hand_over(loaded, job, compute, python=python, allow_large_snapshot=allow_large_snapshot, priority=priority)
-            return self._followed(record, compute, stream=stream, watch=watch)
+            return self._followed(record, compute, stream=stream, watch=watch, made=True)
         if priority:
             self._say("the priority has no effect: the job does not run on a cluster")
         held = self._create(job, local=local, python=_absolute(python), allow_large_snapshot=allow_large_snapshot)
@@ -168,14 +168,22 @@ class Client:
             resolved, python=_absolute(python), priority=priority, copy_code=lambda draft: copy_code(job, draft, limit=limit)
         )
 
-    def _followed(self, record: JobRecord, compute: RayCompute, *, stream: bool, watch: Observer | None) -> JobRecord:
+    def _followed(
+        self, record: JobRecord, compute: RayCompute, *, stream: bool, watch: Observer | None, made: bool = False
+    ) -> JobRecord:
+        """`made`: the job is new. Errors: UserError for one that its owner has refused before anything ran, as on this machine."""
         if not stream:
             return record
         if watch is not None:
             from runner.remote import announce
 
             announce(record, compute, watch)
-        return self._remote(compute).follow(record.name, watch)
+        record = self._remote(compute).follow(record.name, watch)
+        if record.error is not None and record.error["code"] == REFUSED:
+            if made:
+                self.delete(record.name)
+            raise UserError(record.error["message"])
+        return record
 
     def _create(self, job: Job, *, local: bool, python: str | None, allow_large_snapshot: bool) -> Held:
         from runner.owner import Held

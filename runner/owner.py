@@ -32,7 +32,7 @@ from runner.workspace.control import ControlServer
 from runner.workspace.jobs import JobStore
 from runner.workspace.keeper import RecordKeeper
 from runner.workspace.locks import FileLock, OutputLocks
-from runner.workspace.records import CANCELED, FAILED, JobRecord
+from runner.workspace.records import CANCELED, FAILED, REFUSED, JobRecord
 
 Run = Callable[[Observer, Cancellation], RunResult]
 _BACKGROUND: list[subprocess.Popen[bytes]] = []  # kept, because a Popen complains when it is thrown away before its process has ended
@@ -189,7 +189,7 @@ class Owner:
                 return self._ended(observe, CANCELED, "cancelled", f"cancelled: {error.problem}")
             if not self._keeper.has_run and not isinstance(error, SetupError):
                 self.refused = error
-            result = self._failure(observe, "input", error.describe())
+            result = self._failure(observe, REFUSED if self.refused else "input", error.describe())
         except Superseded:  # the record is another's
             raise
         except BaseException as error:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runner.compute.gateway import JobState
 
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds before the next try to follow; the last one again and again
+_END_SECONDS = 10.0  # for a cluster to put away a job that has ended
 
 
 class Detached(KeyboardInterrupt):
@@ -76,6 +77,7 @@ class Remote:
         from runner.workspace.code import sign_code
 
         paths = self._store.paths(name)
+        self._wait_for_its_end(name)
         sign_code(load(read_json(paths.spec) or {}), paths)
         before = read_json(paths.record) or {}
         key = read_key(paths)
@@ -119,6 +121,12 @@ class Remote:
                 tries += 1
             time.sleep(_PAUSES[min(tries - 1, len(_PAUSES) - 1)])
         return record
+
+    def _wait_for_its_end(self, name: str) -> None:
+        """A job is known to have ended a moment before its cluster has put it away."""
+        end = time.monotonic() + _END_SECONDS
+        while self._gateway.state(name) is not None and time.monotonic() < end:
+            time.sleep(_PAUSES[0])
 
     def _hand_over(self, name: str, act: Callable[[], JobState]) -> JobState:
         """An answer that got lost is asked for again: the job may have been taken."""

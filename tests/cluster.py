@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool, Mount
 
-import docker
 from tests.docker_engine import find_engine
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,7 +82,7 @@ import ray
 from ray._private.state import actors
 ray.init(log_to_driver=False, logging_level="error", namespace="runner")
 for actor in actors().values():
-    if actor["Name"] == sys.argv[1] and actor["State"] == "ALIVE":
+    if f"{actor['Name']}/".startswith(f"{sys.argv[1]}/") and actor["State"] == "ALIVE":
         os.kill(actor["Pid"], 9)
         print(actor["Pid"])
 """

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from runner.cluster.audit import used_by
 from runner.cluster.node_code import on_this_node
+from runner.cluster.node_jobs import NodeJob
 from runner.cluster.probes import Unfit, check_engine, check_reading, verify
 from runner.cluster.requests import DONE, FAILED, FENCED, LOST, NODE, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
 from runner.compute.local import run_again
@@ -62,8 +63,8 @@ class NodeInstance:
 
     def __init__(self, request: InstanceRequest) -> None:
         self._request = request
-        node = Path(request.folder) / "jobs" / request.job
-        paths = JobPaths(Path(request.root), Path(request.logs), node)
+        self._here = NodeJob(Path(request.folder) / "jobs", request.job)
+        paths = JobPaths(Path(request.root), Path(request.logs), self._here.folder)
         job = load(json.loads(paths.spec.read_text(encoding="utf-8")))
         self._step: ParallelStep = job.steps[request.step] if isinstance(job, PipelineJob) else job
         self._paths = paths.step(request.step) if isinstance(job, PipelineJob) else paths
@@ -98,6 +99,7 @@ class NodeInstance:
 
     def close(self) -> None:
         self._monitor.close()
+        self._here.close(self._paths.workers / self._request.node)
         self._line.close(FAREWELL_SECONDS)
 
     def end_now(self) -> None:

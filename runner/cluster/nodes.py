@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -15,15 +14,15 @@ from runner.cluster.suspects import Suspects
 from runner.compute.ray import RayNode
 from runner.errors import UserError, did_you_mean
 from runner.model.docker import InstanceType
-from runner.workspace.records import write_json
+from runner.workspace.records import read_json, write_json
 
 
 class NodeBook:
-    """`drains`: a file with the names of the nodes that are being drained, until somebody says that they are not."""
+    """`drained`: a file with the host names of drained nodes: they stay drained over restarts, their own and the scheduler's."""
 
-    def __init__(self, types: Mapping[str, InstanceType], drains: Path | None = None) -> None:
-        self._types, self._drains = types, drains
-        self._drained = set(json.loads(drains.read_text())) if drains and drains.exists() else set[str]()
+    def __init__(self, types: Mapping[str, InstanceType], drained: Path) -> None:
+        self._types, self._file = types, drained
+        self._drained = set((read_json(drained) or {}).get("drained", ()))
         self._nodes: dict[str, Node] = {}
         self._suspects = Suspects()
 
@@ -32,6 +31,10 @@ class NodeBook:
 
     def get(self, id_: str) -> Node | None:
         return self._nodes.get(id_)
+
+    def name(self, node: str) -> str:
+        """The host name of a node, also of one that is gone."""
+        return self._nodes[node].name if node in self._nodes else node
 
     def look(self, found: Iterable[RayNode], requests: Iterable[Request]) -> set[str]:
         """Takes over what Ray says; returns the nodes that have gone since the last look."""
@@ -43,8 +46,7 @@ class NodeBook:
         for one in found:
             node = self._nodes.get(one.id)
             if node is None:
-                draining = one.name in self._drained
-                node = self._nodes[one.id] = Node(id=one.id, name=one.name, address=one.address, labels=one.labels, draining=draining)
+                node = self._nodes[one.id] = _node(one, draining=one.name in self._drained)
             if node.alive and not one.alive:
                 lost.add(node.id)
             node.alive = one.alive
@@ -71,14 +73,14 @@ class NodeBook:
         self._suspects.ended(job)
 
     def drain(self, node: Node, wanted: bool) -> None:
-        """As an administrator says; not, also of one that was set aside: it is in order. Errors: OSError."""
-        drained = self._drained | {node.name} if wanted else self._drained - {node.name}
-        if self._drains and drained != self._drained:
-            write_json(self._drains, sorted(drained))
-        self._drained, node.draining = drained, wanted
-        if not wanted:
-            node.set_aside = ""
-            self._suspects.forget(node.id)
+        node.draining = wanted
+        (self._drained.add if wanted else self._drained.discard)(node.name)
+        write_json(self._file, {"drained": sorted(self._drained)})
+
+    def use_again(self, node: Node) -> None:
+        """An administrator says that it is in order."""
+        node.set_aside = ""
+        self._suspects.forget(node.id)
 
     def find(self, name: str) -> Node:
         """By its host name, or the beginning of its id. Errors: UserError."""
@@ -103,6 +105,8 @@ class NodeBook:
         """What there is, in a few words."""
         kinds: dict[str, int] = {}
         for node in self.all():
+            if not node.total.cpus:  # a head that takes no instances
+                continue
             names = ", ".join(types_of(node, self._types.items())) or "no type"
             what = f"{names} with {node.total.cpus:g} CPUs" + (f" and {node.total.gpus:g} GPUs" if node.total.gpus else "")
             kinds[what] = kinds.get(what, 0) + 1
@@ -130,6 +134,10 @@ class NodeBook:
             "draining": node.draining,
             "set_aside": node.set_aside,
         }
+
+
+def _node(found: RayNode, *, draining: bool) -> Node:
+    return Node(id=found.id, name=found.name, address=found.address, labels=found.labels, draining=draining)
 
 
 def _capacity(resources: Mapping[str, float]) -> Capacity:

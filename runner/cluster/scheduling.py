@@ -202,7 +202,9 @@ class _Planning:
         ahead = f", and {before} {'job is' if before == 1 else 'jobs are'} before it" if before and not request.started else ""
         missing = request.count - request.staying
         nodes = "1 node" if missing == 1 else f"{missing} nodes"
-        self._reasons[request.job, request.step] = f"waits for {nodes} of {request.type_names()}; {free or 'none'} free{ahead}"
+        failed = sorted(self._nodes[node].name for node in request.failed_on if node in self._nodes)
+        but = f"; it could not be started on {', '.join(failed)}" if failed else ""
+        self._reasons[request.job, request.step] = f"waits for {nodes} of {request.type_names()}; {free or 'none'} free{ahead}{but}"
 
     def _ask_back(self, request: Request, could: set[str], missing: int) -> None:
         """Instances beyond what their steps need at least are sent away from nodes that this one waits for."""

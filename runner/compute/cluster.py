@@ -148,7 +148,7 @@ class ClusterCompute:
         self._coordinator.send_away(instance, "lost" if why == "lost" else "retired")
 
     def failed(self, text: str) -> None:
-        self._coordinator.fail("launch", text)
+        self._coordinator.fail("nodes", text)
 
 
 def _secret(path: Path) -> str:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import docker
 import docker.errors
 import urllib3.exceptions
 
-import docker
 from runner.errors import UserError
 from runner.failpoints import failpoint
 from runner.launch.docker_body import create_body

@@ -13,13 +13,13 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
+import docker
 import docker.auth
 import docker.credentials.errors
 import docker.utils.build
 import requests.exceptions
 import urllib3.exceptions
 
-import docker
 from runner.errors import UserError
 from runner.launch.engine_address import FIRST_SECONDS, Address, addresses, knock, no_engine, wrong_address
 from runner.launch.engine_kind import EngineKind, kind_of

@@ -17,6 +17,9 @@ def explain(verdict: Verdict, step: ParallelStep, paths: JobPaths) -> dict[str, 
         return {"message": f"cancelled; {go_on}", "code": verdict.code, "log": str(paths.logs)}
     if verdict.code in ("launch", "environment"):  # to go on would end in the same way: what is wrong stands in the job file
         return {"message": verdict.message, "code": verdict.code, "log": str(paths.logs)}
+    if verdict.code == "nodes":  # of a cluster: they may be mended
+        first, *rest = verdict.message.split("\n")
+        return {"message": "\n".join([f"{first}; {go_on}", *rest]), "code": verdict.code, "log": str(paths.logs)}
     index, error = verdict.failures[0] if verdict.failures else (-1, None)
     if error is None or verdict.code not in ("threshold", "init", "progress", "instance"):
         return {"message": f"{verdict.message}; {go_on}", "code": verdict.code, "log": str(paths.logs)}

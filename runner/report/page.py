@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from runner.model.batch import ErrorRecord
 from runner.report.summary import ErrorGroup, Summary
 
 _SHOWN_GROUPS = 10
+_SHOWN_HOSTS = 8
 _TRACEBACK_LINES = 40
 _WORTH_SHOWING = 10_000_000  # nanoseconds of the slowest mini-batch
 
@@ -29,6 +31,11 @@ def _steps(steps: Mapping[str, Summary]) -> Iterator[str]:
         failed = f", {progress.failed:,} failed" if progress.failed else ""
         items = f", {progress.items_failed:,} items failed" if progress.items_failed else ""
         yield f"  {name:<{width}}  {summary.status:<10}  {done}{failed}{items}".rstrip()
+
+
+def elsewhere(*hosts: str) -> bool:
+    """Whether any of these is another machine: what runs on this one needs no name."""
+    return any(host not in ("", socket.gethostname()) for host in hosts)
 
 
 def duration(seconds: float) -> str:
@@ -106,6 +113,10 @@ def _counts(summary: Summary) -> Iterator[str]:
     if summary.workers:
         nodes = f"{summary.nodes} node{'s' if summary.nodes != 1 else ''}"
         yield f"  workers       {summary.workers} on {nodes}, longest init() {duration(summary.init_seconds)}"
+    if elsewhere(*summary.hosts.values()):
+        shown = [f"{node} on {host}" for node, host in list(summary.hosts.items())[:_SHOWN_HOSTS]]
+        more = len(summary.hosts) - len(shown)
+        yield f"  nodes         {', '.join(shown)}" + (f", and {more} more" if more else "")
 
 
 def _items_here(summary: Summary) -> float:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from runner.errors import printable
 from runner.model.batch import Progress
-from runner.model.events import AttemptFailed, Event, InitFailed, JobEnded, Message, Progressed, StatusChanged
-from runner.report.page import duration, rate, where
+from runner.model.events import AttemptFailed, Event, InitFailed, InstanceStarted, JobEnded, Message, Progressed, StatusChanged
+from runner.report.page import duration, elsewhere, rate, where
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
 _FAILURES_SHOWN = 5  # failed attempts that are printed; then only counted
+_INSTANCES_SHOWN = 8  # whose machines are printed
 _NARROW = 80  # columns: below, there is no room for a bar
 _BESIDE = 68  # columns that status and counts mostly take
 _ENDED = ("Completed", "Failed", "Canceled", "NotRun")
@@ -82,6 +83,7 @@ class _View:
     def __init__(self) -> None:
         self._speed = Speed()
         self._failures = 0
+        self._instances = 0
         self._statuses: dict[str, tuple[str, str]] = {}  # by step: a status is shown once for each of its reasons
         self._lock = threading.Lock()
 
@@ -99,6 +101,8 @@ class _View:
                     self._say(f"{prefix}Warning: {event.text}")
             elif isinstance(event, AttemptFailed):
                 self._attempt_failed(event, prefix)
+            elif isinstance(event, InstanceStarted):
+                self._instance_started(event, prefix)
             elif isinstance(event, InitFailed):
                 self._say(f"{prefix}{event.node} {event.process}: init() failed: {where(event.error)}; log: {event.error.log}")
             elif isinstance(event, Progressed):
@@ -106,6 +110,17 @@ class _View:
                 self._progressed(event, prefix)
             elif isinstance(event, JobEnded):
                 self._ended(event, prefix)
+
+    def _instance_started(self, event: InstanceStarted, prefix: str) -> None:
+        """Of those on other machines it is said where they are."""
+        if not elsewhere(event.host):
+            return
+        self._instances += 1
+        if self._instances <= _INSTANCES_SHOWN:
+            processes = "1 process" if event.workers == 1 else f"{event.workers} processes"
+            self._say(f"{prefix}{event.node} runs on {event.host} with {processes}")
+        elif self._instances == _INSTANCES_SHOWN + 1:
+            self._say("where further instances run stands in the job's logs: sys/master_role.txt")
 
     def _attempt_failed(self, event: AttemptFailed, prefix: str) -> None:
         self._failures += 1

@@ -46,6 +46,7 @@ class Summary:
     finished_here: int = 0  # mini-batches of this run, without those of an earlier one
     nodes: int = 0
     workers: int = 0
+    hosts: dict[str, str] = field(default_factory=dict)  # of instances
     init_seconds: float = 0.0  # the longest init()
     slowest: list[tuple[int, int, str, str]] = field(default_factory=list)
     failures: dict[tuple[str, str, str, int], ErrorGroup] = field(default_factory=dict)
@@ -71,6 +72,7 @@ class Summary:
         elif isinstance(event, InstanceStarted):
             self.nodes += 1
             self.workers += event.workers
+            self.hosts[event.node] = event.host
         elif isinstance(event, WorkerReady):
             self.init_seconds = max(self.init_seconds, event.seconds)
         elif isinstance(event, InitFailed):

@@ -13,6 +13,7 @@ from typing import Any
 from runner.model.batch import Progress
 
 COMPLETED, FAILED, CANCELED, NOT_RUN = "Completed", "Failed", "Canceled", "NotRun"
+REFUSED = "refused"  # the code of the error of a job that was found to be wrong before anything ran
 FINAL = frozenset((COMPLETED, FAILED, CANCELED, NOT_RUN))
 UNFINISHED = ("Queued", "Preparing", "Running", "Finalizing")
 STATUSES = (*UNFINISHED, COMPLETED, FAILED, CANCELED, NOT_RUN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.jobs import ContainerLab, Lab, UserLab, folder_for_all
+from tests.acceptance.jobs import ClusterLab, ContainerLab, Lab, UserLab, folder_for_all, folder_on
 
 RUNNER = (sys.executable, "-m", "runner.cli")
 SCRIPT = """
@@ -154,41 +155,77 @@ def eventually() -> Callable[..., Any]:
     return wait
 
 
+# Each takes seconds, and one cluster serves them all: there, only those marked `on_cluster` run, unless this is set.
+ALL_ON_CLUSTER = os.environ.get("ALL_ON_CLUSTER", "") not in ("", "0")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "in_processes: not in containers, though the test asks for `anywhere`")
+    config.addinivalue_line("markers", "on_this_machine(why): not on a cluster, though the test asks for `anywhere`")
+    config.addinivalue_line("markers", "on_cluster: also on a cluster, when it asks for `anywhere`; others with ALL_ON_CLUSTER=1")
     config.addinivalue_line("markers", "image(name): the image of the tests that the test's containers are made of")
+
+
+def place_of(item: Any) -> str:
+    """Of a test that asks for `anywhere`."""
+    parameters = getattr(item, "callspec", None)
+    return str(parameters.params.get("anywhere", "")) if parameters else ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def fits(item: pytest.Item) -> bool:
-        parameters = getattr(item, "callspec", None)
-        return not (parameters and parameters.params.get("anywhere") != "process" and item.get_closest_marker("in_processes"))
+        place = place_of(item)
+        if place == CLUSTER:
+            chosen = ALL_ON_CLUSTER or item.get_closest_marker("on_cluster")
+            return bool(chosen) and not any(item.get_closest_marker(name) for name in ("in_processes", "on_this_machine"))
+        return place in ("", "process") or not item.get_closest_marker("in_processes")
 
     items[:] = [item for item in items if fits(item)]
 
 
 @pytest.fixture
 def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """Pytest's, unless the test is done by the ordinary user."""
-    parameters = getattr(request.node, "callspec", None)
-    if parameters is None or parameters.params.get("anywhere") != "container-user":
+    """Pytest's, unless the test is done by the ordinary user, or on a cluster."""
+    place = place_of(request.node)
+    if place == USER:
+        with folder_for_all() as folder:
+            yield folder
+    elif place == CLUSTER:
+        yield folder_on(request.getfixturevalue("cluster"), re.sub(r"\W+", "-", request.node.name.removeprefix("test_"))[:60].strip("-"))
+    else:
         yield tmp_path
-        return
-    with folder_for_all() as folder:
-        yield folder
 
 
+USER, CLUSTER = "container-user", "cluster"
 PLACES = [
     "process",
     pytest.param("container", marks=pytest.mark.needs("docker")),
-    pytest.param("container-user", marks=pytest.mark.needs("docker", "docker-user")),
+    pytest.param(USER, marks=pytest.mark.needs("docker", "docker-user")),
+    pytest.param(CLUSTER, marks=pytest.mark.needs("cluster")),
 ]
 
 
+IN_PROCESSES_OR_ON_A_CLUSTER = pytest.mark.parametrize("anywhere", [PLACES[0], PLACES[3]], indirect=True)
+
+
 @pytest.fixture(params=PLACES)
-def anywhere(request: pytest.FixtureRequest) -> Callable[[Path], Lab]:
-    """Makes labs; a test that asks for it runs in processes of this machine, in containers, and in containers of an ordinary user."""
+def anywhere(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], Lab]]:
+    """Makes labs; a test that asks for it runs in processes of this machine, in containers, in containers of an ordinary user, and,
+    where it is marked so, on a cluster.
+    """
     if request.param == "process":
-        return Lab
-    image = next((marker.args[0] for marker in request.node.iter_markers("image")), "bare")
-    return partial(ContainerLab if request.param == "container" else UserLab, image=request.getfixturevalue("test_image")(image))
+        yield Lab
+        return
+    image = request.getfixturevalue("test_image")(next((marker.args[0] for marker in request.node.iter_markers("image")), "bare"))
+    if request.param != CLUSTER:
+        yield partial(ContainerLab if request.param == "container" else UserLab, image=image)
+        return
+    labs: list[ClusterLab] = []
+
+    def make(folder: Path) -> Lab:
+        labs.append(ClusterLab.at(folder, request.getfixturevalue("cluster"), image))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        lab.clear()

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -101,6 +101,31 @@ class Lab:
     def place(self, job: dict[str, Any]) -> None:
         """Says in a job file where it is to run."""
 
+    def settings(self, text: str) -> None:
+        """More lines for workspace.yml."""
+        path = self.folder / "workspace.yml"
+        path.write_text((path.read_text() if path.exists() else "") + text)
+
+    @property
+    def state(self) -> Path:
+        """Where the workspace keeps its jobs; the folder that `datastore` lies in by default."""
+        return self.folder / ".runner"
+
+    @property
+    def datastore(self) -> Path:
+        return self.state / "datastore"
+
+    @property
+    def jobs(self) -> set[str]:
+        """Names of the jobs that have left anything."""
+        folders = (self.state / "jobs", self.datastore / "azureml")
+        return {path.name for folder in folders if folder.exists() for path in folder.iterdir()}
+
+    @property
+    def untouched(self) -> bool:
+        """No job has been here."""
+        return not self.state.exists()
+
     @property
     def ledger_file(self) -> Path:
         return self.folder / "ledger" / "ledger.txt"
@@ -142,7 +167,7 @@ class Lab:
         return self.run("job", "create", "-f", "job.yml", "-n", name, *self.local, "--stream", "-o", "json", *words, **extra)
 
     def logs(self, name: str = "job") -> Path:
-        return self.folder / ".runner" / "datastore" / "azureml" / name / "logs"
+        return self.datastore / "azureml" / name / "logs"
 
 
 @dataclass
@@ -157,9 +182,8 @@ class ContainerLab(Lab):
         if job.get("type") == "parallel":
             job["task"].setdefault("environment", {"image": self.image})
             folder, settings = self.ledger_file.parent, self.folder / "workspace.yml"
-            known = settings.read_text() if settings.exists() else ""
-            if "data_roots" not in known:
-                settings.write_text(f"{known}docker: {{policy: {{data_roots: ['{folder}']}}}}\n")
+            if not settings.exists() or "data_roots" not in settings.read_text():
+                self.settings(f"docker: {{policy: {{data_roots: ['{folder}']}}}}\n")
             resources = job["resources"] = dict(job.get("resources", {}))
             given = resources.get("docker_args", [])
             resources["docker_args"] = [*(shlex.split(given) if isinstance(given, str) else given), "-v", f"{folder}:{folder}"]
@@ -194,22 +218,30 @@ def folder_for_all() -> Iterator[Path]:
 class ClusterLab(ContainerLab):
     """The same, on the cluster of the tests: the folder lies in its shared datastore, and the commands are given on this machine."""
 
-    cluster: Any = None
+    cluster: Any = field(default=None, repr=False)
     where = "cluster"
     instances = 1
 
-    @staticmethod
-    def on(cluster: Any, name: str) -> ClusterLab:
-        folder = cluster.root / "data" / "labs" / name
-        folder.mkdir(parents=True)
-        for path in (folder.parent, folder):
-            path.chmod(0o777)
+    @classmethod
+    def on(cls, cluster: Any, name: str) -> ClusterLab:
+        return cls.at(folder_on(cluster, name), cluster)
+
+    @classmethod
+    def at(cls, folder: Path, cluster: Any, image: str = "runner-test/bare") -> ClusterLab:
+        """In a folder that `folder_on` has made."""
         compute = f"{{type: ray, address: '{cluster.gateway}', token_file: {cluster.submit_token_file}}}"
-        text = cluster.workspace.format(root=cluster.root) + f"computes: {{cluster: {compute}}}\ndefault_compute: cluster\n"
-        (folder / "workspace.yml").write_text(text)
-        lab = ClusterLab(folder, cluster=cluster)
+        lab = cls(folder, cluster=cluster, image=image)
+        lab.settings(cluster.workspace.format(root=cluster.root) + f"computes: {{cluster: {compute}}}\ndefault_compute: cluster\n")
         cluster.wait_until(lambda: lab.nodes >= cluster.alive(), "the scheduler knows the nodes")
         return lab
+
+    def clear(self) -> None:
+        """The state is that of all labs on the cluster: its jobs end and go."""
+        for job in json.loads(self.run("job", "list", "-o", "json").stdout or "[]"):
+            if job["status"] not in ("Completed", "Failed", "Canceled"):
+                self.run("job", "cancel", job["name"])
+                self.run("job", "stream", job["name"])
+            self.run("job", "delete", job["name"], "--yes")
 
     @property
     def nodes(self) -> set[str]:
@@ -226,5 +258,23 @@ class ClusterLab(ContainerLab):
             given = resources.get("docker_args", [])
             resources["docker_args"] = [*(shlex.split(given) if isinstance(given, str) else given), "-v", f"{folder}:{folder}"]
 
-    def logs(self, name: str = "job") -> Path:
-        return self.cluster.root / "data" / "azureml" / name / "logs"
+    @property
+    def state(self) -> Path:
+        return self.datastore / ".runner"
+
+    @property
+    def datastore(self) -> Path:
+        return Path(self.cluster.root) / "data"
+
+    @property
+    def untouched(self) -> bool:
+        return not self.jobs and not (self.folder / ".runner").exists()
+
+
+def folder_on(cluster: Any, name: str) -> Path:
+    """A new folder in the shared datastore of a cluster, for anybody."""
+    folder = Path(cluster.root) / "data" / "labs" / name
+    folder.mkdir(parents=True)
+    for path in (folder.parent, folder):
+        path.chmod(0o777)
+    return folder

@@ -84,7 +84,7 @@ def test_arguments_out_of_range(lab: Lab, arguments: str, says: str) -> None:
     assert done.status == 2
     assert says in done.stderr
     assert "job.yml:" in done.stderr
-    assert not (lab.folder / ".runner").exists()
+    assert lab.untouched
 
 
 def test_short_abbreviations_belong_to_the_script(lab: Lab) -> None:
@@ -229,7 +229,7 @@ def test_every_key_of_the_contract_in_one_file(lab: Lab) -> None:
     job = done.job
     assert (job["name"], job["display_name"], job["experiment_name"]) == ("everything", "With every key", "trials")
     assert job["tags"] == {"team": "blue", "number": "3"}
-    report = lab.folder / ".runner" / "datastore" / "reports" / "everything" / "report"
+    report = lab.datastore / "reports" / "everything" / "report"
     assert job["outputs"]["report"]["path"] == str(report)
     rows = lab.rows.read_text().splitlines()
     assert len(rows) == 6

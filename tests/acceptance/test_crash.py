@@ -64,7 +64,7 @@ def boundaries(tmp: Path) -> list[tuple[str, int]]:
 def finished_in_journal(lab: Lab) -> set[int]:
     from runner.engine.journal import read_segments
 
-    path = lab.folder / ".runner" / "jobs" / "job" / "journal.log"
+    path = lab.state / "jobs" / "job" / "journal.log"
     return {i for s in read_segments(path) for i in range(s.first, s.last + 1)} if path.exists() else set()
 
 
@@ -102,6 +102,7 @@ def check_boundary(lab: Lab, place: str) -> None:
     assert [path.name for path in lab.rows.parent.iterdir()] == ["rows.txt"], place
 
 
+@pytest.mark.on_this_machine("on a cluster no command owns the job")
 def test_killed_twice_then_resumed(lab: Lab) -> None:
     assert lab.score(RUNNER_FAILPOINT="part.synced:1").status == -9
     assert lab.run("job", "resume", "-n", "job", "--stream", RUNNER_FAILPOINT="part.written:1").status == -9
@@ -109,6 +110,7 @@ def test_killed_twice_then_resumed(lab: Lab) -> None:
     assert lab.rows.read_text() == EXPECTED
 
 
+@pytest.mark.on_this_machine("on a cluster no command owns the job")
 def test_changed_and_missing_files_are_named_on_resume(lab: Lab) -> None:
     assert lab.score(RUNNER_FAILPOINT="journal.synced:2").status == -9
     (lab.folder / "input" / "f00007.txt").write_text("changed since")
@@ -120,6 +122,7 @@ def test_changed_and_missing_files_are_named_on_resume(lab: Lab) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.on_this_machine("on a cluster no command owns the job")
 def test_new_files_are_ignored_on_resume_with_a_warning(lab: Lab) -> None:
     assert lab.score(RUNNER_FAILPOINT="journal.synced:2").status == -9
     (lab.folder / "input" / "a-new-one.txt").write_text("new")
@@ -130,6 +133,7 @@ def test_new_files_are_ignored_on_resume_with_a_warning(lab: Lab) -> None:
     assert lab.rows.read_text() == EXPECTED
 
 
+@pytest.mark.on_this_machine("on a cluster no command owns the job")
 def test_two_processes_cannot_resume_one_job(lab: Lab) -> None:
     lab.script("import time\n\ndef run(b):\n    time.sleep(0.5)\n    return [1]\n")
     assert lab.score(RUNNER_FAILPOINT="journal.synced:2").status == -9
@@ -172,6 +176,7 @@ def run(mini_batch):
 """
 
 
+@pytest.mark.on_this_machine("on a cluster no command owns the job")
 def test_what_is_finished_is_durable_while_a_long_mini_batch_runs_in_the_same_frame(lab: Lab) -> None:
     lab.files(100)
     lab.script(STUCK)

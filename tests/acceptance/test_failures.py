@@ -308,6 +308,7 @@ def run(mini_batch):
 """
 
 
+@pytest.mark.on_this_machine("on a cluster no command owns the job")
 def test_killed_driver_leaves_nothing_behind(lab: Lab) -> None:
     lab.files(4)
     lab.script(HOSTILE)

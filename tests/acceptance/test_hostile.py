@@ -111,10 +111,11 @@ def test_an_output_folder_without_permission(lab: Lab) -> None:
 
 
 @pytest.mark.needs("tmpfs")
+@pytest.mark.on_this_machine("what is mounted here is not mounted in the nodes")
 def test_a_full_disk(lab: Lab) -> None:
     lab.files(200)
     lab.script("def run(b):\n    return ['x' * 100_000]\n")
-    (lab.folder / "workspace.yml").write_text("defaults:\n  free_space_floor: 0\n")
+    lab.settings("defaults:\n  free_space_floor: 0\n")
     small = lab.folder / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], check=True)
@@ -134,6 +135,7 @@ def test_a_full_disk(lab: Lab) -> None:
 
 
 @pytest.mark.needs("tmpfs")
+@pytest.mark.on_this_machine("what is mounted here is not mounted in the nodes")
 def test_a_full_disk_under_the_workspace(lab: Lab, tmp_path: Path) -> None:
     small = tmp_path / "disk"
     small.mkdir()

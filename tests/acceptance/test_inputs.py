@@ -187,5 +187,5 @@ def test_the_plan_says_what_would_happen_and_runs_nothing(lab: Lab) -> None:
     text = lab.run("job", "validate", "-f", "job.yml", "--local").stdout
     for part in ("4", "10 files", "'b c'", "6", "rows.txt"):
         assert part in text
-    assert not (lab.folder / ".runner").exists()
+    assert lab.untouched
     assert not lab.rows.exists()

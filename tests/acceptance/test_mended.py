@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.acceptance.conftest import IN_PROCESSES_OR_ON_A_CLUSTER
 from tests.acceptance.jobs import Lab
 
 FAILING = """
@@ -25,10 +27,13 @@ def run(mini_batch):
 MENDED = FAILING.replace('raise ValueError("no such digit")', 'name = "three"')
 
 
+pytestmark = IN_PROCESSES_OR_ON_A_CLUSTER
+
+
 @pytest.fixture
-def failed(tmp_path: Path) -> Lab:
+def failed(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
     """A job that has failed at its fourth file, with three of them finished at least."""
-    lab = Lab(tmp_path)
+    lab = anywhere(tmp_path)
     lab.files(8)
     lab.script(FAILING)
     lab.job(retry_settings={"max_retries": 0}, mini_batch_error_threshold=0, max_concurrency_per_instance=1)
@@ -48,7 +53,7 @@ def test_a_mended_script_goes_on_where_the_job_failed(failed: Lab) -> None:
     assert failed.rows.read_text() == "".join("three\n" if i == 3 else f"f{i:05d}.txt\n" for i in range(8))
     assert "f00003.txt" in failed.ledger[len(between) :]
     assert not set(failed.ledger[len(between) :]) & set(before) - {"f00003.txt"}
-    assert sorted(path.name for path in Path(failed.folder, ".runner/jobs/job").glob("code*")) == ["code"]
+    assert sorted(path.name for path in Path(failed.state, "jobs/job").glob("code*")) == ["code"]
 
 
 def test_in_the_background_and_with_another_interpreter(failed: Lab) -> None:
@@ -62,7 +67,7 @@ def test_in_the_background_and_with_another_interpreter(failed: Lab) -> None:
 
 
 def test_a_script_that_is_not_mended_leaves_the_job_as_it_was(failed: Lab) -> None:
-    snapshot = Path(failed.folder, ".runner/jobs/job/code/score.py")
+    snapshot = Path(failed.state, "jobs/job/code/score.py")
     failed.script("def run(mini_batch:\n")
     done = failed.run("job", "resume", "-n", "job", "--code")
     assert done.status == 2
@@ -73,8 +78,8 @@ def test_a_script_that_is_not_mended_leaves_the_job_as_it_was(failed: Lab) -> No
     assert failed.run("job", "show", "-n", "job", "-o", "json").job["status"] == "Failed"
 
 
-def test_every_step_of_a_pipeline_gets_the_mended_code(tmp_path: Path) -> None:
-    lab = Lab(tmp_path)
+def test_every_step_of_a_pipeline_gets_the_mended_code(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> None:
+    lab = anywhere(tmp_path)
     lab.files(4)
     lab.script(FAILING)
     step = yaml.safe_load(lab.job(retry_settings={"max_retries": 0}, mini_batch_error_threshold=0).read_text())
@@ -87,4 +92,4 @@ def test_every_step_of_a_pipeline_gets_the_mended_code(tmp_path: Path) -> None:
     done = lab.run("job", "resume", "-n", "job", "--code", "--stream", "-o", "json")
     assert done.status == 0, done.stderr
     for name in ("first", "second"):
-        assert Path(lab.folder, ".runner/jobs/job/steps", name, "code/score.py").read_text() == MENDED
+        assert Path(lab.state, "jobs/job/steps", name, "code/score.py").read_text() == MENDED

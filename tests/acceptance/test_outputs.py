@@ -82,7 +82,7 @@ def test_a_folder_gets_the_usual_name(lab: Lab) -> None:
     assert (lab.folder / "out" / "parallel_run_step.txt").read_text() == "f00000.txt\nf00001.txt\nf00002.txt\n"
     assert [path.name for path in (lab.folder / "out").iterdir()] == ["parallel_run_step.txt"]
     default = Path(done.job["outputs"]["unnamed"]["path"])
-    assert default == lab.folder / ".runner" / "datastore" / "azureml" / "job" / "unnamed"
+    assert default == lab.datastore / "azureml" / "job" / "unnamed"
     assert default.is_dir()
 
 

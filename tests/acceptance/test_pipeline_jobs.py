@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.acceptance.conftest import IN_PROCESSES_OR_ON_A_CLUSTER
 from tests.acceptance.jobs import Lab, Outcome
 
 SCORE = """
@@ -28,9 +30,12 @@ def run(mini_batch):
 """
 
 
+pytestmark = IN_PROCESSES_OR_ON_A_CLUSTER
+
+
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    lab = Lab(tmp_path)
+def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
+    lab = anywhere(tmp_path)
     lab.script(SCORE)
     lab.files(6)
     return lab
@@ -62,6 +67,7 @@ def write(lab: Lab, steps: dict[str, Any], **keys: Any) -> None:
     job = {"type": "pipeline", "inputs": {"images": {"type": "uri_folder", "path": "input"}}, **keys, "jobs": steps}
     for one in steps.values():
         one["environment_variables"] = {"LEDGER": str(lab.ledger_file)}
+        lab.place(one)
     (lab.folder / "job.yml").write_text(yaml.safe_dump(job, sort_keys=False))
 
 
@@ -111,7 +117,7 @@ def test_bindings_expressions_and_outputs_of_steps(lab: Lab) -> None:
     assert lab.ledger[:3] == ["job.first 2"] * 3
     assert lab.ledger[3:] == ["job.second 3"] * 2
     kept = Path(show(lab, "first")["outputs"]["rows"]["path"])
-    assert kept == lab.folder / ".runner" / "datastore" / "kept" / "job.first" / "rows.txt"
+    assert kept == lab.datastore / "kept" / "job.first" / "rows.txt"
     assert lab.rows.read_text().splitlines() == [f"f{n:05d}.txt.copy --limit=0.5 --rows {kept} --words two words" for n in range(6)]
     assert kept.read_text().splitlines() == [f"f{n:05d}.txt " for n in range(6)]
     assert Path(job["outputs"]["result"]["path"]) == lab.rows
@@ -142,7 +148,7 @@ def test_values_behind_bindings_are_checked_before_anything_starts(lab: Lab, key
     assert says in done.stderr
     assert "job.yml:" in done.stderr
     assert lab.ledger == []
-    assert not list((lab.folder / ".runner").glob("jobs/*"))
+    assert not lab.jobs
 
 
 @pytest.mark.parametrize("go_on", [True, False])
@@ -182,7 +188,7 @@ def test_the_plan_of_a_pipeline(lab: Lab) -> None:
     first, second = done.job["steps"]
     assert (first["step"], first["mini_batches"], first["items"]) == ("first", 3, 6)
     assert "first" in json.dumps(second) or "another step" in second["input"]
-    assert not (lab.folder / ".runner").exists()
+    assert lab.untouched
 
 
 def test_optional_inputs_and_a_component(lab: Lab) -> None:

@@ -348,6 +348,7 @@ def run(mini_batch):
 """
 
 
+@pytest.mark.on_this_machine("on a cluster no command owns the job")
 @pytest.mark.parametrize(
     ("steps", "keys"),
     [

@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from docker.errors import BuildError, ImageNotFound
-
 import docker
+from docker.errors import BuildError, ImageNotFound
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.images.recipes import RECIPES, Recipe, recipe_digest, with_parents

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import docker
 import pytest
 
-import docker
 from tests.cluster import CPUS, ROOT, Cluster, Node, sweep
 
 pytestmark = pytest.mark.needs("cluster")

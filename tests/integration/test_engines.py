@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import docker
 import pytest
 
-import docker
 from tests.docker_engine import TESTER, as_tester
 from tests.engines import KINDS, started
 

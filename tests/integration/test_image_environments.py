@@ -11,9 +11,9 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import docker
 import pytest
 
-import docker
 from runner.errors import UserError
 from runner.launch.image import connected
 from runner.launch.image_cache import locked

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import docker
 import pytest
 from docker.errors import APIError
 from docker.models.images import Image
 
-import docker
 from tests.docker_engine import as_tester
 from tests.images import recipes
 

@@ -23,7 +23,7 @@ from runner.model.batch import ErrorRecord
 from runner.model.events import Observer
 from runner.worker.protocol import Reader, message
 
-CALLERS = 8  # calls at a time: more would only wait for the same journal
+CALLERS = 32  # calls at a time: those that wait for the disk are served by one sync
 RETURN_SECONDS = 3.0  # that an instance has to come back after its connection has broken
 STRANGER_LIMIT = 1 << 16  # bytes that are taken from somebody who has not proved anything yet
 RECEIVE = 1 << 18

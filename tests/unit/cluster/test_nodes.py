@@ -11,7 +11,7 @@ def ray_node(id_: str, name: str) -> RayNode:
 
 
 def test_a_drain_lasts_until_somebody_ends_it(tmp_path: Path) -> None:
-    file = tmp_path / "drained.json"
+    file = tmp_path / "nodes.json"
     book = NodeBook({}, file)
     book.look([ray_node("a1", "a"), ray_node("b1", "b")], ())
     book.drain(book.find("a"), True)
@@ -27,15 +27,15 @@ def test_a_drain_lasts_until_somebody_ends_it(tmp_path: Path) -> None:
     assert not last.find("a").draining
 
 
-def test_who_says_that_a_node_is_in_order_is_believed() -> None:
-    book = NodeBook({})
+def test_who_says_that_a_node_is_in_order_is_believed(tmp_path: Path) -> None:
+    book = NodeBook({}, tmp_path / "nodes.json")
     book.look([ray_node("good", "good"), ray_node("bad", "bad")], ())
     for job in ("one", "two"):
         book.failed("bad", (job, ""), "no engine", unfit=True)
         book.started("good", (job, ""))
     assert "no engine" in book.find("bad").set_aside
     assert not book.find("bad").usable
-    book.drain(book.find("bad"), False)
+    book.use_again(book.find("bad"))
     assert book.find("bad").usable
     book.failed("bad", ("three", ""), "no engine", unfit=True)
     assert book.find("bad").usable, "it has had its fresh start"

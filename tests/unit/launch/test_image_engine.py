@@ -10,10 +10,10 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import docker
 import pytest
 import urllib3
 
-import docker
 from runner.errors import UserError
 from runner.launch import engine_address, image, image_probe
 from runner.launch.engine_address import Address, addresses, no_engine
