@@ -100,6 +100,8 @@ class Watch:
         self._starting[key] = time.monotonic()
 
     def started(self, key: Key, job: Accepted | None, place: Place, node: Node | None, words: Mapping[str, Any]) -> None:
+        if isinstance(free := words.get("free"), int):
+            self._free[place.node] = free
         if begin := self._starting.pop(key, None):
             self._start_seconds.observe(time.monotonic() - begin)
             if isinstance(seconds := words.get("image_seconds"), float):

@@ -150,6 +150,7 @@ def test_metrics(lab: ClusterLab) -> None:
     assert grown(before, after, "runner_instance_image_seconds_count") == 1
     assert after.value("runner_nodes", state="ready") >= 3
     assert after.value("runner_state_free_bytes") > 1 << 20
+    assert sum(name == "runner_node_folder_free_bytes" and free > 1 << 20 for (name, _), free in after.samples.items()) >= 1
     assert after.value("runner_instances", state="running") == 0
     assert "measured" not in get(lab, "/metrics").decode(), "no job's name is a label"
 
