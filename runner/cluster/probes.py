@@ -63,34 +63,37 @@ def write_probes(datastores: Mapping[str, Path]) -> Probes:
 def _write(name: str, datastore: Path) -> tuple[Path, str]:
     token = secrets.token_hex(8)
     content = f"{name} {utc(time.time())} {token}\n"
-    with _opened(datastore) as folder:
-        _remove_old(folder)
+    with _opened(datastore) as folders:
+        folder = folders[-1]
         file = os.open(f".{token}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
         with open(file, "w") as stream:
+            us = os.fstat(file).st_uid  # nobody, where a file server does not believe in root
+            if any(os.fstat(one).st_uid != us for one in folders):
+                os.unlink(f".{token}", dir_fd=folder)
+                raise PermissionError(errno.EPERM, f"{FOLDER} in it is another user's")
             os.fchmod(file, 0o644)
             stream.write(content)
+        _remove_old(folder)
         os.rename(f".{token}", token, src_dir_fd=folder, dst_dir_fd=folder)
     return datastore / FOLDER / token, content
 
 
 @contextlib.contextmanager
-def _opened(datastore: Path) -> Iterator[int]:
-    """The folder of probes, made where there is none. Users may write to the datastore: nothing of theirs is followed, or taken for ours.
+def _opened(datastore: Path) -> Iterator[list[int]]:
+    """The folder of probes and the one above, made where there are none. Users may write to the datastore: no link of theirs is followed.
 
     Errors: OSError.
     """
     with contextlib.ExitStack() as stack:
-        folder = os.open(datastore, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        stack.callback(os.close, folder)
+        folders = [os.open(datastore, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
+        stack.callback(os.close, folders[0])
         for name in FOLDER.parts:
-            made = _made(name, folder)
-            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            stack.callback(os.close, folder)
-            if os.fstat(folder).st_uid != os.geteuid():
-                raise PermissionError(errno.EPERM, f"{FOLDER} in it is another user's")
+            made = _made(name, folders[-1])
+            folders.append(os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folders[-1]))
+            stack.callback(os.close, folders[-1])
             if made:
-                os.fchmod(folder, 0o755)  # whatever the umask
-        yield folder
+                os.fchmod(folders[-1], 0o755)  # whatever the umask
+        yield folders[1:]
 
 
 def _made(name: str, folder: int) -> bool:

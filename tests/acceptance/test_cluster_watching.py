@@ -270,3 +270,15 @@ def test_another_scheduler_watches_as_the_one_before(lab: ClusterLab) -> None:
         assert lab.run("node", "undrain", "node-1").status == 0
     assert lab.run("doctor", "cluster").status == 0
     assert not [name for name in json.loads(lab.cluster.python(HOSTS)) if name.startswith("checks/")]
+
+
+def test_an_instance_that_hangs_is_a_lost_lease(lab: ClusterLab) -> None:
+    lab.files(20)
+    lab.script(f"import time\n{NAMES}".replace("    return", "    time.sleep(1)\n    return"))
+    before = metrics(lab)
+    assert lab.run("job", "create", "-f", "job.yml", "-n", "hangs").status == 0
+    lab.cluster.wait_until(lambda: metrics(lab).value("runner_instances", state="running") == 1, "it runs")
+    assert [name for name in ("node-1", "node-2") if lab.cluster.kill_process(lab.cluster.node(name), "runner.cluster.instance", 19)]
+    lab.cluster.wait_until(lambda: grown(before, metrics(lab), "runner_instances_lost_total", how="silent") == 1, "the loss is counted")
+    assert lab.run("job", "stream", "hangs", timeout=120).status == 0
+    assert grown(before, metrics(lab), "runner_instances_lost_total", how="gone") == 0
