@@ -133,6 +133,7 @@ def test_task_overhead_timeout_is_about_reading_a_mini_batch(lab: Lab) -> None:
     assert lab.rows.read_text() == "2\n2\n"
 
 
+@pytest.mark.on_cluster
 def test_profile_monitor_and_levels(lab: Lab) -> None:
     script = """
 import os, time

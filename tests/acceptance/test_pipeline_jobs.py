@@ -92,6 +92,7 @@ BINDINGS = {
 }
 
 
+@pytest.mark.on_cluster
 def test_bindings_expressions_and_outputs_of_steps(lab: Lab) -> None:
     """Steps run in the order of what they need; settings come from inputs of the pipeline; the last output is where it says."""
     second = step(
@@ -151,7 +152,7 @@ def test_values_behind_bindings_are_checked_before_anything_starts(lab: Lab, key
     assert not lab.jobs
 
 
-@pytest.mark.parametrize("go_on", [True, False])
+@pytest.mark.parametrize("go_on", [pytest.param(True, marks=pytest.mark.on_cluster), False])
 def test_a_step_that_fails(lab: Lab, go_on: bool) -> None:
     """Those that need it do not run; the others do, if the pipeline goes on. Resumed, only what is missing runs."""
     steps = {
