@@ -141,6 +141,9 @@ class Coordinator:
         session = self._sessions.get(epoch)
         if session is None:
             return Stop(reason="fenced")
+        with self._lock:  # before their counts, which may bring about the verdict that names them
+            self._failures.extend(report.failures)
+            del self._failures[FAILURES_KEPT:]
         if report.segments:
             try:
                 self._commit(epoch, session, report)
@@ -294,8 +297,6 @@ class Coordinator:
             if session.outstanding.contains(first, last + 1):
                 session.outstanding.remove(first, last + 1)
                 self._free.add(first, last + 1)
-        self._failures.extend(report.failures)
-        del self._failures[FAILURES_KEPT:]
         self._heard(session, replace(report, segments=(), failures=(), returned=()))
         self._decide()
 
