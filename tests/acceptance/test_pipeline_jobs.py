@@ -67,7 +67,8 @@ def write(lab: Lab, steps: dict[str, Any], **keys: Any) -> None:
     job = {"type": "pipeline", "inputs": {"images": {"type": "uri_folder", "path": "input"}}, **keys, "jobs": steps}
     for one in steps.values():
         one["environment_variables"] = {"LEDGER": str(lab.ledger_file)}
-        lab.place(one)
+        if "task" in one:
+            lab.place(one)
     (lab.folder / "job.yml").write_text(yaml.safe_dump(job, sort_keys=False))
 
 
@@ -205,6 +206,7 @@ def test_optional_inputs_and_a_component(lab: Lab) -> None:
         error_threshold=5,
         task={"code": "../code", "program_arguments": "--size ${{inputs.size}} $[[--word ${{inputs.word}}]] --flag ${{inputs.flag}}"},
     )
+    lab.place(component)
     component |= {"name": "scorer", "version": "1"}
     (lab.folder / "component" / "scorer.yml").write_text(yaml.safe_dump(component))
     node = {"type": "parallel", "component": "file:component/scorer.yml", "inputs": {"data": "${{parent.inputs.images}}", "flag": False}}
