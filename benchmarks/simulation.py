@@ -2,8 +2,9 @@
 
     python -m benchmarks.simulation [--instances N] [--batches N] [--durations constant random stragglers]
 
-The coordinator is served as one: calls wait for one another. Instances ask, flush and report as `Instance` and `Courier` do. Everything
-that goes over the network is made and read as frames; reading and making them is charged to the coordinator, too.
+What a call computes keeps all others waiting, as the interpreter's lock does. Its sync does not: calls that come while the disk works are
+synced together afterwards, as many at a time as the server has callers. Instances ask, flush and report as `Instance` and `Courier` do.
+Everything that goes over the network is made and read as frames; reading and making them is charged to the coordinator, too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from runner.engine import courier, policy
 from runner.engine.coordinator import Coordinator
 from runner.engine.journal import Journal
 from runner.engine.manifest import Manifest
+from runner.engine.remote.server import CALLERS
 from runner.engine.remote.wire import answer_from_frame, answer_to_frame, report_from_header, report_to_header
 from runner.engine.results import SMOOTHING, UNKNOWN
 from runner.engine.session import CoordinatorSettings
@@ -92,6 +94,8 @@ class Simulation:
         self._calls: deque[Call] = deque()  # the first is being worked at, or about to be
         self._number = 0
         self._sync, self._disk = os.fsync, 0.0
+        self._disk_free_at = self._next_sync_ends = 0.0
+        self._callers: list[float] = []  # when those that are at work will have finished, a heap
         self._free_at = self._charged = self._longest = 0.0
         self._per_second: dict[int, int] = {}
         self.duration = partial(DURATIONS[setting.durations], self.chance)
@@ -123,14 +127,26 @@ class Simulation:
             call()
         return self._outcome(crew)
 
-    def charged(self, call: Callable[[], object]) -> None:
-        """Something that the coordinator does now, or as soon as it has done what came before."""
+    def charged(self, call: Callable[[], object]) -> float:
+        """Something that the coordinator does now, or as soon as it has done what came before. Returns when it is done, syncs included."""
         began, disk = time.thread_time(), self._disk
         call()
-        spent = time.thread_time() - began + self._disk - disk
+        spent = time.thread_time() - began
         cost = self.setting.cost if self.setting.cost is not None else spent
         self._charged += cost
         self._free_at = max(self._free_at, self.clock.time) + cost
+        return self._synced(self._disk - disk) if self._disk > disk else self._free_at
+
+    def _synced(self, seconds: float) -> float:
+        """When what has been computed now is durable, if one sync takes so long."""
+        now = self._free_at
+        if self._next_sync_ends and now >= self._disk_free_at:  # the sync that others waited for has begun
+            self._disk_free_at, self._next_sync_ends = self._next_sync_ends, 0.0
+        if now >= self._disk_free_at:
+            self._disk_free_at = now + seconds
+            return self._disk_free_at
+        self._next_sync_ends = self._next_sync_ends or self._disk_free_at + seconds
+        return self._next_sync_ends
 
     def exchange(self, epoch: int, report: Report, want: int, then: Then) -> None:
         """`then` gets the answer when it is there."""
@@ -143,16 +159,20 @@ class Simulation:
             self.at(max(self.clock.time, self._free_at), self._take_next)
 
     def _take_next(self) -> None:
-        if self._free_at > self.clock.time:  # something else came in between
-            self.at(self._free_at, self._take_next)
+        while self._callers and self._callers[0] <= self.clock.time:
+            heapq.heappop(self._callers)
+        begins = max(self._free_at, self._callers[0] if len(self._callers) >= CALLERS else 0.0)
+        if begins > self.clock.time:  # something else came in between
+            self.at(begins, self._take_next)
             return
         sent, epoch, frame, then = self._calls[0]
         answer: list[bytes] = []
-        self.charged(lambda: answer.append(self._serve(epoch, frame)))
+        done = self.charged(lambda: answer.append(self._serve(epoch, frame))) + self.setting.handling
+        heapq.heappush(self._callers, done)
         self._free_at += self.setting.handling
         self._charged += self.setting.handling
         self._per_second[int(self.clock.time)] = self._per_second.get(int(self.clock.time), 0) + 1
-        arrives = self._free_at + self.setting.round_trip / 2
+        arrives = done + self.setting.round_trip / 2
         self._longest = max(self._longest, arrives - sent)
         header, payload = _read(answer[0])
         self.at(arrives, partial(then, answer_from_frame(header, payload)))

@@ -13,7 +13,7 @@ from runner.model.cluster import RayCompute
 from runner.model.events import Event, Message, Observer, StatusChanged
 from runner.model.job import Job
 from runner.model.paths import JobPaths
-from runner.workspace.clusters import gateway_of, read_key, seen, write_key
+from runner.workspace.clusters import credentials, gateway_of, read_key, seen, write_key
 from runner.workspace.config import Workspace
 from runner.workspace.jobs import JobStore, new_record
 from runner.workspace.records import FINAL, JobRecord, read_json, write_json
@@ -105,10 +105,10 @@ class Remote:
 
         tries = 0
         lost = ""
-        key = read_key(self._store.paths(name))
+        proof = credentials(self._store.workspace, self._store.paths(name))
         while not (record := self._store.get(name)).finished:
             try:
-                for event in _events(self._gateway.events(name, key)):
+                for event in _events(self._gateway.events(name, *proof)):
                     watch(event)
                     tries, lost = 1, ""
                 tries += 1

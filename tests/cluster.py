@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,10 +196,10 @@ class Cluster:
 
     # What happens to clusters
 
-    def add_node(self, kind: str, *words: str) -> Node:
+    def add_node(self, kind: str, *words: str, name: str = "", environment: Mapping[str, str] | None = None) -> Node:
         """One more, which has joined on return: two that start at once may fail to register."""
-        name = next(name for number in range(1, 100) if (name := f"node-{number}") not in self.nodes)
-        node = self._start(name, kind, *words)
+        name = name or next(name for number in range(1, 100) if (name := f"node-{number}") not in self.nodes)
+        node = self._start(name, kind, *words, environment=environment)
         # Ray has it in its list a second before it is ready; cut off in between, it would wait for half a minute.
         self.wait_until(lambda: "joined" in node.logs() and name in self.alive(), f"{name} has joined")
         return node
@@ -240,6 +240,11 @@ class Cluster:
             in_network(node, "iptables", "-F", chain)
         node.cut = False
 
+    def hide(self, node: Node, folder: str) -> None:
+        """From the node's processes: they see an empty folder there."""
+        code = "import ctypes, os, sys; sys.exit(ctypes.CDLL(None).mount(b'none', os.fsencode(sys.argv[1]), b'tmpfs', 0, None))"
+        subprocess.run(["nsenter", "-t", str(node.pid()), "-m", "python3", "-c", code, folder], check=True)
+
     def restart_head(self) -> None:
         """Killed, and started again with what is on its disk."""
         self.head.container.kill()
@@ -275,7 +280,7 @@ class Cluster:
             "TMPDIR": f"{self.root}/local",
         }
 
-    def _start(self, name: str, kind: str, *words: str) -> Node:
+    def _start(self, name: str, kind: str, *words: str, environment: Mapping[str, str] | None = None) -> Node:
         address = next(self._addresses)
         common = [f"--node-token-file={self.root}/tokens/node.token", f"--node-ip-address={address}", f"--object-store-memory={STORE}"]
         common += ["--temp-dir=/tmp/ray", f"--cpus={CPUS if kind else 0}", *([f"--instance-type={kind}"] if kind else []), *self.options]
@@ -284,12 +289,12 @@ class Cluster:
             command = ["head", *own, f"--port={PORT}", f"--gateway-port={GATEWAY_PORT}"]
         else:
             command = ["join", "--rejoin", f"{self.head.address}:{PORT}"]
-        container = self._container(name, address, ["python3", "-m", "runner", "cluster", *command, *common, *words])
+        container = self._container(name, address, ["python3", "-m", "runner", "cluster", *command, *common, *words], environment or {})
         self.nodes[name] = node = Node(name=name, type=kind, address=address, container=container)
         container.start()
         return node
 
-    def _container(self, name: str, address: str, command: list[str]) -> Container:
+    def _container(self, name: str, address: str, command: list[str], extra: Mapping[str, str]) -> Container:
         engine = urlsplit(find_engine() or "").path
         places = {
             str(self.root): str(self.root),
@@ -308,7 +313,7 @@ class Cluster:
             init=True,
             mounts=mounts,
             labels=self.labels,
-            environment=self._environment() | {"RUNNER_NODE_DIR": f"{self.root}/local/{name}"},
+            environment=self._environment() | {"RUNNER_NODE_DIR": f"{self.root}/local/{name}", **extra},
             network_mode="none",
         )
         # Only so does the engine take an address of our choice.

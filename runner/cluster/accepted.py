@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from runner.cluster.requests import User, user_of
 from runner.errors import UserError
@@ -106,6 +107,15 @@ def read_job(paths: JobPaths) -> Job:
 def steps_of(job: Job) -> list[ParallelStep]:
     """In the order in which they run."""
     return [job.steps[name] for name in in_order(job)] if isinstance(job, PipelineJob) else [job]
+
+
+def read_record(paths: JobPaths) -> dict[str, Any]:
+    """The job's record, as far as it can be read and is one."""
+    try:
+        found = json.loads(_own_file(paths.record, 1 << 28))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def group_name(gid: int) -> str:

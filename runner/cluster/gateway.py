@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
 from runner.cluster import accepted as jobs_of
+from runner.cluster.metrics import CONTENT_TYPE
+from runner.cluster.watch import ADDRESS
 from runner.errors import UserError, UserErrors
 from runner.model.events import StatusChanged
 from runner.workspace.config import Workspace
@@ -30,6 +32,7 @@ LARGEST_BODY = 1 << 20
 ALIVE_SECONDS = 5.0  # between two signs of life in a stream of events
 HANDSHAKE_SECONDS = 10.0
 LOOK_SECONDS = 0.25  # between two looks at a job that nobody owns at the moment
+EXAMINING, EXAMINING_SECONDS = threading.Lock(), 45.0
 JOB = re.compile(r"/v1/jobs/([^/]+)(/cancel|/events|)")
 NODE = re.compile(r"/v1/nodes/([^/]+)/(drain|undrain)")
 
@@ -43,8 +46,10 @@ class Service(Protocol):
     def submit(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]: ...
     def cancel(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]: ...
     def status_of(self, name: str) -> dict[str, Any]: ...
-    def drain(self, name: str, wanted: bool) -> dict[str, Any]: ...
+    def drain(self, name: str, wanted: bool, address: str = "") -> dict[str, Any]: ...
     def show(self) -> dict[str, Any]: ...
+    def doctor(self) -> list[dict[str, Any]]: ...
+    def metrics(self) -> str: ...
 
 
 class Refusal(Exception):
@@ -144,6 +149,11 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/v1/cluster":
             found: dict[str, Any] = service.ask(service.show)
             return found
+        if path == "/metrics":
+            self._send_data(200, service.metrics().encode(), CONTENT_TYPE)
+            return None
+        if path == "/v1/doctor":
+            return {"nodes": self._doctor()}
         match = JOB.fullmatch(path)
         if match and match[2] == "/events":
             self._stream(match[1])
@@ -153,16 +163,27 @@ class _Handler(BaseHTTPRequestHandler):
             return status
         raise Refusal(404, f"there is nothing at {path}")
 
+    def _doctor(self) -> list[dict[str, Any]]:
+        """One at a time: each starts a process on every node."""
+        if not EXAMINING.acquire(timeout=EXAMINING_SECONDS):
+            raise Refusal(503, "the nodes are being examined for others", todo="try again in a minute")
+        try:
+            return self.service.doctor()
+        finally:
+            EXAMINING.release()
+
     def _post(self) -> dict[str, Any]:
-        path, service, body = self.path, self.service, self._body()
+        path, service = self.path, self.service
+        body = self._body() | {ADDRESS: self.client_address[0]}
         if match := JOB.fullmatch(path):
+            body["administrator"] = self._is_administrator()
             call = {"": service.submit, "/cancel": service.cancel}.get(match[2])
             if call is not None:
                 done: dict[str, Any] = service.ask(lambda: call(match[1], body))
                 return done
         if match := NODE.fullmatch(path):
             self._check_administrator()
-            node: dict[str, Any] = service.ask(lambda: service.drain(match[1], match[2] == "drain"))
+            node: dict[str, Any] = service.ask(lambda: service.drain(match[1], match[2] == "drain", body[ADDRESS]))
             return node
         raise Refusal(404, f"there is nothing at {path}")
 
@@ -175,16 +196,21 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(400, "a JSON object is wanted")
         return body
 
-    def _check_administrator(self) -> None:
+    def _is_administrator(self) -> bool:
         key = (self.service.workspace.state / "admin.key").read_bytes().strip()
-        if not hmac.compare_digest(self.headers.get("X-Runner-Admin", "").encode(), key):
+        return hmac.compare_digest(self.headers.get("X-Runner-Admin", "").encode(), key)
+
+    def _check_administrator(self) -> None:
+        if not self._is_administrator():
             raise Refusal(403, "only an administrator of the cluster may do that", todo="see docs/operations.md: administrators")
 
     def _send(self, status: int, body: Mapping[str, Any]) -> None:
-        data = json.dumps(body).encode()
+        self._send_data(status, json.dumps(body).encode(), "application/json")
+
+    def _send_data(self, status: int, data: bytes, kind: str) -> None:
         with contextlib.suppress(OSError):  # whoever asked is gone
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -193,7 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self, name: str) -> None:
         paths = jobs_of.paths_of(self.service.workspace, name)
-        jobs_of.check_key(paths, self.headers.get("X-Runner-Key"))
+        if not self._is_administrator():
+            jobs_of.check_key(paths, self.headers.get("X-Runner-Key"))
         self.send_response(200)
         self.send_header("Content-Type", "application/x-ndjson")
         self.send_header("Transfer-Encoding", "chunked")

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -20,17 +21,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner.cluster.owner import SUPERSEDED
+from runner.cluster.owner import FAILED_OWNER, SUPERSEDED
 from runner.cluster.requests import LOST, STARTED, OwnerRequest, User, instance_request, to_json, user_of
 from runner.compute import ray as adapter
+from runner.engine.coordinator import ANYBODY
 
 SCHEDULER = "scheduler"
 NODE_FOLDER = "RUNNER_NODE_DIR"  # the variable that names the folder for what only a node needs
+UMASK = 0o027  # several users have their jobs in one folder: what belongs to a job is for its user, and perhaps the user's group
 ENGINE_SOCKET = "/var/run/docker.sock"
 END_SECONDS = 20.0  # that a process gets to hand in what it has, before it is killed
 QUICK_SECONDS = 30.0  # an owner that lives for less has died quickly
 QUICK_DEATHS = 4  # one after another, after which the job is given up
 AGAIN_SECONDS = 1.0
+FAILED_TEXT = "a bug in the runner: see owner.log in the job's folder"
 
 
 def start_as(user: User, module: str) -> subprocess.Popen[str]:
@@ -51,6 +55,7 @@ def start_as(user: User, module: str) -> subprocess.Popen[str]:
         env=environment,
         cwd="/",
         start_new_session=True,
+        umask=UMASK,
         **switch,
     )
 
@@ -72,10 +77,15 @@ def _engine_groups() -> set[int]:
     return set()
 
 
+def node_root() -> Path:
+    """For what only this node needs."""
+    default = "/var/lib/runner" if os.geteuid() == 0 else os.path.expanduser("~/.local/share/runner")  # noqa: PTH111
+    return Path(os.environ.get(NODE_FOLDER, default))
+
+
 def node_folder(user: User) -> Path:
     """For what only this node needs of a user's jobs: caches, copies of code."""
-    default = "/var/lib/runner" if os.geteuid() == 0 else os.path.expanduser("~/.local/share/runner")  # noqa: PTH111
-    folder = Path(os.environ.get(NODE_FOLDER, default)) / f"user-{user.uid}"
+    folder = node_root() / f"user-{user.uid}"
     folder.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
         folder.chmod(0o700)
@@ -91,6 +101,7 @@ class InstanceHost:
         user = user_of(fields["user"])
         request = replace(instance_request(json.dumps(fields["request"])), folder=str(node_folder(user)), gpus=adapter.own_gpus())
         self._words: dict[str, str] = {"how": LOST, "text": "its process has died"}
+        self._first_words: dict[str, Any] = {}
         self._started, self._ended = threading.Event(), threading.Event()
         self._process = start_as(user, "runner.cluster.instance")
         assert self._process.stdin is not None
@@ -103,6 +114,7 @@ class InstanceHost:
         for line in self._process.stdout:
             words = json.loads(line)
             if words["how"] == STARTED:
+                self._first_words = words
                 self._started.set()
             else:
                 self._words = words
@@ -114,10 +126,14 @@ class InstanceHost:
         """What it was started with."""
         return self._fields
 
-    def started(self, _nothing: None) -> bool:
-        """Waits until its workers are being started, or until it has ended without that: False."""
+    def started(self, _nothing: None) -> dict[str, Any] | None:
+        """Waits until its workers are being started, and says with what; None when it has ended without that, or since."""
         self._started.wait()
-        return not self._ended.is_set()
+        return None if self._ended.is_set() else self._first_words
+
+    def free(self, _nothing: None) -> int:
+        """Bytes on the disk of the node's folder."""
+        return shutil.disk_usage(node_root()).free
 
     def ended(self, _nothing: None) -> dict[str, str]:
         """Waits for its end, and says how it was."""
@@ -174,7 +190,10 @@ class OwnerHost:
         while deaths < QUICK_DEATHS:
             began = time.monotonic()
             status = self._run_once(request)
-            if status in (0, 1, SUPERSEDED):
+            if status in (0, SUPERSEDED):
+                break
+            if status == FAILED_OWNER:  # it has mostly said so itself
+                self._run_once(replace(request, end={"status": "Failed", "code": "internal", "message": FAILED_TEXT}))
                 break
             deaths = deaths + 1 if time.monotonic() - began < QUICK_SECONDS else 1
             time.sleep(AGAIN_SECONDS)
@@ -214,7 +233,7 @@ class OwnerHost:
             found: dict[str, list[str]] = scheduler.call("instances", self._request.job)
             return found
         except (AssertionError, *adapter.Gone):
-            return {step: ["?"] for step in self._wants}
+            return {step: [ANYBODY] for step in self._wants}
 
 
 def run_end(workspace: str, user: User, job: str, end: Mapping[str, str]) -> None:

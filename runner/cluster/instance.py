@@ -15,12 +15,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from runner.cluster.audit import used_by
 from runner.cluster.node_code import on_this_node
-from runner.cluster.requests import DONE, FAILED, FENCED, LOST, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
+from runner.cluster.node_jobs import NodeJob
+from runner.cluster.probes import Unfit, check_engine, check_reading, verify
+from runner.cluster.requests import DONE, FAILED, FENCED, LOST, NODE, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
 from runner.compute.local import run_again
 from runner.engine.instance import Instance
 from runner.engine.remote.line import Line, Refused
@@ -35,7 +38,7 @@ from runner.pipeline.instances import AGENT, InstancePlan, instance_settings
 from runner.pipeline.options import RunOptions
 from runner.pipeline.parallel_step import SystemClock
 from runner.pipeline.side_inputs import lay_out_inputs
-from runner.pipeline.site import Site, prepare_site
+from runner.pipeline.site import Site, in_container, prepare_site
 from runner.report.resources import ResourceMonitor
 from runner.spec.stored import load
 from runner.version import VERSION
@@ -60,8 +63,8 @@ class NodeInstance:
 
     def __init__(self, request: InstanceRequest) -> None:
         self._request = request
-        node = Path(request.folder) / "jobs" / request.job
-        paths = JobPaths(Path(request.root), Path(request.logs), node)
+        self._here = NodeJob(Path(request.folder) / "jobs", request.job)
+        paths = JobPaths(Path(request.root), Path(request.logs), self._here.folder)
         job = load(json.loads(paths.spec.read_text(encoding="utf-8")))
         self._step: ParallelStep = job.steps[request.step] if isinstance(job, PipelineJob) else job
         self._paths = paths.step(request.step) if isinstance(job, PipelineJob) else paths
@@ -69,12 +72,15 @@ class NodeInstance:
         disks = {"logs": self._paths.logs, "node": Path(request.folder)}
         self._monitor = ResourceMonitor(self._paths.logs, interval=self._step.arguments.resource_monitor_interval, disks=disks)
         self._instance: Instance | None = None
+        self._used: Mapping[str, object] = {}
         self._ended = threading.Event()
         self._wakers: list[Callable[[], None]] = []
         self._number = int(request.node.rpartition("_")[2])
 
     def run(self) -> dict[str, str]:
-        """How it ended. Errors of the runner itself are raised."""
+        """How it ended. Errors: Unfit; those of the runner itself."""
+        if in_container(self._step, self._options()):
+            verify(self._request.probes, Path(self._request.folder), check=check_engine, what="engine")
         self._line.join(self._request.node, workers=self._processes, wake=lambda: None)
         try:
             site = self._site()
@@ -82,17 +88,26 @@ class NodeInstance:
             lost = run_again(partial(self._make, self._plan(site, source), source))
             site.launcher.close(partial(self._say, "WARNING"))
         except UserError as error:
-            if self._ended.is_set():
-                return {"how": LOST}
-            self._line.leave(0, lost=False)
-            return {"how": FAILED, "text": error.describe()}
+            return self._not_started(error)
+        except OSError as error:  # of this node's disk, or of the shared one: both are no bugs
+            return self._not_started(_of_a_disk(error))
         if lost or self._line.problem:
-            return {"how": FAILED, "text": lost or self._line.problem}
+            return self._not_started(UserError(lost or self._line.problem))
         reason = self._instance.stopped if self._instance else LOST
         return {"how": reason if reason in (RETIRED, FENCED, LOST) else DONE}
 
+    def _not_started(self, error: UserError) -> dict[str, str]:
+        """The job is told at once, and goes on elsewhere where it can."""
+        if self._ended.is_set():
+            return {"how": LOST}
+        text = error.describe()
+        self._say("WARNING", f"{self._request.node} could not be started on {os.uname().nodename}: {text.splitlines()[0]}")
+        self._line.leave(0, lost=False)
+        return {"how": FAILED, "text": text}
+
     def close(self) -> None:
         self._monitor.close()
+        self._here.close(self._paths.workers / self._request.node)
         self._line.close(FAREWELL_SECONDS)
 
     def end_now(self) -> None:
@@ -114,12 +129,16 @@ class NodeInstance:
         if self._instance is not None:
             self._instance.fence()
 
-    def _site(self) -> Site:
+    def _options(self) -> RunOptions:
         request = self._request
         types = {request.type_name: request.kind} if request.type_name else {}
-        options = RunOptions(cache=Path(request.folder) / "cache", docker=request.docker, python=request.python, instance_types=types)
-        say, warn = partial(self._say, "INFO"), partial(self._say, "WARNING")
-        return prepare_site(self._step, self._paths, options, say=say, warn=warn, on_cancel=self._on_cancel)
+        return RunOptions(cache=Path(request.folder) / "cache", docker=request.docker, python=request.python, instance_types=types)
+
+    def _site(self) -> Site:
+        say, warn, began = partial(self._say, "INFO"), partial(self._say, "WARNING"), time.monotonic()
+        site = prepare_site(self._step, self._paths, self._options(), say=say, warn=warn, on_cancel=self._on_cancel)
+        self._used = used_by(self._step, site, time.monotonic() - began)
+        return site
 
     def _on_cancel(self, wake: Callable[[], None]) -> None:
         self._wakers.append(wake)
@@ -152,10 +171,12 @@ class NodeInstance:
         copy = Path(self._request.folder) / "agents" / digest
         if not copy.exists():
             own = copy.with_name(f"{digest}.{self._request.job}.{self._request.node}")
-            shutil.copytree(AGENT, own, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-            with contextlib.suppress(OSError):  # another instance was faster
-                own.rename(copy)
-            shutil.rmtree(own, ignore_errors=True)
+            try:
+                shutil.copytree(AGENT, own, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+                with contextlib.suppress(OSError):  # another instance was faster
+                    own.rename(copy)
+            finally:
+                shutil.rmtree(own, ignore_errors=True)
         return str(copy)
 
     def _make(self, plan: InstancePlan, source: Source) -> Instance:
@@ -178,7 +199,7 @@ class NodeInstance:
 
     def _publish(self, line: Line, event: Event) -> None:
         if isinstance(event, InstanceStarted):
-            tell({"how": STARTED})
+            tell({"how": STARTED, **self._used})
         self._monitor(event)
         line.publish(event)
 
@@ -186,11 +207,19 @@ class NodeInstance:
         self._line.publish(Message(at=time.time(), level=level, text=text, source=self._request.node))
 
 
+def _of_a_disk(error: OSError) -> UserError:
+    """`shutil.Error` has a list of all that could not be copied; one of them says it all."""
+    first = error.args[0][0][2] if isinstance(error, shutil.Error) and isinstance(error.args[0], list) else error
+    todo = "see that the disks of the node are there and have space: runner doctor"
+    return UserError(f"what the job needs there cannot be written or read: {first}", todo=todo)
+
+
 def main() -> int:
     """The process."""
     request = instance_request(sys.stdin.readline())
     words: dict[str, str] = {"how": FAILED}
     try:
+        verify(request.probes, Path(request.folder), check=check_reading, what="read")  # before anything is written there
         log_to(Path(request.logs, request.step, "sys", "node", request.node, "_instance.txt"))
         instance = NodeInstance(request)
         threading.Thread(target=_watch, args=(instance,), daemon=True).start()
@@ -198,6 +227,8 @@ def main() -> int:
         instance.close()
     except Refused as refusal:
         words = {"how": REFUSED, "text": str(refusal)}
+    except Unfit as unfit:
+        words = {"how": FAILED, "text": unfit.describe(), "blame": NODE}
     except TimeoutError:
         words = {"how": LOST, "text": "no coordinator was found"}
     except Exception as error:
@@ -213,7 +244,7 @@ def log_to(path: Path) -> None:
     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
 
 
-def tell(words: dict[str, str]) -> None:
+def tell(words: Mapping[str, object]) -> None:
     """The actor that has started this process."""
     print(json.dumps(words), flush=True)
 

@@ -9,21 +9,27 @@ from typing import Any
 
 from runner.cluster.requests import User
 from runner.cluster.scheduling import Capacity, Node, Request, types_of
+from runner.cluster.suspects import Suspects
 from runner.compute.ray import RayNode
 from runner.errors import UserError, did_you_mean
 from runner.model.docker import InstanceType
-
-ENOUGH_FAILURES = 2  # jobs whose instances could not be started on a node and could elsewhere, after which it is set aside
 
 
 class NodeBook:
     def __init__(self, types: Mapping[str, InstanceType]) -> None:
         self._types = types
         self._nodes: dict[str, Node] = {}
-        self._failures: dict[str, int] = {}
+        self._suspects = Suspects()
 
     def all(self) -> list[Node]:
         return [node for node in self._nodes.values() if node.alive]
+
+    def get(self, id_: str) -> Node | None:
+        return self._nodes.get(id_)
+
+    def name(self, node: str) -> str:
+        """The host name of a node, also of one that is gone."""
+        return self._nodes[node].name if node in self._nodes else node
 
     def look(self, found: Iterable[RayNode], requests: Iterable[Request]) -> set[str]:
         """Takes over what Ray says; returns the nodes that have gone since the last look."""
@@ -44,13 +50,27 @@ class NodeBook:
                 node.foreign = _foreign(node.total, _capacity(one.available), ours.get(node.id, Capacity()))
         return lost
 
-    def started(self, node: str, failed_on: set[str]) -> None:
-        """An instance runs here, so that where its job could not start, the node is to blame."""
-        self._failures.pop(node, None)
-        for other in failed_on:
-            self._failures[other] = self._failures.get(other, 0) + 1
-            if self._failures[other] >= ENOUGH_FAILURES and other in self._nodes:
-                self._nodes[other].set_aside = f"{self._failures[other]} instances could not be started here that started elsewhere"
+    def started(self, node: str, step: tuple[str, str]) -> None:
+        """An instance of this step of a job runs here: where another one could not be started, the node is to blame."""
+        self._set_aside(self._suspects.started(node, step))
+
+    def failed(self, node: str, step: tuple[str, str], text: str, *, unfit: bool) -> None:
+        """An instance could not be started here; `unfit`: for a reason that has nothing to do with its job."""
+        self._set_aside(self._suspects.failed(node, step, text, unfit=unfit))
+
+    def _set_aside(self, found: Mapping[str, str]) -> None:
+        for node, reason in found.items():
+            if node in self._nodes:
+                self._nodes[node].set_aside = reason
+
+    def forget(self, job: str) -> None:
+        """It has ended."""
+        self._suspects.ended(job)
+
+    def use_again(self, node: Node) -> None:
+        """An administrator says that it is in order."""
+        node.set_aside = ""
+        self._suspects.forget(node.id)
 
     def find(self, name: str) -> Node:
         """By its host name, or the beginning of its id. Errors: UserError."""

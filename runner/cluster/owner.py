@@ -34,7 +34,7 @@ from runner.workspace.keeper import RecordKeeper
 from runner.workspace.locks import FileLock, hold_outputs, take_lock
 from runner.workspace.records import JobRecord, read_json
 
-SUPERSEDED, DISCONNECTED = 4, 5  # exit statuses: another process owns the job; the actor is gone
+FAILED_OWNER, SUPERSEDED, DISCONNECTED = 1, 4, 5  # exit statuses: a bug of ours; another process owns the job; the actor is gone
 
 
 class Ownership:
@@ -80,7 +80,10 @@ def run_owner(request: OwnerRequest) -> None:
 
 def end_job(paths: JobPaths, end: Mapping[str, str]) -> None:
     """Writes down how a job has ended that nobody owns: one that was cancelled while it waited, or whose owner dies again and again."""
-    keeper = RecordKeeper(paths, JobRecord.from_json(read_json(paths.record) or {}), owned=Ownership(paths.owners).owned)
+    record = JobRecord.from_json(read_json(paths.record) or {})
+    if record.finished:
+        return
+    keeper = RecordKeeper(paths, record, owned=Ownership(paths.owners).owned)
     error = {"message": end["message"], "code": end["code"], "log": str(paths.logs)}
     keeper.finish(end["status"], progress=None, error=error, incomplete=False)
 
@@ -112,7 +115,7 @@ def main() -> int:
         return SUPERSEDED
     except Exception:
         traceback.print_exc()
-        return 1
+        return FAILED_OWNER
     return 0
 
 

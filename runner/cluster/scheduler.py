@@ -21,11 +21,15 @@ from typing import Any, TypeVar
 
 from runner.cluster import accepted as jobs_of
 from runner.cluster.accepted import Accepted, AcceptedJobs
+from runner.cluster.checks import Wanted, examine
 from runner.cluster.gateway import Gateway
 from runner.cluster.hosts import SCHEDULER, run_end
+from runner.cluster.metrics import render
 from runner.cluster.nodes import NodeBook
-from runner.cluster.requests import DONE, FAILED, LOST, REFUSED, InstanceRequest, OwnerRequest, User
-from runner.cluster.scheduling import Capacity, Place, Plan, Request, Start, impossible, plan
+from runner.cluster.probes import write_probes
+from runner.cluster.requests import DONE, FAILED, LOST, NODE, REFUSED, InstanceRequest, OwnerRequest, User
+from runner.cluster.scheduling import Capacity, Place, Plan, Request, Start, impossible, plan, shape
+from runner.cluster.watch import Watch, state_free
 from runner.compute import ray as adapter
 from runner.compute.ray import HostHandle, Places
 from runner.errors import UserError
@@ -53,6 +57,8 @@ class Scheduler:
         self.fields = dict(fields)
         self.nodes = NodeBook(self.workspace.settings.instance_types)
         self.accepted = AcceptedJobs(self.workspace)
+        self.watch = Watch(self.workspace)
+        self._probes = write_probes(self.workspace.shared_datastores)
         self.requests: dict[Key, Request] = {}
         self.reasons: Mapping[Key, str] = {}
         self._owners: dict[str, HostHandle] = {}
@@ -67,6 +73,7 @@ class Scheduler:
         address = (fields["host"], fields["gateway_port"])
         self._gateway = Gateway(self, address, token=token, certificate=fields["certificate"], key=fields["key"])
         self._gateway.start()
+        self.watch.began(self._gateway.address)
 
     def gateway(self, _nothing: None) -> str:
         """Where it listens."""
@@ -90,6 +97,16 @@ class Scheduler:
     def heard(self, said: Mapping[str, Any]) -> None:
         """What the owner of a job says."""
         self._inbox.put(partial(self._heard, said["job"], said["words"]))
+
+    def doctor(self) -> list[dict[str, Any]]:
+        """What each node finds about itself; takes as long as the slowest of them."""
+        nodes = self.ask(lambda: list(self.nodes.all()))
+        return examine(nodes, Wanted(probes=self._probes, floor=self.workspace.settings.free_space_floor))
+
+    def metrics(self) -> str:
+        """As Prometheus reads them."""
+        families = self.ask(lambda: self.watch.families(self.requests.values(), self.accepted.jobs.values(), self.nodes.all()))
+        return render([*families, state_free(self.workspace.state)])
 
     def instances(self, job: str) -> dict[str, list[str]]:
         """Step → names of the job's instances that may be at work."""
@@ -117,6 +134,7 @@ class Scheduler:
             for place in request.places.values():
                 if place.node in lost and not place.leaving:
                     self._tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
+        self.watch.sample(self._instances)
         self.plan()
 
     def plan(self) -> None:
@@ -138,6 +156,10 @@ class Scheduler:
 
     def submit(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Accepts a job, in the scheduler's thread. Errors: UserError."""
+        with self.watch.refusals("submit", name, body):
+            return self._submit(name, body)
+
+    def _submit(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if body.get("runner", VERSION) != VERSION:
             raise UserError(
                 f"the machine that submits has runner {body['runner']}, the cluster has {VERSION}", todo="install the same version on both"
@@ -149,7 +171,8 @@ class Scheduler:
         user = jobs_of.owner_of(paths)
         self.nodes.check_user(user)
         number, priority = self.accepted.next_number(), int(body.get("priority") or 0)
-        requests = [self._request_of(name, step, user.name, number, priority) for step in jobs_of.steps_of(jobs_of.read_job(paths))]
+        spec = jobs_of.read_job(paths)
+        requests = [self._request_of(name, step, user.name, number, priority) for step in jobs_of.steps_of(spec)]
         for one in requests:
             self._check(one)
         request = requests[0]
@@ -161,6 +184,7 @@ class Scheduler:
             resume=bool(body.get("resume")),
             retry_failed=bool(body.get("retry_failed")),
         )
+        self.watch.submitted(job, spec, body)
         self.accepted.put(job)
         self.requests[name, request.step] = request
         self.plan()
@@ -209,14 +233,18 @@ class Scheduler:
 
     def cancel(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Errors: UserError; KeyError for a job that is not on the cluster."""
-        jobs_of.check_key(jobs_of.paths_of(self.workspace, name), body.get("key"))
-        job = self.accepted.jobs[name]
+        with self.watch.refusals("cancel", name, body):
+            if not body["administrator"]:
+                jobs_of.check_key(jobs_of.paths_of(self.workspace, name), body.get("key"))
+            job = self.accepted.jobs[name]
+        self.watch.cancelled(job, body)
         if name in self._owners:
             self._tell(name, {"t": "cancel"})
             return {"status": "Running"}
         end = {"status": "Canceled", "code": "cancelled", "message": "cancelled while it waited in the queue"}
         self._forget(name)
         run_end(self.fields["workspace"], job.user, name, end)
+        self.watch.job_ended(job)
         self.plan()
         return {"status": "Canceled"}
 
@@ -288,12 +316,14 @@ class Scheduler:
             return
         del self._owners[name]
         handle.kill()
+        self.watch.job_ended(self.accepted.jobs[name])
         self._forget(name)
         self.plan()
 
     def _forget(self, name: str) -> None:
         """A job that has ended: what it still has is taken from it."""
         self.accepted.remove(name)
+        self.nodes.forget(name)
         for key in [key for key in self.requests if key[0] == name]:
             self._drop(key)
 
@@ -316,6 +346,7 @@ class Scheduler:
             type_name=place.type_name,
             kind=dict(request.types).get(place.type_name, InstanceType()),
             docker=replace(self.workspace.settings.docker, policy=kept_apart(self.workspace.docker_policy, job.user)),
+            probes=self._probes.files,
         )
         argument = {"user": asdict(job.user), "request": json.loads(json.dumps(asdict(wanted), default=sorted)), "place": asdict(place)}
         handle = HostHandle.start(
@@ -325,6 +356,7 @@ class Scheduler:
             place=(self._groups[place.group], place.index),
             resources=_resources(place),
         )
+        self.watch.starting((request.job, request.step, place.instance))
         self._follow_instance((request.job, request.step, place.instance), handle, place)
 
     def _follow_instance(self, key: tuple[str, str, str], handle: HostHandle, place: Place) -> None:
@@ -332,19 +364,23 @@ class Scheduler:
         if key in self._instances:  # of an earlier run of the job
             self._instances[key][0].kill()
         self._instances[key] = handle, place
-        handle.when_done("started", None, lambda yes, _error: self._inbox.put(partial(self._instance_started, key, handle, bool(yes))))
+        handle.when_done("started", None, lambda words, _error: self._inbox.put(partial(self._instance_started, key, handle, words)))
         handle.when_done("ended", None, lambda words, error: self._inbox.put(partial(self._instance_ended, key, handle, words, error)))
 
     def _is_current(self, key: tuple[str, str, str], handle: HostHandle) -> bool:
         return key in self._instances and self._instances[key][0] is handle
 
-    def _instance_started(self, key: tuple[str, str, str], handle: HostHandle, really: bool) -> None:
+    def _instance_started(self, key: tuple[str, str, str], handle: HostHandle, words: Mapping[str, Any] | None) -> None:
         request = self.requests.get(key[:2])
-        if really and self._is_current(key, handle) and request is not None and key[2] in request.places:
+        if not words or not self._is_current(key, handle):
+            return
+        place = self._instances[key][1]
+        self.watch.started(key, self.accepted.jobs.get(key[0]), place, self.nodes.get(place.node), words)
+        if request is not None and key[2] in request.places:
             log.info("%s has started", "/".join(key))
             request.began.add(key[2])
             request.deaths = 0
-            self.nodes.started(request.places[key[2]].node, request.failed_on)
+            self.nodes.started(request.places[key[2]].node, key[:2])
 
     def _instance_ended(
         self, key: tuple[str, str, str], handle: HostHandle, words: Mapping[str, str] | None, error: BaseException | None
@@ -353,6 +389,7 @@ class Scheduler:
         if not self._is_current(key, handle):
             return
         _, place = self._instances.pop(key)
+        self.watch.ended(key)
         handle.kill()
         request = self.requests.get(key[:2])
         if request is not None:
@@ -373,12 +410,17 @@ class Scheduler:
     def _judge(self, request: Request, place: Place, words: Mapping[str, str]) -> None:
         """What the end of an instance means for its step."""
         if words["how"] == LOST:
+            self.watch.lost("gone" if not place.silent else "")
             self._tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
         elif words["how"] in (FAILED, REFUSED):
+            self.watch.failed()
+            unfit = words.get("blame") == NODE
             request.failed_on.add(place.node)
-            usable = {node.id for node in self.nodes.all() if node.usable} - request.failed_on
-            if len(request.failed_on) >= ENOUGH_FAILURES or not usable:
-                names = sorted(node.name for node in self.nodes.all() if node.id in request.failed_on)
+            request.unfit |= {place.node} if unfit else set()
+            self.nodes.failed(place.node, (request.job, request.step), words.get("text", ""), unfit=unfit)
+            usable = {node.id for node in self.nodes.all() if node.usable and shape(request, node)} - request.failed_on
+            if len(request.failed_on - request.unfit) >= ENOUGH_FAILURES or not usable:
+                names = sorted(map(self.nodes.name, request.failed_on))
                 text = f"no instance could be started on {', '.join(names)}: {words.get('text', '')}"
                 self._tell(request.job, {"t": "failed", "step": request.step, "text": text})
         elif words["how"] == DONE:
@@ -391,6 +433,9 @@ class Scheduler:
     # What owners say
 
     def _heard(self, name: str, words: Mapping[str, Any]) -> None:
+        if words["t"] == "stats":
+            self.watch.heard(name, words)
+            return
         job = self.accepted.jobs.get(name)
         if job is None:
             return
@@ -410,6 +455,7 @@ class Scheduler:
         if place is not None:
             log.info("%s/%s/%s is not heard of any more", job, step, instance)
             place.leaving = place.silent = True
+            self.watch.lost("silent")
             if (job, step, instance) in self._instances:
                 self._instances[job, step, instance][0].tell("kill")
             self.plan()
@@ -454,13 +500,16 @@ class Scheduler:
 
     # Administration
 
-    def drain(self, name: str, wanted: bool) -> dict[str, Any]:
+    def drain(self, name: str, wanted: bool, address: str = "") -> dict[str, Any]:
         """What runs on a node finishes first; nothing new is started there. Errors: UserError."""
         node = self.nodes.find(name)
+        self.watch.drained(node, wanted, address)
         node.draining = wanted
         if not wanted:
-            node.set_aside = ""
+            self.nodes.use_again(node)
         for request in self.requests.values():
+            if not wanted:
+                request.failed_on.discard(node.id)
             for place in request.places.values():
                 if wanted and place.node == node.id and not place.leaving:
                     self._send_away(request, place.instance, "retired")

@@ -85,6 +85,7 @@ class Request:
     places: dict[str, Place] = field(default_factory=dict)
     vacant: dict[str, Place] = field(default_factory=dict)  # by node: what its instances have left, and is still reserved for it
     failed_on: set[str] = field(default_factory=set)  # nodes where its instances could not be started
+    unfit: set[str] = field(default_factory=set)  # those of them that are to blame for it themselves
     next_index: int = 0
     began: set[str] = field(default_factory=set)  # instances whose workers have been started
     deaths: int = 0  # of instances before that, one after another

@@ -6,16 +6,20 @@ Who starts them is the *broker*: on a Ray cluster the scheduler. It is told what
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from runner.compute.stats import Stats
 from runner.engine.remote.address import Address, write_address
 from runner.engine.remote.handshake import new_secret
 from runner.engine.remote.line import SESSION_SECONDS
 from runner.engine.remote.server import ExchangeServer, Members
+from runner.model.batch import Progress
 from runner.model.events import Event, InstanceStarted, Message, Observer, StatusChanged
 from runner.model.paths import JobPaths
 
@@ -55,6 +59,9 @@ class Broker(Protocol):
     def done(self, step: str) -> None:
         """All instances of the step may be ended."""
 
+    def stats(self, step: str, numbers: Mapping[str, object]) -> None:
+        """See stats.py."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterLink:
@@ -68,6 +75,9 @@ class ClusterLink:
 
 
 class Coordinating(Members, Protocol):
+    @property
+    def syncs(self) -> int: ...
+    def progress(self) -> Progress: ...
     def all_have_left(self, seconds: float) -> bool: ...
 
 
@@ -81,8 +91,10 @@ class ClusterCompute:
             coordinator, secret=_secret(paths.secret), version=link.version, publish=self._published, ports=link.ports
         )  # fmt: skip
         self._running = False
+        self._stats = Stats(self._totals, self._levels, partial(link.broker.stats, want.step))
 
     def start(self) -> None:
+        self._stats.start()
         self._server.start()
         write_address(self._where, Address(host=self._link.host, port=self._server.port, coordinator=self._server.id))
         self._link.broker.want(self._want, self)
@@ -90,11 +102,13 @@ class ClusterCompute:
     def join(self) -> None:
         """Returns when the instances have handed in all they had, or are not heard of any more."""
         self._coordinator.all_have_left(GOODBYE_SECONDS)
+        self._stats.close()
         self._link.broker.done(self._want.step)
         self._server.close()
 
     def abandon(self) -> None:
         """Another coordinator has taken over: the instances are its own now."""
+        self._stats.close(last=False)
         self._server.close()
 
     def silent(self, instance: str) -> None:
@@ -102,6 +116,15 @@ class ClusterCompute:
         text = f"{instance} has not been heard of for {SESSION_SECONDS:g} s: its mini-batches are given to others, at no attempt's cost"
         self._observe(Message(at=time.time(), level="WARNING", text=text, source="master"))
         self._link.broker.lost(self._want.step, instance)
+
+    def _totals(self) -> dict[str, float]:
+        progress, pace = self._coordinator.progress(), self._server.pace
+        counts = {"succeeded": progress.succeeded, "failed": progress.failed, "retries": progress.retries, "items": progress.items}
+        return {**counts, "syncs": self._coordinator.syncs, "exchanges": pace.count, "waited": pace.waited, "worked": pace.worked}
+
+    def _levels(self) -> dict[str, float]:
+        progress, (wait, work) = self._coordinator.progress(), self._server.pace.take_longest()
+        return {"ready": progress.workers, "busy": progress.running, "longest_wait": wait, "longest_work": work}
 
     def _published(self, event: Event) -> None:
         if isinstance(event, InstanceStarted) and not self._running:
@@ -138,7 +161,7 @@ class LineBroker:
     """A broker at the other end of two pipes: lines of JSON. `send(line)`; what comes is handed to `take`."""
 
     def __init__(self, send: Callable[[str], None]) -> None:
-        self._send = send
+        self._write, self._writing = send, threading.Lock()
         self._listeners: dict[str, Listener] = {}
 
     def want(self, want: Want, listener: Listener) -> None:
@@ -152,6 +175,13 @@ class LineBroker:
     def done(self, step: str) -> None:
         self._listeners.pop(step, None)
         self._send(json.dumps({"t": "done", "step": step}))
+
+    def stats(self, step: str, numbers: Mapping[str, object]) -> None:
+        self._send(json.dumps({"t": "stats", "step": step, **numbers}))
+
+    def _send(self, line: str) -> None:
+        with self._writing:  # one line after another, whatever threads they come from
+            self._write(line)
 
     def take(self, line: str) -> None:
         """Errors: ValueError, KeyError for what is no message."""

@@ -75,8 +75,9 @@ class Gateway:
         asked = {"key": key, "priority": priority, "resume": resume, "retry_failed": retry_failed, "runner": self._version}
         return _state(self._ask("POST", f"/v1/jobs/{quote(name, safe='')}", asked))
 
-    def cancel(self, name: str, key: str) -> JobState:
-        return _state(self._ask("POST", f"/v1/jobs/{quote(name, safe='')}/cancel", {"key": key}))
+    def cancel(self, name: str, key: str, admin: str = "") -> JobState:
+        """`admin`: an administrator's proof, in the place of the job's key."""
+        return _state(self._ask("POST", f"/v1/jobs/{quote(name, safe='')}/cancel", {"key": key}, headers={ADMIN: admin} if admin else {}))
 
     def state(self, name: str) -> JobState | None:
         """None if the scheduler does not know the job: then nothing runs it."""
@@ -85,12 +86,13 @@ class Gateway:
         except _NotFoundError:
             return None
 
-    def events(self, name: str, key: str) -> Iterator[bytes]:
+    def events(self, name: str, key: str, admin: str = "") -> Iterator[bytes]:
         """Events as lines of JSON, from the latest state on until the job has ended. It may end before that: the connection broke.
 
         Errors: UserError if the gateway refuses, `GatewayUnreachable` if it does not answer; both before the first line.
         """
-        connection, response = self._request("GET", f"/v1/jobs/{quote(name, safe='')}/events", headers={KEY: key}, patience=SILENCE)
+        path, headers = f"/v1/jobs/{quote(name, safe='')}/events", {KEY: key, ADMIN: admin}
+        connection, response = self._request("GET", path, headers=headers, patience=SILENCE)
         return _lines(connection, response)
 
     def drain(self, node: str, admin: str) -> Mapping[str, Any]:

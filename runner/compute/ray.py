@@ -24,6 +24,7 @@ HOSTED = "runner.cluster."  # where what runs in a place may come from
 SLASHES = 3  # in the names of our placement groups: runner/JOB/STEP/NUMBER
 THREADS = 16  # calls at a time in one host
 RESERVE_SECONDS = 10.0
+Late = ray.exceptions.GetTimeoutError
 Gone = (ray.exceptions.RayActorError, ray.exceptions.RayTaskError, ray.exceptions.GetTimeoutError, ValueError)
 
 

@@ -1,8 +1,7 @@
 """The truth about each mini-batch of a job: who has it, and whether it is done.
 
 Plain Python, no I/O but the journal's; used by several threads. Instances join, then call `exchange` again and again; `feed` adds
-what the listing finds; `wait` returns when the job is decided. Leases are cut from contiguous territories, one per instance, which are
-split when others idle.
+what the listing finds; `wait` returns when the job is decided. What is handed out next, `supply.py` says.
 """
 
 from __future__ import annotations
@@ -16,14 +15,15 @@ from typing import Literal
 from runner.engine.journal import Journal
 from runner.engine.manifest import Manifest
 from runner.engine.policy import LOSSES_FORGIVEN, fair_share, init_hopeless_everywhere, judged_at_end, may_retry, pace, threshold_crossed
-from runner.engine.ranges import RangeSet
 from runner.engine.session import CoordinatorSettings, Session, Verdict
 from runner.engine.sole_file import Superseded
+from runner.engine.supply import Supply
 from runner.model.batch import Chunk, ErrorRecord, Lease, Progress, Recall, Report, Segment, Stop, Tally, Wait
 from runner.model.ports import Clock
 from runner.worker.protocol import item_of
 
 FAILURES_KEPT = 20
+ANYBODY = "?"  # awaited, where nobody knows who may be at work
 
 
 class Coordinator:
@@ -48,13 +48,11 @@ class Coordinator:
         self._lock = threading.Condition()
         self._sessions: dict[int, Session] = {}
         self._epochs = 0
-        self._free = RangeSet()
-        self._urgent = RangeSet()  # what lost instances had: given out before anything else
+        self._supply = Supply()
         self._done = 0
         self._listed = False
         self._durable = Tally()
         self._volatile = Tally()  # of all sessions' reports
-        self._divided = 0  # mini-batches in territories
         self._hungry_ones: dict[Session, None] = {}  # sessions that had nothing; in order
         self._items = journal.restored.items
         self._items_known = not manifest.count or journal.restored.listed is not None  # not when an earlier run ended while it listed
@@ -75,7 +73,7 @@ class Coordinator:
         first = self._manifest.count
         self._manifest.append(chunk.lines)
         with self._lock:
-            self._free.add(first, first + len(chunk.lines))
+            self._supply.add(first, first + len(chunk.lines))
             self._items += chunk.items
             wakers = self._hungry()
         _call(wakers)
@@ -95,13 +93,16 @@ class Coordinator:
     def join(self, name: str, *, workers: int, wake: Callable[[], None], held: Sequence[tuple[int, int]] = ()) -> int:
         """A new instance; returns its epoch, which its exchanges carry. `wake` is called when an exchange would bring something.
 
-        `held`: first, last of what it has from an earlier coordinator of this job; as far as it is free, the instance keeps it.
+        `held`: first, last of what it has from an earlier coordinator of this job; as far as it is not done, the instance keeps it. 0 when
+        it was not awaited, or not any more: what it has may be others' by now, and it must end.
         """
         with self._lock:
+            if held and not self._awaited & {name, ANYBODY}:
+                return 0
             self._epochs += 1
             session = self._sessions[self._epochs] = Session(name=name, workers=workers, wake=wake, expires=self._expiry())
             for first, last in held:
-                for start, end in self._free.cut(first, last + 1):
+                for start, end in self._supply.cut(first, last + 1):
                     session.outstanding.add(start, end)
             self._awaited.discard(name)
             wakers, epoch = self._hungry(), self._epochs
@@ -130,7 +131,7 @@ class Coordinator:
             for session in found:
                 session.leaving = session.leaving if session.leaving == "lost" else why
                 session.recall = why == "retired"
-                self._give_up_territory(session)
+                self._supply.give_up(session)
         _call([session.wake for session in found])
 
     def exchange(self, epoch: int, report: Report, want: int) -> Lease | Wait | Recall | Stop:
@@ -226,6 +227,11 @@ class Coordinator:
             )
 
     @property
+    def syncs(self) -> int:
+        """Of the journal."""
+        return self._journal.syncs
+
+    @property
     def tally(self) -> Tally:
         with self._lock:
             return self._tally()
@@ -258,9 +264,9 @@ class Coordinator:
 
     def _restore(self) -> None:
         restored = self._journal.restored
-        self._free.add(0, self._manifest.count)
+        self._supply.add(0, self._manifest.count)
         for segment in restored.segments:
-            self._free.remove(segment.first, segment.last + 1)
+            self._supply.cut(segment.first, segment.last + 1)
             self._durable += segment.tally
             self._done += segment.last + 1 - segment.first
         self._listed = False
@@ -296,7 +302,7 @@ class Coordinator:
         for first, last in report.returned:
             if session.outstanding.contains(first, last + 1):
                 session.outstanding.remove(first, last + 1)
-                self._free.add(first, last + 1)
+                self._supply.add(first, last + 1)
         self._heard(session, replace(report, segments=(), failures=(), returned=()))
         self._decide()
 
@@ -319,9 +325,9 @@ class Coordinator:
             return wait, []
         if want <= 0:
             return wait, self._hungry()
-        left = self._left
+        left = self._supply.left
         share = fair_share(want=want, left=left, listed=self._listed, instances=len(self._sessions)) if left else 0
-        taken = self._take(session, share) if share else None
+        taken = self._supply.take(session, share, self._sessions.values()) if share else None
         if taken is None:
             self._hungry_ones[session] = None
             return wait, self._recall_from_others(session)
@@ -329,23 +335,6 @@ class Coordinator:
         session.outstanding.add(*taken)
         first, end = taken
         return Lease(first=first, count=end - first, lines=self._manifest.read(first, end - first), pace=wait.pace), self._hungry()
-
-    def _take(self, session: Session, count: int) -> tuple[int, int] | None:
-        if self._urgent:
-            return self._urgent.take(count)
-        territory = session.territory
-        if not territory and self._free:
-            ahead = max(count, self._free.count // (2 * len(self._sessions)))
-            if taken := self._free.take(ahead):
-                territory.add(*taken)
-                self._divided += taken[1] - taken[0]
-        if not territory and self._divided:
-            richest = max(self._sessions.values(), key=lambda one: one.territory.count)
-            if half := richest.territory.take_back_half():
-                territory.add(*half)
-        piece = territory.take(count)
-        self._divided -= piece[1] - piece[0] if piece else 0
-        return piece
 
     def _recall_from_others(self, session: Session) -> list[Callable[[], None]]:
         """Nothing is free: whoever holds more than its workers are busy with is asked to hand it back."""
@@ -356,15 +345,10 @@ class Coordinator:
                 wakers.append(other.wake)
         return wakers if self._listed else []
 
-    @property
-    def _left(self) -> int:
-        """Mini-batches that nobody has."""
-        return self._free.count + self._urgent.count + self._divided
-
     def _hungry(self) -> list[Callable[[], None]]:
-        if self._awaited or not self._left:
+        if self._awaited or not self._supply.left:
             return []
-        waiting = list(islice(self._hungry_ones, self._left))  # no more than can get something
+        waiting = list(islice(self._hungry_ones, self._supply.left))  # no more than can get something
         for one in waiting:
             del self._hungry_ones[one]
         return [one.wake for one in waiting]
@@ -375,15 +359,9 @@ class Coordinator:
         for index in session.report.running if lost else ():
             if session.outstanding.contains(index, index + 1):
                 self._count_loss(session, index)
-        self._give_up_territory(session)
+        self._supply.give_up(session)
         for start, end in session.outstanding:
-            self._urgent.add(start, end)
-
-    def _give_up_territory(self, session: Session) -> None:
-        self._divided -= session.territory.count
-        for start, end in session.territory:
-            self._free.add(start, end)
-        session.territory = RangeSet()
+            self._supply.add(start, end, urgent=True)
 
     def _count_loss(self, session: Session, index: int) -> None:
         """A lost instance costs its mini-batches no attempt, but one that was running at loss after loss may have caused them."""

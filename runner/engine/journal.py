@@ -42,6 +42,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.restored = Restored()
         self._pending: list[bytes] = []
+        self.syncs = 0  # that have written something
         self._adding = threading.Lock()
         self._file = SoleFile(path, self._begin)
 
@@ -71,6 +72,7 @@ class Journal:
         try:
             if pending:
                 self._file.append(b"".join(pending))
+                self.syncs += 1
         except BaseException:
             with self._adding:
                 self._pending[:0] = pending

@@ -309,6 +309,17 @@ def need_helpers(registry: str | None = None) -> None:
             raise EngineError(f"the credential helper docker-credential-{name} is not installed, or not on the PATH")
 
 
+def login_of(name: str) -> str:
+    """As whom Docker's configuration has this image pulled: a user's name, or that of a credential helper; never a secret."""
+    with suppress(*FAILURES, KeyError, TypeError, ValueError, AttributeError, OSError):
+        registry = docker.auth.resolve_repository_name(name)[0]
+        config = docker.auth.load_config()
+        if helper := config.get_credential_store(registry):
+            return f"helper {helper}"
+        return str((config.resolve_authconfig(registry) or {}).get("username") or "")
+    return ""
+
+
 def with_credentials(ask: Callable[[Any], Iterable[Event]], client: Any) -> Iterable[Event]:
     """Errors: EngineError also for credential helpers whose answer is none: the library believes them."""
     try:

@@ -34,8 +34,8 @@ def prepare_container(
     say: Say,
     warn: Say,
     on_cancel: Callable[[Callable[[], None]], None],
-) -> tuple[str, ContainerLauncher]:
-    """The image's Python and what starts its containers. Errors: UserError for an engine, image or user that is not to be had."""
+) -> tuple[ImageFound, ContainerLauncher]:
+    """The image and what starts its containers. Errors: UserError for an engine, image or user that is not to be had."""
     recover(paths.lent, warn)
     engine = fitting_engine(step, kind)
     for warning in engine.warnings:
@@ -49,7 +49,7 @@ def prepare_container(
     python = image.facts.executable
     template = replace(_template(step, image, account, options.docker, kind, folder=paths.workers / "accounts"), userns=engine.userns)
     sharing = Sharing(job=step.name, image=image.id, python=python, account=account, own=own, userns=engine.userns, record=paths.lent)
-    return python, ContainerLauncher(template=template, arguments=words, sharing=sharing)
+    return image, ContainerLauncher(template=template, arguments=words, sharing=sharing)
 
 
 def describe_container(step: ParallelStep, options: RunOptions, kind: InstanceType) -> tuple[str, tuple[str, ...]]:

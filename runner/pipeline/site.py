@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from runner.compute.local import cores, gpus_of
 from runner.errors import Place, UserError
@@ -26,6 +26,7 @@ class Site:
     python: str
     launcher: Launcher
     container: bool = False
+    image: Mapping[str, str] = field(default_factory=dict)  # of containers: its reference, id and digest
     foreign: bool = False  # the script runs as another user than the submitter, who must be let in
 
 
@@ -85,8 +86,9 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
     from runner.pipeline.container_site import prepare_container  # loads the Docker SDK
 
     kind = instance_type(step, options)
-    python, launcher = prepare_container(step, paths, options, kind, say=say, warn=warn, on_cancel=on_cancel)
-    return Site(python=python, launcher=launcher, container=True, foreign=launcher.sharing.foreign)
+    image, launcher = prepare_container(step, paths, options, kind, say=say, warn=warn, on_cancel=on_cancel)
+    used = {"image": image.reference, "image_id": image.id, "image_digest": image.digest}
+    return Site(python=image.facts.executable, launcher=launcher, container=True, image=used, foreign=launcher.sharing.foreign)
 
 
 def _describe_nodes(step: ParallelStep, options: RunOptions) -> str:

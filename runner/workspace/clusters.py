@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sys
@@ -46,6 +47,16 @@ def read_key(paths: JobPaths) -> str:
             f"job {paths.root.name} is another user's: its access key cannot be read ({error.strerror})",
             todo="ask its user, or an administrator of the cluster",
         ) from None
+
+
+def credentials(workspace: Workspace, paths: JobPaths) -> tuple[str, str]:
+    """(the job's access key, what shows an administrator): the first where it can be read, else the second. Errors: UserError."""
+    try:
+        return read_key(paths), ""
+    except UserError:
+        with contextlib.suppress(UserError):
+            return "", read_proof(workspace)
+        raise
 
 
 def read_proof(workspace: Workspace) -> str:

@@ -18,7 +18,7 @@ from runner.model.cluster import RayCompute
 from runner.model.job import Job, JobInput, JobOutput, PipelineJob
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
-from runner.workspace.clusters import ClusterJobs, Say, age_of, compute_of, gateway_of, read_key, say_on_stderr
+from runner.workspace.clusters import ClusterJobs, Say, age_of, compute_of, credentials, gateway_of, say_on_stderr
 from runner.workspace.config import Workspace
 from runner.workspace.control import ask_to_cancel
 from runner.workspace.locks import FileLock, is_held, take_lock
@@ -183,7 +183,7 @@ class JobStore:
             raise UserError(f"job {name} cannot be cancelled: it has ended already ({record.status})")
         compute = self.cluster_of(record)
         if compute is not None:
-            gateway_of(compute).cancel(name, read_key(paths))
+            gateway_of(compute).cancel(name, *credentials(self.workspace, paths))
             return True
         paths.cancel.touch()
         if not ask_to_cancel(paths.control):

@@ -8,6 +8,7 @@ import secrets
 import selectors
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +23,32 @@ from runner.model.batch import ErrorRecord
 from runner.model.events import Observer
 from runner.worker.protocol import Reader, message
 
-CALLERS = 8  # calls at a time: more would only wait for the same journal
+CALLERS = 32  # calls at a time: those that wait for the disk are served by one sync
 RETURN_SECONDS = 3.0  # that an instance has to come back after its connection has broken
 STRANGER_LIMIT = 1 << 16  # bytes that are taken from somebody who has not proved anything yet
 RECEIVE = 1 << 18
 QUEUE = 512  # connections that may wait to be accepted: all instances come at once after a restart
 NUMBERED = ("exchange", "leave", "init_failed", "fail", "event")
+
+
+class Pace:
+    """How exchanges fare: how many, how long they waited until they were worked at, how long that took. Used by several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count, self.waited, self.worked = 0, 0.0, 0.0
+        self._longest = (0.0, 0.0)
+
+    def took(self, waited: float, worked: float) -> None:
+        with self._lock:
+            self.count, self.waited, self.worked = self.count + 1, self.waited + waited, self.worked + worked
+            self._longest = max(self._longest[0], waited), max(self._longest[1], worked)
+
+    def take_longest(self) -> tuple[float, float]:
+        """The longest wait and the longest work since the last time it was asked for."""
+        with self._lock:
+            longest, self._longest = self._longest, (0.0, 0.0)
+        return longest
 
 
 class Members(Gateway, Protocol):
@@ -46,7 +67,7 @@ class Attachment:
     name: str
     epoch: int = 0  # of its session
     connection: Connection | None = None
-    waiting: deque[tuple[Header, bytes]] = field(default_factory=deque)  # frames behind the one that is being worked at
+    waiting: deque[tuple[Header, bytes, float]] = field(default_factory=deque)  # frames behind the one being worked at; when they came
     busy: bool = False
     taken: int = 0  # number of the last frame that came
     answered: int = 0  # number of the last frame that was answered
@@ -72,6 +93,7 @@ class ExchangeServer:
         """`ports`: first and last of those to try. Errors: OSError when none is free."""
         self._members, self._secret, self._version, self._publish = members, secret, version, publish
         self.id = secrets.token_hex(8)
+        self.pace = Pace()
         self._attachments: dict[str, Attachment] = {}
         self._calls = ThreadPoolExecutor(max_workers=CALLERS, thread_name_prefix="exchange")
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -174,7 +196,7 @@ class ExchangeServer:
         """Frames of one instance are worked at one after another; those that came before a connection broke are not taken twice."""
         if header["n"] > attachment.taken:
             attachment.taken = header["n"]
-            attachment.waiting.append((header, payload))
+            attachment.waiting.append((header, payload, time.monotonic()))
             self._next(attachment)
         elif header["n"] == attachment.answered and attachment.connection is not None:
             self._send_bytes(attachment.connection, attachment.answer)
@@ -205,7 +227,7 @@ class ExchangeServer:
         if attachment.connection is not None:
             self._drop(attachment.connection)  # the instance has given it up
         attachment.connection, connection.attachment = connection, attachment
-        if self._members.is_member(attachment.epoch):
+        if attachment.epoch and self._members.is_member(attachment.epoch):
             proof = handshake.proof(self._secret, handshake.COORDINATOR, str(hello["nonce"]))
             self._send(connection, {"t": "welcome", "proof": proof, "coordinator": self.id, "epoch": attachment.epoch})
         else:
@@ -219,11 +241,14 @@ class ExchangeServer:
 
     # In a thread of the calls
 
-    def _call(self, attachment: Attachment, header: Header, payload: bytes) -> None:
+    def _call(self, attachment: Attachment, header: Header, payload: bytes, came: float) -> None:
+        began = time.monotonic()
         try:
             answer, lines = self._made(attachment, header, payload)
         except (KeyError, TypeError, ValueError, AssertionError):  # not of our kind: it gets no answer
             answer, lines = {"a": "stop", "reason": "fenced"}, b""
+        if header["t"] == "exchange":
+            self.pace.took(began - came, time.monotonic() - began)
         data = message({"t": "answer", "n": header["n"], **answer}, lines)
         self._post(partial(self._answered, attachment, header["n"], data))
 

@@ -234,3 +234,13 @@ def test_one_whose_node_is_lost_stops_at_once(tmp_path: Path) -> None:
     target.send_away("node_0", "lost")
     target.send_away("node_0", "retired")
     assert target.exchange(one, Report(), 4) == Stop(reason="lost")
+
+
+def test_one_that_comes_back_too_late_must_end(tmp_path: Path) -> None:
+    clock = FakeClock()
+    feed(coordinator(tmp_path, clock), 0, 10)
+    target = restarted(tmp_path, clock, "node_0")
+    for clock.time in (3, 6, 9):
+        target.look_after()
+    assert target.join("node_0", workers=2, wake=lambda: None, held=[(0, 3)]) == 0
+    assert target.join("node_1", workers=2, wake=lambda: None) > 0

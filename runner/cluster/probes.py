@@ -1,0 +1,178 @@
+"""Whether a node sees the shared datastores: files that the scheduler writes into each, and that a node must find with the same content.
+
+Where a step runs in containers the node's engine must see the same, too: it may have other mounts than the node's processes, above all
+where the node is a container itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from runner.errors import UserError
+from runner.model.moments import utc
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+FOLDER = Path(".runner", "probe")
+KEPT_SECONDS = 86400.0  # that files of earlier schedulers stay: instances that these have started may still look for them
+PATIENCE_SECONDS = 5.0  # until a new file must be seen: network file systems remember for a while that there was none
+SILENCE_SECONDS = 20.0  # after which a file system that does not answer is broken
+STAMPS = "probes"
+SAME_PATH = "mount it on the node at the same path as on the head"
+
+
+class Unfit(UserError):
+    """The node is to blame, whatever job it was to run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """`files`: path → what stands in it; `broken`: datastore → why the head could not write one."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_probes(datastores: Mapping[str, Path]) -> Probes:
+    """New ones, one in each of the shared datastores."""
+    files, broken = {}, {}
+    for name, folder in datastores.items():
+        try:
+            path, content = _write(name, folder / FOLDER)
+        except OSError as error:
+            log.warning("no probe could be written into the datastore %s: %s", name, error)
+            broken[name] = f"the head cannot write to {folder}: {error.strerror}"
+        else:
+            files[str(path)] = content
+    return Probes(files=files, broken=broken)
+
+
+def _write(name: str, folder: Path) -> tuple[Path, str]:
+    for one in (folder.parent, folder):
+        if not one.is_dir():
+            one.mkdir()
+            one.chmod(0o755)
+    for old in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+                old.unlink()
+    token = secrets.token_hex(8)
+    content = f"{name} {utc(time.time())} {token}\n"
+    path, temporary = folder / token, folder / f".{token}"
+    temporary.write_text(content)
+    temporary.chmod(0o644)
+    temporary.replace(path)
+    return path, content
+
+
+def datastore_of(content: str) -> str:
+    return content.rpartition(" ")[0].rpartition(" ")[0]
+
+
+def check_reading(path: str, content: str, *, patience: float = PATIENCE_SECONDS) -> None:
+    """Errors: UserError where this process does not find the content at the path. A user who may not read there at all is none."""
+    try:
+        found = within(SILENCE_SECONDS, lambda: _read(path, time.monotonic() + patience))
+    except PermissionError:
+        return
+    except TimeoutError:
+        problem = f"{path} has not been read within {SILENCE_SECONDS:g} s"
+        raise _unseen(content, problem, "see to the file server, or to its mount on the node") from None
+    except OSError as error:
+        raise _unseen(content, f"{path}: {error.strerror}", SAME_PATH) from None
+    if found != content:
+        raise _unseen(content, f"{path} holds {_shown(found)} in the place of {_shown(content)}", SAME_PATH)
+
+
+def check_engine(path: str, content: str) -> None:
+    """Errors: UserError where the Docker engine does not find the content at the path, or where there is no engine."""
+    from runner.launch.engine_view import read_through  # loads the Docker SDK
+    from runner.launch.image import EngineError, connect
+
+    engine = connect()
+    todo = "where the node is a container, mount the datastore at the same path on the machine of its Docker engine"
+    try:
+        found = read_through(engine, path).decode(errors="replace")
+    except EngineError as error:
+        raise _unseen(content, f"its Docker engine at {engine.address} does not see {path}: {error}", todo) from None
+    finally:
+        engine.close()
+    if found != content:
+        problem = f"its Docker engine at {engine.address} sees {_shown(found)} at {path} in the place of {_shown(content)}"
+        raise _unseen(content, problem, todo)
+
+
+def verify(probes: Mapping[str, str], folder: Path, *, check: Callable[[str, str], None], what: str) -> None:
+    """Checks those that have not been found good here yet: `folder` keeps a stamp for each, so that later jobs do not pay.
+
+    Errors: Unfit.
+    """
+    for path, content in probes.items():
+        stamp = folder / STAMPS / f"{hashlib.sha256(f'{path} {content}'.encode()).hexdigest()[:24]}.{what}"
+        if not stamp.exists():
+            try:
+                check(path, content)
+            except UserError as error:
+                raise Unfit(error.problem, todo=error.todo) from error
+            _stamp(stamp)
+
+
+def _stamp(stamp: Path) -> None:
+    with contextlib.suppress(OSError):  # a full disk: then it is checked again
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.touch()
+        for old in stamp.parent.iterdir():
+            if time.time() - old.stat().st_mtime > 30 * KEPT_SECONDS:
+                old.unlink(missing_ok=True)
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """Its result. Errors: TimeoutError when it hangs, as what touches a dead file server does; the thread is then left behind."""
+    result: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(call())
+        except BaseException as error:  # raised below
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not result:
+        raise TimeoutError
+    return result[0]
+
+
+def _read(path: str, until: float) -> str:
+    while True:
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.2)
+        else:
+            with open(handle, encoding="utf-8", errors="replace") as file:
+                return file.read(1 << 16)
+
+
+def _unseen(content: str, problem: str, todo: str) -> UserError:
+    return UserError(f"the node {os.uname().nodename} does not see the datastore {datastore_of(content)}: {problem}", todo=todo)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:80]}…") if text else "nothing"
