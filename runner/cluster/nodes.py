@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from runner.cluster.requests import User
@@ -13,11 +14,15 @@ from runner.cluster.suspects import Suspects
 from runner.compute.ray import RayNode
 from runner.errors import UserError, did_you_mean
 from runner.model.docker import InstanceType
+from runner.workspace.records import read_json, write_json
 
 
 class NodeBook:
-    def __init__(self, types: Mapping[str, InstanceType]) -> None:
-        self._types = types
+    """`drained`: a file with the host names of drained nodes: they stay drained over restarts, their own and the scheduler's."""
+
+    def __init__(self, types: Mapping[str, InstanceType], drained: Path) -> None:
+        self._types, self._file = types, drained
+        self._drained = set((read_json(drained) or {}).get("drained", ()))
         self._nodes: dict[str, Node] = {}
         self._suspects = Suspects()
 
@@ -41,7 +46,7 @@ class NodeBook:
         for one in found:
             node = self._nodes.get(one.id)
             if node is None:
-                node = self._nodes[one.id] = Node(id=one.id, name=one.name, address=one.address, labels=one.labels)
+                node = self._nodes[one.id] = _node(one, draining=one.name in self._drained)
             if node.alive and not one.alive:
                 lost.add(node.id)
             node.alive = one.alive
@@ -66,6 +71,11 @@ class NodeBook:
     def forget(self, job: str) -> None:
         """It has ended."""
         self._suspects.ended(job)
+
+    def drain(self, node: Node, wanted: bool) -> None:
+        node.draining = wanted
+        (self._drained.add if wanted else self._drained.discard)(node.name)
+        write_json(self._file, {"drained": sorted(self._drained)})
 
     def use_again(self, node: Node) -> None:
         """An administrator says that it is in order."""
@@ -124,6 +134,10 @@ class NodeBook:
             "draining": node.draining,
             "set_aside": node.set_aside,
         }
+
+
+def _node(found: RayNode, *, draining: bool) -> Node:
+    return Node(id=found.id, name=found.name, address=found.address, labels=found.labels, draining=draining)
 
 
 def _capacity(resources: Mapping[str, float]) -> Capacity:

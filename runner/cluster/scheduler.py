@@ -24,16 +24,17 @@ from runner.cluster.accepted import Accepted, AcceptedJobs
 from runner.cluster.checks import Wanted, examine
 from runner.cluster.gateway import Gateway
 from runner.cluster.hosts import SCHEDULER, run_end
+from runner.cluster.instances import Instances, Key
 from runner.cluster.metrics import render
 from runner.cluster.nodes import NodeBook
 from runner.cluster.probes import write_probes
-from runner.cluster.requests import DONE, FAILED, LOST, NODE, REFUSED, InstanceRequest, OwnerRequest, User
-from runner.cluster.scheduling import Capacity, Place, Plan, Request, Start, impossible, plan, shape
+from runner.cluster.requests import OwnerRequest
+from runner.cluster.scheduling import Plan, Request, impossible, plan
 from runner.cluster.watch import Watch, state_free
 from runner.compute import ray as adapter
-from runner.compute.ray import HostHandle, Places
+from runner.compute.ray import HostHandle
 from runner.errors import UserError
-from runner.model.docker import DockerPolicy, InstanceType
+from runner.model.docker import InstanceType
 from runner.model.job import ParallelStep
 from runner.version import VERSION
 from runner.workspace.config import find_workspace
@@ -43,7 +44,6 @@ T = TypeVar("T")
 LOOK_SECONDS = 1.0  # between two looks at the nodes: Ray tells nobody by itself
 ENOUGH_DEATHS = 5  # of hosts that have not started an instance, one after another
 ENOUGH_FAILURES = 2  # nodes on which an instance could not be started, after which its job is given up
-Key = tuple[str, str]
 
 
 class Scheduler:
@@ -55,15 +55,14 @@ class Scheduler:
             filename=self.workspace.state / "scheduler.log", level=logging.INFO, format="%(asctime)s %(message)s", force=True
         )  # fmt: skip
         self.fields = dict(fields)
-        self.nodes = NodeBook(self.workspace.settings.instance_types)
+        self.nodes = NodeBook(self.workspace.settings.instance_types, self.workspace.state / "nodes.json")
         self.accepted = AcceptedJobs(self.workspace)
         self.watch = Watch(self.workspace)
-        self._probes = write_probes(self.workspace.shared_datastores)
+        self.probes = write_probes(self.workspace.shared_datastores)
         self.requests: dict[Key, Request] = {}
         self.reasons: Mapping[Key, str] = {}
         self._owners: dict[str, HostHandle] = {}
-        self._instances: dict[tuple[str, str, str], tuple[HostHandle, Place]] = {}
-        self._groups: dict[str, Places] = {}
+        self._instances = Instances(self)
         self._numbers = itertools.count(time.time_ns())  # never used again: Ray frees the names of what has ended some time later
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._over = False
@@ -91,17 +90,21 @@ class Scheduler:
             except BaseException as error:  # told to whoever asks
                 future.set_exception(error)
 
-        self._inbox.put(made)
+        self.post(made)
         return future.result()
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Has the scheduler's thread make a call."""
+        self._inbox.put(call)
 
     def heard(self, said: Mapping[str, Any]) -> None:
         """What the owner of a job says."""
-        self._inbox.put(partial(self._heard, said["job"], said["words"]))
+        self.post(partial(self._heard, said["job"], said["words"]))
 
     def doctor(self) -> list[dict[str, Any]]:
         """What each node finds about itself; takes as long as the slowest of them."""
         nodes = self.ask(lambda: list(self.nodes.all()))
-        return examine(nodes, Wanted(probes=self._probes, floor=self.workspace.settings.free_space_floor))
+        return examine(nodes, Wanted(probes=self.probes, floor=self.workspace.settings.free_space_floor))
 
     def metrics(self) -> str:
         """As Prometheus reads them."""
@@ -110,7 +113,7 @@ class Scheduler:
 
     def instances(self, job: str) -> dict[str, list[str]]:
         """Step → names of the job's instances that may be at work."""
-        return self.ask(lambda: self._names(job))
+        return self.ask(lambda: self._instances.names(job))
 
     # The thread
 
@@ -133,8 +136,8 @@ class Scheduler:
                 request.vacant.pop(node, None)
             for place in request.places.values():
                 if place.node in lost and not place.leaving:
-                    self._tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
-        self.watch.sample(self._instances)
+                    self.tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
+        self.watch.sample(self._instances.running)
         self.plan()
 
     def plan(self) -> None:
@@ -143,14 +146,14 @@ class Scheduler:
         for away in decided.away:
             self._send_away(away.request, away.instance, "retired")
         for start in decided.starts:
-            threading.Thread(target=self._reserve, args=(start,), daemon=True).start()
+            self._instances.start(start)
         self._tell_reasons(decided)
 
     def _tell_reasons(self, decided: Plan) -> None:
         before, self.reasons = self.reasons, decided.reasons
         for (job, step), reason in decided.reasons.items():
             if before.get((job, step)) != reason:
-                self._tell(job, {"t": "queued", "step": step, "reason": reason})
+                self.tell(job, {"t": "queued", "step": step, "reason": reason})
 
     # Jobs
 
@@ -239,7 +242,7 @@ class Scheduler:
             job = self.accepted.jobs[name]
         self.watch.cancelled(job, body)
         if name in self._owners:
-            self._tell(name, {"t": "cancel"})
+            self.tell(name, {"t": "cancel"})
             return {"status": "Running"}
         end = {"status": "Canceled", "code": "cancelled", "message": "cancelled while it waited in the queue"}
         self._forget(name)
@@ -250,40 +253,7 @@ class Scheduler:
 
     # Starting
 
-    def _reserve(self, start: Start) -> None:
-        """In a thread of its own."""
-        new = [place for place in start.places if not place.group]
-        name = f"runner/{start.request.job}/{start.request.step}/{next(self._numbers)}"
-        places = Places.reserve(name, [(place.node, _resources(place)) for place in new]) if new else None
-        self._inbox.put(partial(self._reserved, start, new, places))
-
-    def _reserved(self, start: Start, new: list[Place], places: Places | None) -> None:
-        request = start.request
-        if places is not None:
-            self._groups[places.name] = places
-            for index, place in enumerate(new):
-                place.group, place.index = places.name, index
-        for place in start.places:
-            if not place.group:  # somebody else has taken it in between
-                request.places.pop(place.instance, None)
-        request.started = bool(request.places)
-        if self.requests.get((request.job, request.step)) is not request:
-            self._release_unused()
-            return
-        self._start_owner(request.job)
-        for place in start.places:
-            if place.group:
-                self._start_instance(request, place)
-
-    def _release_unused(self) -> None:
-        """Gives back the groups in which nothing runs and nothing will."""
-        used = {place.group for request in self.requests.values() for place in request.reserved()}
-        used |= {place.group for _, place in self._instances.values()}
-        for name in [name for name in self._groups if name not in used]:
-            log.info("released %s", name)
-            self._groups.pop(name).release()
-
-    def _start_owner(self, name: str) -> None:
+    def start_owner(self, name: str) -> None:
         if name in self._owners:
             return
         job = self.accepted.jobs[name]
@@ -305,14 +275,14 @@ class Scheduler:
 
     def _follow_owner(self, name: str, handle: HostHandle) -> None:
         self._owners[name] = handle
-        handle.when_done("ended", None, lambda _status, error: self._inbox.put(partial(self._owner_ended, name, error)))
+        handle.when_done("ended", None, lambda _status, error: self.post(partial(self._owner_ended, name, error)))
 
     def _owner_ended(self, name: str, error: BaseException | None) -> None:
         handle = self._owners.get(name)
         if handle is None:
             return
         if error is not None:  # Ray starts it again
-            threading.Timer(LOOK_SECONDS, lambda: self._inbox.put(partial(self._follow_owner, name, handle))).start()
+            threading.Timer(LOOK_SECONDS, lambda: self.post(partial(self._follow_owner, name, handle))).start()
             return
         del self._owners[name]
         handle.kill()
@@ -330,105 +300,8 @@ class Scheduler:
     def _drop(self, key: Key) -> None:
         request = self.requests.pop(key)
         for place in request.places.values():
-            self._end_instance((*key, place.instance))
-        self._release_unused()
-
-    def _start_instance(self, request: Request, place: Place) -> None:
-        paths = self.workspace.job_paths(request.job)
-        job = self.accepted.jobs[request.job]
-        wanted = InstanceRequest(
-            job=request.job,
-            root=str(paths.root),
-            logs=str(paths.logs),
-            step=request.step,
-            node=place.instance,
-            cpus=place.capacity.cpus,
-            type_name=place.type_name,
-            kind=dict(request.types).get(place.type_name, InstanceType()),
-            docker=replace(self.workspace.settings.docker, policy=kept_apart(self.workspace.docker_policy, job.user)),
-            probes=self._probes.files,
-        )
-        argument = {"user": asdict(job.user), "request": json.loads(json.dumps(asdict(wanted), default=sorted)), "place": asdict(place)}
-        handle = HostHandle.start(
-            "/".join(("instance", request.job, request.step, place.instance, str(next(self._numbers)))),
-            "runner.cluster.hosts:InstanceHost",
-            argument,
-            place=(self._groups[place.group], place.index),
-            resources=_resources(place),
-        )
-        self.watch.starting((request.job, request.step, place.instance))
-        self._follow_instance((request.job, request.step, place.instance), handle, place)
-
-    def _follow_instance(self, key: tuple[str, str, str], handle: HostHandle, place: Place) -> None:
-        log.info("%s on %s", "/".join(key), place.node[:8])
-        if key in self._instances:  # of an earlier run of the job
-            self._instances[key][0].kill()
-        self._instances[key] = handle, place
-        handle.when_done("started", None, lambda words, _error: self._inbox.put(partial(self._instance_started, key, handle, words)))
-        handle.when_done("ended", None, lambda words, error: self._inbox.put(partial(self._instance_ended, key, handle, words, error)))
-
-    def _is_current(self, key: tuple[str, str, str], handle: HostHandle) -> bool:
-        return key in self._instances and self._instances[key][0] is handle
-
-    def _instance_started(self, key: tuple[str, str, str], handle: HostHandle, words: Mapping[str, Any] | None) -> None:
-        request = self.requests.get(key[:2])
-        if not words or not self._is_current(key, handle):
-            return
-        place = self._instances[key][1]
-        self.watch.started(key, self.accepted.jobs.get(key[0]), place, self.nodes.get(place.node), words)
-        if request is not None and key[2] in request.places:
-            log.info("%s has started", "/".join(key))
-            request.began.add(key[2])
-            request.deaths = 0
-            self.nodes.started(request.places[key[2]].node, key[:2])
-
-    def _instance_ended(
-        self, key: tuple[str, str, str], handle: HostHandle, words: Mapping[str, str] | None, error: BaseException | None
-    ) -> None:
-        log.info("%s has ended: %s", "/".join(key), words or error)
-        if not self._is_current(key, handle):
-            return
-        _, place = self._instances.pop(key)
-        self.watch.ended(key)
-        handle.kill()
-        request = self.requests.get(key[:2])
-        if request is not None:
-            known = request.places.pop(key[2], None)
-            words = words or self._told_by(request, place, error)
-            if not error and (not place.leaving or place.silent) and words["how"] not in (FAILED, REFUSED):
-                request.vacant[place.node] = place
-            if known is not None:
-                self._judge(request, place, words)
-        self._release_unused()
-        self.plan()
-
-    def _told_by(self, request: Request, place: Place, error: BaseException | None) -> Mapping[str, str]:
-        """What it means that a host has died: mostly that its node has; but not, when that happens again and again."""
-        request.deaths += place.instance not in request.began
-        return {"how": LOST if request.deaths < ENOUGH_DEATHS else FAILED, "text": str(error)}
-
-    def _judge(self, request: Request, place: Place, words: Mapping[str, str]) -> None:
-        """What the end of an instance means for its step."""
-        if words["how"] == LOST:
-            self.watch.lost("gone" if not place.silent else "")
-            self._tell(request.job, {"t": "send_away", "step": request.step, "instance": place.instance, "why": "lost"})
-        elif words["how"] in (FAILED, REFUSED):
-            self.watch.failed()
-            unfit = words.get("blame") == NODE
-            request.failed_on.add(place.node)
-            request.unfit |= {place.node} if unfit else set()
-            self.nodes.failed(place.node, (request.job, request.step), words.get("text", ""), unfit=unfit)
-            usable = {node.id for node in self.nodes.all() if node.usable and shape(request, node)} - request.failed_on
-            if len(request.failed_on - request.unfit) >= ENOUGH_FAILURES or not usable:
-                names = sorted(map(self.nodes.name, request.failed_on))
-                text = f"no instance could be started on {', '.join(names)}: {words.get('text', '')}"
-                self._tell(request.job, {"t": "failed", "step": request.step, "text": text})
-        elif words["how"] == DONE:
-            request.count = request.maximum = 0  # there was nothing left to do
-
-    def _end_instance(self, key: tuple[str, str, str]) -> None:
-        if key in self._instances:
-            self._instances[key][0].tell("end")
+            self._instances.end((*key, place.instance))
+        self._instances.release_unused()
 
     # What owners say
 
@@ -456,8 +329,7 @@ class Scheduler:
             log.info("%s/%s/%s is not heard of any more", job, step, instance)
             place.leaving = place.silent = True
             self.watch.lost("silent")
-            if (job, step, instance) in self._instances:
-                self._instances[job, step, instance][0].tell("kill")
+            self._instances.kill((job, step, instance))
             self.plan()
 
     def _want(self, job: Accepted, words: Mapping[str, Any]) -> None:
@@ -468,7 +340,7 @@ class Scheduler:
         try:
             types = self._types(tuple(words["types"]))
         except UserError as error:
-            self._tell(job.name, {"t": "failed", "step": words["step"], "text": error.describe()})
+            self.tell(job.name, {"t": "failed", "step": words["step"], "text": error.describe()})
             return
         request = Request(
             job=job.name,
@@ -483,20 +355,13 @@ class Scheduler:
         # Whether the cluster can ever have it was asked when the job was submitted; its nodes may be on their way back now.
         self.requests[job.name, request.step] = request
 
-    def _tell(self, job: str, words: Mapping[str, object]) -> None:
+    def tell(self, job: str, words: Mapping[str, object]) -> None:
         if handle := self._owners.get(job):
             handle.tell("tell", json.dumps(words))
 
     def _send_away(self, request: Request, instance: str, why: str) -> None:
         request.places[instance].leaving = True
-        self._tell(request.job, {"t": "send_away", "step": request.step, "instance": instance, "why": why})
-
-    def _names(self, job: str) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for name, step, instance in self._instances:
-            if name == job:
-                found.setdefault(step, []).append(instance)
-        return found
+        self.tell(request.job, {"t": "send_away", "step": request.step, "instance": instance, "why": why})
 
     # Administration
 
@@ -504,7 +369,7 @@ class Scheduler:
         """What runs on a node finishes first; nothing new is started there. Errors: UserError."""
         node = self.nodes.find(name)
         self.watch.drained(node, wanted, address)
-        node.draining = wanted
+        self.nodes.drain(node, wanted)
         if not wanted:
             self.nodes.use_again(node)
         for request in self.requests.values():
@@ -543,11 +408,9 @@ class Scheduler:
     def _recover(self) -> None:
         """Finds what runs: the hosts tell what they were started with."""
         self.nodes.look(adapter.nodes(), ())
-        for job in self.accepted.jobs.values():
+        for job in list(self.accepted.jobs.values()):
             if not job.began:
-                paths = jobs_of.paths_of(self.workspace, job.name)
-                step = jobs_of.steps_of(jobs_of.read_job(paths))[0]
-                self.requests[job.name, step.step or ""] = self._request_of(job.name, step, job.user.name, job.number, job.priority)
+                self._recover_waiting(job)
         found = [name for name in adapter.hosts() if name != SCHEDULER]
         for name in sorted(found, reverse=True):  # owners before instances
             handle = HostHandle.find(name)
@@ -557,13 +420,18 @@ class Scheduler:
                 fields = None
             if handle is not None and fields is not None:
                 self._recover_host(name, handle, fields)
-        for name in Places.all_names():
-            if (places := Places.known(name)) is not None:
-                self._groups.setdefault(name, places)
-        self._release_unused()
+        self._instances.recover_places()
         for job in list(self.accepted.jobs.values()):
             if job.began and job.name not in self._owners:
-                self._start_owner(job.name)
+                self.start_owner(job.name)
+
+    def _recover_waiting(self, job: Accepted) -> None:
+        try:
+            step = jobs_of.steps_of(jobs_of.read_job(jobs_of.paths_of(self.workspace, job.name)))[0]
+            self.requests[job.name, step.step or ""] = self._request_of(job.name, step, job.user.name, job.number, job.priority)
+        except UserError as error:  # its folder is gone, or its instance type: that concerns this job only
+            log.warning("%s is given up: %s", job.name, error)
+            self.accepted.remove(job.name)
 
     def _recover_host(self, name: str, handle: HostHandle, fields: Mapping[str, Any]) -> None:
         kind = name.partition("/")[0]
@@ -575,28 +443,4 @@ class Scheduler:
             for words in fields["wants"]:
                 self._want(job, words)
         else:
-            self._recover_instance(job.name, handle, fields)
-
-    def _recover_instance(self, job: str, handle: HostHandle, fields: Mapping[str, Any]) -> None:
-        given, step = dict(fields["place"]), fields["request"]["step"]
-        place = Place(**{**given, "capacity": Capacity(**given["capacity"])})
-        places = self._groups.get(place.group) or Places.known(place.group)
-        request = self.requests.get((job, step))
-        if request is None or places is None:
-            handle.kill()
-            return
-        self._groups[places.name] = places
-        request.places[place.instance] = place
-        request.started = True
-        request.next_index = max(request.next_index, int(place.instance.rpartition("_")[2]) + 1)
-        self._follow_instance((job, step, place.instance), handle, place)
-
-
-def kept_apart(policy: DockerPolicy, user: User) -> DockerPolicy:
-    """The policy for a user's containers; root's may be anybody's."""
-    return policy if user.uid == 0 else replace(policy, only_user=user.uid, only_groups=(user.gid, *user.groups))
-
-
-def _resources(place: Place) -> dict[str, float]:
-    wanted = {"CPU": place.capacity.cpus, "GPU": place.capacity.gpus, "memory": place.capacity.memory}
-    return {name: amount for name, amount in wanted.items() if amount}
+            self._instances.recover(job.name, handle, fields)
