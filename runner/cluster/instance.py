@@ -88,14 +88,22 @@ class NodeInstance:
             lost = run_again(partial(self._make, self._plan(site, source), source))
             site.launcher.close(partial(self._say, "WARNING"))
         except UserError as error:
-            if self._ended.is_set():
-                return {"how": LOST}
-            self._line.leave(0, lost=False)
-            return {"how": FAILED, "text": error.describe()}
+            return self._not_started(error)
+        except OSError as error:  # of this node's disk, or of the shared one: both are no bugs
+            return self._not_started(_of_a_disk(error))
         if lost or self._line.problem:
-            return {"how": FAILED, "text": lost or self._line.problem}
+            return self._not_started(UserError(lost or self._line.problem))
         reason = self._instance.stopped if self._instance else LOST
         return {"how": reason if reason in (RETIRED, FENCED, LOST) else DONE}
+
+    def _not_started(self, error: UserError) -> dict[str, str]:
+        """The job is told at once, and goes on elsewhere where it can."""
+        if self._ended.is_set():
+            return {"how": LOST}
+        text = error.describe()
+        self._say("WARNING", f"{self._request.node} could not be started on {os.uname().nodename}: {text.splitlines()[0]}")
+        self._line.leave(0, lost=False)
+        return {"how": FAILED, "text": text}
 
     def close(self) -> None:
         self._monitor.close()
@@ -163,10 +171,12 @@ class NodeInstance:
         copy = Path(self._request.folder) / "agents" / digest
         if not copy.exists():
             own = copy.with_name(f"{digest}.{self._request.job}.{self._request.node}")
-            shutil.copytree(AGENT, own, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-            with contextlib.suppress(OSError):  # another instance was faster
-                own.rename(copy)
-            shutil.rmtree(own, ignore_errors=True)
+            try:
+                shutil.copytree(AGENT, own, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+                with contextlib.suppress(OSError):  # another instance was faster
+                    own.rename(copy)
+            finally:
+                shutil.rmtree(own, ignore_errors=True)
         return str(copy)
 
     def _make(self, plan: InstancePlan, source: Source) -> Instance:
@@ -195,6 +205,13 @@ class NodeInstance:
 
     def _say(self, level: str, text: str) -> None:
         self._line.publish(Message(at=time.time(), level=level, text=text, source=self._request.node))
+
+
+def _of_a_disk(error: OSError) -> UserError:
+    """`shutil.Error` has a list of all that could not be copied; one of them says it all."""
+    first = error.args[0][0][2] if isinstance(error, shutil.Error) and isinstance(error.args[0], list) else error
+    todo = "see that the disks of the node are there and have space: runner doctor"
+    return UserError(f"what the job needs there cannot be written or read: {first}", todo=todo)
 
 
 def main() -> int:

@@ -20,10 +20,12 @@ def on_this_node(code: Path, cache: Path) -> Path:
     if not copy.exists():
         cache.mkdir(parents=True, exist_ok=True)
         own = cache / f".{digest}.{secrets.token_hex(4)}"
-        shutil.copytree(code, own)
-        with contextlib.suppress(OSError):  # another instance was faster
-            own.rename(copy)
-        shutil.rmtree(own, ignore_errors=True)
+        try:
+            shutil.copytree(code, own)
+            with contextlib.suppress(OSError):  # another instance was faster
+                own.rename(copy)
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
     copy.touch()
     _make_room(cache, copy)
     return copy

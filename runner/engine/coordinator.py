@@ -142,6 +142,9 @@ class Coordinator:
         session = self._sessions.get(epoch)
         if session is None:
             return Stop(reason="fenced")
+        with self._lock:  # before their counts, which may bring about the verdict that names them
+            self._failures.extend(report.failures)
+            del self._failures[FAILURES_KEPT:]
         if report.segments:
             try:
                 self._commit(epoch, session, report)
@@ -300,8 +303,6 @@ class Coordinator:
             if session.outstanding.contains(first, last + 1):
                 session.outstanding.remove(first, last + 1)
                 self._supply.add(first, last + 1)
-        self._failures.extend(report.failures)
-        del self._failures[FAILURES_KEPT:]
         self._heard(session, replace(report, segments=(), failures=(), returned=()))
         self._decide()
 

@@ -169,7 +169,7 @@ class Courier:
             while (seconds := self._seconds_until_due()) > 0:
                 self._changed.wait(seconds)
             last = self._ended
-            pieces, failures, returned, want = self._collect()
+            pieces, returned, want = self._collect()
         if pieces:
             for folder in self._synced:
                 sync_filesystem(Path(folder))
@@ -177,6 +177,7 @@ class Courier:
         for segment in segments:
             self._durable += segment.tally
         with self._changed:
+            failures, self._failures = self._failures, []  # now, with the counts that they are in: the verdict names the first
             report = Report(
                 segments=segments,
                 volatile=self._finished - self._durable,
@@ -216,14 +217,13 @@ class Courier:
             due = min(due, self._reported + report_seconds(self.pace))
         return min(due - now, 10)
 
-    def _collect(self) -> tuple[list[Piece], list[tuple[int, ErrorRecord]], list[tuple[int, int]], int]:
+    def _collect(self) -> tuple[list[Piece], list[tuple[int, int]], int]:
         now = self._clock.now()
         flush = self._ended or self._idle or self._pending_bytes >= FLUSH_BYTES or now >= self._oldest + FLUSH_SECONDS
         pieces: list[Piece] = []
         if flush:
             pieces, self._pieces, self._oldest = self._pieces, [], float("inf")
-        failures, self._failures = self._failures, []
         returned, self._returned = self._returned, []
         self._nudged = self._dirty = False
         self._reported = now
-        return pieces, failures, returned, self._want
+        return pieces, returned, self._want

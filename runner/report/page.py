@@ -114,9 +114,13 @@ def _counts(summary: Summary) -> Iterator[str]:
         nodes = f"{summary.nodes} node{'s' if summary.nodes != 1 else ''}"
         yield f"  workers       {summary.workers} on {nodes}, longest init() {duration(summary.init_seconds)}"
     if elsewhere(*summary.hosts.values()):
-        shown = [f"{node} on {host}" for node, host in list(summary.hosts.items())[:_SHOWN_HOSTS]]
+        shown = [f"{node} on {host}" for node, host in sorted(summary.hosts.items(), key=_number)[:_SHOWN_HOSTS]]
         more = len(summary.hosts) - len(shown)
         yield f"  nodes         {', '.join(shown)}" + (f", and {more} more" if more else "")
+
+
+def _number(instance: tuple[str, str]) -> tuple[int, str]:
+    return len(instance[0]), instance[0]
 
 
 def _items_here(summary: Summary) -> float:

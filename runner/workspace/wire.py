@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from runner.model.batch import ErrorRecord, Progress
-from runner.model.events import AttemptFailed, Event, InitFailed, JobEnded, Message, Progressed, StatusChanged
+from runner.model.events import AttemptFailed, Event, InitFailed, InstanceStarted, JobEnded, Message, Progressed, StatusChanged
 
-SENT = (StatusChanged, Message, Progressed, AttemptFailed, InitFailed, JobEnded)
+SENT = (StatusChanged, Message, Progressed, AttemptFailed, InitFailed, InstanceStarted, JobEnded)
 KEPT = (StatusChanged, Progressed)  # the last one of these is what a newcomer hears first
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pwd
@@ -58,6 +59,7 @@ class Lab:
 
     folder: Path
     where = "process"
+    sees_workers = True  # whoever monitors them does
     local: ClassVar[tuple[str, ...]] = ("--local",)
 
     def files(self, count: int, *, name: str = "input", content: str = "") -> Path:
@@ -220,6 +222,7 @@ class ClusterLab(ContainerLab):
 
     cluster: Any = field(default=None, repr=False)
     where = "cluster"
+    sees_workers = False  # its nodes are containers, and workers run in others beside them
     instances = 1
 
     @classmethod
@@ -273,7 +276,8 @@ class ClusterLab(ContainerLab):
 
 def folder_on(cluster: Any, name: str) -> Path:
     """A new folder in the shared datastore of a cluster, for anybody."""
-    folder = Path(cluster.root) / "data" / "labs" / name
+    labs = Path(cluster.root) / "data" / "labs"
+    folder = next(path for number in itertools.count() if not (path := labs / (f"{name}-{number}" if number else name)).exists())
     folder.mkdir(parents=True)
     for path in (folder.parent, folder):
         path.chmod(0o777)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pwd
 import re
 import signal
@@ -139,6 +140,29 @@ def test_cancelling_stops_the_containers_within_seconds(lab: ClusterLab) -> None
     took = time.monotonic() - begin
     wait(lambda: state(lab, "cancelled") == "Canceled", 10)
     print(f"containers gone after {took:.1f} s")
+
+
+def test_a_job_that_was_cancelled_goes_on_at_once_and_its_name_is_used_again(lab: ClusterLab) -> None:
+    lab.files(30)
+    lab.job(environment_variables={"LEDGER": str(lab.ledger_file), "SECONDS": "0.4"}, max_concurrency_per_instance=1)
+    changed = lab.folder / "input" / "f00029.txt"
+    for _ in range(2):
+        before = len(lab.ledger)
+        create(lab, "again")
+        wait(lambda: len(lab.ledger) > before + 5)  # noqa: B023
+        assert lab.run("job", "cancel", "again").status == 0
+        wait(lambda: state(lab, "again") == "Canceled", 20)
+        before_it = changed.stat()
+        changed.write_text("changed")
+        refused = lab.run("job", "resume", "again", "--stream")
+        assert refused.status == 2
+        assert "f00029.txt" in refused.stderr
+        changed.write_text("29\n")
+        os.utime(changed, ns=(before_it.st_atime_ns, before_it.st_mtime_ns))
+        resumed = lab.run("job", "resume", "again", "--stream")
+        assert resumed.status == 0, resumed.stderr
+        assert len((lab.folder / "out/again.txt").read_text().split()) == 30
+        assert lab.run("job", "delete", "again", "--yes").status == 0
 
 
 def test_a_job_that_waits_is_cancelled(lab: ClusterLab) -> None:

@@ -30,6 +30,7 @@ def score(lab: Lab, script: str, *words: str, files: int = 4, name: str = "job",
     return lab.rows.read_text().splitlines()
 
 
+@pytest.mark.on_cluster
 def test_init_and_shutdown_once_in_each_process(lab: Lab) -> None:
     rows = score(
         lab,
@@ -101,6 +102,7 @@ SURROUNDINGS = """
 """
 
 
+@pytest.mark.on_cluster
 def test_the_surroundings_of_a_script(lab: Lab) -> None:
     code = lab.folder / "code"
     (code / "package").mkdir(parents=True)

@@ -45,7 +45,7 @@ EVERY_OTHER = "".join(f"f{i:05d}.txt\n" for i in range(8) if i != 3)
     ("what", "said"),
     [
         ("raise ValueError('no such digit')", "ValueError: no such digit (score.py:9)"),
-        ("os._exit(3)", "exit status 3"),
+        pytest.param("os._exit(3)", "exit status 3", marks=pytest.mark.on_cluster),
         ("os.kill(os.getpid(), 9)", "SIGKILL"),
         ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
         ("raise SystemExit(4)", "SystemExit: 4"),
@@ -72,6 +72,7 @@ def test_a_mini_batch_is_tried_again_and_then_given_up(lab: Lab, what: str, said
     assert any(said in path.read_text(errors="replace") for path in lab.logs().rglob("*.txt")), said
 
 
+@pytest.mark.on_cluster
 def test_a_threshold_fails_the_job_and_says_all_that_matters_in_one_line(lab: Lab) -> None:
     fails_with(lab, "raise ValueError('no such digit')", mini_batch_error_threshold=0)
     done = lab.score()
@@ -87,6 +88,7 @@ def test_a_threshold_fails_the_job_and_says_all_that_matters_in_one_line(lab: La
     assert not lab.rows.exists()
 
 
+@pytest.mark.on_cluster
 def test_what_succeeded_before_a_threshold_is_kept_and_resumed(lab: Lab) -> None:
     fails_with(lab, "assert os.path.exists(os.environ['LEDGER'] + '.mended')", mini_batch_error_threshold=0)
     assert lab.score("--set", "max_concurrency_per_instance=1").status == 1
@@ -101,6 +103,7 @@ def test_what_succeeded_before_a_threshold_is_kept_and_resumed(lab: Lab) -> None
     assert not set(again) & set(before) - {"f00003.txt"}  # what was finished did not run again
 
 
+@pytest.mark.on_cluster
 def test_a_partial_result_can_be_published(lab: Lab) -> None:
     fails_with(lab, "raise ValueError('x')", mini_batch_error_threshold=0)
     lab.score("--set", "max_concurrency_per_instance=1")
@@ -128,6 +131,7 @@ def run(mini_batch):
 """
 
 
+@pytest.mark.on_cluster
 def test_a_time_out_kills_the_process_and_what_it_started_and_names_the_line(lab: Lab) -> None:
     lab.files(4)
     lab.script(TIME_OUT)
@@ -175,6 +179,7 @@ def test_too_few_rows_fail_only_with_an_error_threshold(lab: Lab) -> None:
     assert lab.score(name="crossed").status == 1
 
 
+@pytest.mark.on_cluster
 def test_percent_is_judged_at_the_end(lab: Lab) -> None:
     fails_with(lab, "raise ValueError('x')", task={"program_arguments": "--allowed_failed_percent 10"})
     done = lab.score()
@@ -194,7 +199,10 @@ def test_a_job_of_which_nothing_succeeds_has_failed(lab: Lab) -> None:
     assert "none of the 3 mini-batches succeeded" in done.job["error"]["message"]
 
 
-@pytest.mark.parametrize("body", ["raise ValueError('no model')", "import os; os._exit(7)", "import sys; sys.exit(2)"])
+@pytest.mark.parametrize(
+    "body",
+    [pytest.param("raise ValueError('no model')", marks=pytest.mark.on_cluster), "import os; os._exit(7)", "import sys; sys.exit(2)"],
+)
 def test_a_failing_init_gives_up_the_instance(lab: Lab, body: str) -> None:
     lab.files(3)
     lab.script(f"from ledger import note\n\ndef init():\n    note('init')\n    {body}\n\ndef run(mini_batch):\n    return []\n")
@@ -207,6 +215,7 @@ def test_a_failing_init_gives_up_the_instance(lab: Lab, body: str) -> None:
         assert "ValueError: no model (score.py:5)" in done.job["error"]["message"].splitlines()[0]
 
 
+@pytest.mark.on_cluster
 def test_an_init_that_hangs_ends_the_job_and_says_where(lab: Lab) -> None:
     lab.files(3)
     lab.script("import time\n\ndef init():\n    time.sleep(600)\n\ndef run(mini_batch):\n    return []\n")
@@ -216,6 +225,7 @@ def test_an_init_that_hangs_ends_the_job_and_says_where(lab: Lab) -> None:
     assert "init() has not returned within 2 s (first_task_creation_timeout); it was at score.py:4" in done.job["error"]["message"]
 
 
+@pytest.mark.on_cluster
 def test_no_progress_ends_the_job(lab: Lab) -> None:
     lab.files(3)
     lab.script("import time\n\ndef run(mini_batch):\n    time.sleep(600)\n")

@@ -24,6 +24,7 @@ def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
     return anywhere(tmp_path)
 
 
+@pytest.mark.on_cluster
 def test_hostile_file_names(lab: Lab) -> None:
     folder = os.fsencode(lab.folder / "input")
     os.mkdir(folder)
@@ -48,6 +49,7 @@ def test_rows_may_hold_undecodable_names(lab: Lab) -> None:
     assert lab.rows.read_bytes() == b"bad-\xff.bin\n"
 
 
+@pytest.mark.on_cluster
 def test_an_empty_folder_is_an_error_that_says_so(lab: Lab) -> None:
     (lab.folder / "input").mkdir()
     lab.script()
@@ -83,6 +85,7 @@ def test_a_file_that_vanishes_fails_its_mini_batch_only(lab: Lab) -> None:
     assert lab.rows.read_text().split() == ["0", "1", "3"]
 
 
+@pytest.mark.on_cluster
 def test_two_jobs_that_write_to_one_output(lab: Lab) -> None:
     lab.files(3)
     lab.script("import time\n\ndef run(b):\n    time.sleep(1)\n    return [1]\n")

@@ -142,6 +142,7 @@ def test_the_first_mini_batch_does_not_wait_for_the_listing(lab: Lab) -> None:
     assert moments[-1] - created > 4.0
 
 
+@pytest.mark.on_cluster
 def test_modes_of_side_inputs(lab: Lab) -> None:
     """Paths in arguments and in the environment are the same; a downloaded one is a copy of the job's own."""
     write(lab.folder / "input", ["a.txt"])

@@ -50,6 +50,7 @@ def run(mini_batch):
 """
 
 
+@pytest.mark.on_cluster
 def test_the_layout_and_what_stands_where(lab: Lab) -> None:
     lab.files(4)
     lab.script(SPEAK)
@@ -118,6 +119,7 @@ def run(mini_batch):
 """
 
 
+@pytest.mark.on_cluster
 def test_each_mini_batch_stands_once_in_the_report_whatever_happened(lab: Lab) -> None:
     """Failures, killed workers, and a second run of the job."""
     lab.files(40)

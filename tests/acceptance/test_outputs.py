@@ -153,12 +153,15 @@ def test_an_existing_output_is_replaced_at_the_end_only(lab: Lab) -> None:
 
 WRITE = """
 import os, sys, time
+from ledger import note
 
 def init():
+    note(sys.argv[1])
     assert os.path.isdir(sys.argv[1]) and sys.argv[1] == os.environ["AZURE_ML_OUTPUT_side"]
 
 def run(mini_batch):
-    time.sleep(0.05)
+    while len(set(open(os.environ["LEDGER"]))) < 2:  # both instances are there
+        time.sleep(0.05)
     name = os.path.basename(mini_batch[0])
     os.makedirs(os.path.join(sys.argv[1], "deep"), exist_ok=True)
     with open(os.path.join(sys.argv[1], "deep", name), "w") as file:
@@ -169,6 +172,7 @@ def run(mini_batch):
 """
 
 
+@pytest.mark.on_cluster
 def test_files_that_scripts_write(lab: Lab) -> None:
     """Two instances have a folder each while they run; in the end all files are in the one."""
     lab.files(12)
@@ -201,6 +205,7 @@ def run(mini_batch):
 """
 
 
+@pytest.mark.on_cluster
 def test_the_same_bytes_whatever_happens(lab: Lab) -> None:
     """1, 2 and 8 workers, two instances, failures that are mended by trying again, and workers that die."""
     lab.files(120)

@@ -67,7 +67,8 @@ def write(lab: Lab, steps: dict[str, Any], **keys: Any) -> None:
     job = {"type": "pipeline", "inputs": {"images": {"type": "uri_folder", "path": "input"}}, **keys, "jobs": steps}
     for one in steps.values():
         one["environment_variables"] = {"LEDGER": str(lab.ledger_file)}
-        lab.place(one)
+        if "task" in one:
+            lab.place(one)
     (lab.folder / "job.yml").write_text(yaml.safe_dump(job, sort_keys=False))
 
 
@@ -92,6 +93,7 @@ BINDINGS = {
 }
 
 
+@pytest.mark.on_cluster
 def test_bindings_expressions_and_outputs_of_steps(lab: Lab) -> None:
     """Steps run in the order of what they need; settings come from inputs of the pipeline; the last output is where it says."""
     second = step(
@@ -151,7 +153,7 @@ def test_values_behind_bindings_are_checked_before_anything_starts(lab: Lab, key
     assert not lab.jobs
 
 
-@pytest.mark.parametrize("go_on", [True, False])
+@pytest.mark.parametrize("go_on", [pytest.param(True, marks=pytest.mark.on_cluster), False])
 def test_a_step_that_fails(lab: Lab, go_on: bool) -> None:
     """Those that need it do not run; the others do, if the pipeline goes on. Resumed, only what is missing runs."""
     steps = {
@@ -204,6 +206,7 @@ def test_optional_inputs_and_a_component(lab: Lab) -> None:
         error_threshold=5,
         task={"code": "../code", "program_arguments": "--size ${{inputs.size}} $[[--word ${{inputs.word}}]] --flag ${{inputs.flag}}"},
     )
+    lab.place(component)
     component |= {"name": "scorer", "version": "1"}
     (lab.folder / "component" / "scorer.yml").write_text(yaml.safe_dump(component))
     node = {"type": "parallel", "component": "file:component/scorer.yml", "inputs": {"data": "${{parent.inputs.images}}", "flag": False}}

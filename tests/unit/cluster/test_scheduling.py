@@ -173,6 +173,10 @@ def test_a_node_where_an_instance_could_not_start_is_not_tried_again_by_the_same
     a.failed_on.add("n0")
     del a.places["node_0"]
     assert queue.plan()[0] == {"a": ["n1"]}
+    a.failed_on.add("n1")
+    a.places.clear()
+    queue.plan()
+    assert queue.reasons["a", ""] == "waits for 1 node of small; none free; it could not be started on n0, n1"
 
 
 def test_what_can_never_be_had_is_said_at_once() -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from runner.model.batch import ErrorRecord, Progress
-from runner.model.events import AttemptFailed, JobEnded, Message, Progressed, StatusChanged
+from runner.model.events import AttemptFailed, InstanceStarted, JobEnded, Message, Progressed, StatusChanged
 from runner.report.page import duration
 from runner.report.progress import PlainProgress, Speed, TerminalProgress, counts, progress_view
 
@@ -53,6 +53,20 @@ def test_plain_lines_where_there_is_no_terminal(monkeypatch):
     assert "Warning: look" in text
     assert "hush" not in text
     assert 5 < text.count("mini-batches") < 25
+
+
+def test_it_is_said_where_instances_run_unless_that_is_here(monkeypatch):
+    monkeypatch.setattr("runner.report.page.socket.gethostname", lambda: "here")
+    stream = io.StringIO()
+    view = PlainProgress(stream)
+    view(InstanceStarted(at=0, node="node_0", workers=2, host="here"))
+    assert stream.getvalue() == ""
+    for number in range(20):
+        view(InstanceStarted(at=0, node=f"node_{number}", workers=1, host=f"there-{number}"))
+    lines = stream.getvalue().splitlines()
+    assert lines[0].endswith("node_0 runs on there-0 with 1 process")
+    assert len(lines) == 9
+    assert "sys/master_role.txt" in lines[-1]
 
 
 def test_failed_attempts_are_shown_a_few_times():
