@@ -106,6 +106,10 @@ class Scheduler:
         nodes = self.ask(lambda: list(self.nodes.all()))
         return examine(nodes, Wanted(probes=self.probes, floor=self.workspace.settings.free_space_floor))
 
+    def denied(self, what: str, node: str, address: str) -> None:
+        """Somebody who is no administrator has asked for it."""
+        self.watch.denied(what, node, address)
+
     def metrics(self) -> str:
         """As Prometheus reads them."""
         families = self.ask(lambda: self.watch.families(self.requests.values(), self.accepted.jobs.values(), self.nodes.all()))

@@ -135,6 +135,10 @@ class Watch:
 
     # Administration
 
+    def denied(self, what: str, node: str, address: str) -> None:
+        """In any thread."""
+        self.audit.note("refused", what=what, node=short(node), address=address, why="not an administrator")
+
     def drained(self, node: Node, wanted: bool, address: str) -> None:
         self.audit.note("drain" if wanted else "undrain", node=node.name, node_id=node.id, by="administrator", address=address)
 

@@ -189,6 +189,7 @@ def test_the_audit_log(lab: ClusterLab) -> None:
     )
     assert lab.score(name="audited", timeout=120).status == 0
     assert lab.score("--set", "resources.instance_count=99", name="refused").status != 0
+    assert denied(lab, "/v1/nodes/node-3/drain") == 403
     for name in ("node-1", "node-2"):
         assert lab.run("node", "drain", name).status == 0
     try:
@@ -216,6 +217,7 @@ def test_the_audit_log(lab: ClusterLab) -> None:
     assert start["variables"] == ["LEDGER", "PASSWORD"]
     assert (end["status"], end["counts"]["mini_batches"]["succeeded"]) == ("Completed", 6)
     assert "99 instances" in of("refused", job="refused")["why"]
+    assert "administrator" in of("refused", node="node-3")["why"]
     assert of("cancel", job="cancelled")["uid"] == os.getuid()
     assert of("end", job="cancelled")["status"] == "Canceled"
     for event in ("drain", "undrain"):
@@ -225,6 +227,15 @@ def test_the_audit_log(lab: ClusterLab) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
     for secret in secrets_of(lab):
         assert secret not in path.read_text()
+
+
+def denied(lab: ClusterLab, path: str) -> int:
+    token = lab.cluster.submit_token_file.read_text().strip()
+    asked = urllib.request.Request(f"http://{lab.cluster.gateway}{path}", b"{}", {"Authorization": f"Bearer {token}"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(asked, timeout=10)
+    refused.value.close()
+    return refused.value.code
 
 
 def secrets_of(lab: ClusterLab) -> list[str]:
