@@ -33,7 +33,7 @@ from runner.cluster.scheduling import Plan, Request, impossible, plan
 from runner.cluster.watch import Watch, state_free
 from runner.compute import ray as adapter
 from runner.compute.ray import HostHandle
-from runner.errors import UserError
+from runner.errors import UserError, did_you_mean
 from runner.model.docker import InstanceType
 from runner.model.job import ParallelStep
 from runner.version import VERSION
@@ -216,7 +216,9 @@ class Scheduler:
         unknown = [name for name in names if name not in known]
         if unknown:
             raise UserError(
-                f"the cluster has no instance type '{unknown[0]}'", allowed=", ".join(known) or "none: it has none in its workspace.yml"
+                f"the cluster has no instance type '{unknown[0]}'",
+                allowed=", ".join(known) or "none: it has none in its workspace.yml",
+                todo=did_you_mean(unknown[0], known),
             )
         return tuple((name, known[name]) for name in names)
 

@@ -91,7 +91,7 @@ def resources(reader: Reader, context: ResolveContext, *, container: bool, clust
     found = Resources(
         instance_count=count,
         max_instance_count=limit,
-        instance_type=_instance_type(below, context),
+        instance_type=_instance_type(below, context, cluster=cluster),
         shm_size=_shm_size(below, defaults.shm_size),
         docker_args=_docker_args(below, context),
         docker_args_base=str(node.base) if (node := below.written("docker_args")) else "/",
@@ -108,7 +108,7 @@ def resources(reader: Reader, context: ResolveContext, *, container: bool, clust
     return found
 
 
-def _instance_type(below: Reader, context: ResolveContext) -> tuple[str, ...]:
+def _instance_type(below: Reader, context: ResolveContext, *, cluster: bool) -> tuple[str, ...]:
     types = below.texts("instance_type")
     node = below.written("instance_type")
     if not types or node is None:
@@ -116,7 +116,7 @@ def _instance_type(below: Reader, context: ResolveContext) -> tuple[str, ...]:
     if context.local:
         below.problems.notice("resources.instance_type is not used: --local runs the step on this machine")
         return types
-    for one in types:
+    for one in types if not cluster else ():  # a cluster has types of its own, and says so when a job is submitted
         if one not in context.instance_types:
             below.problems.add(
                 f"the instance type '{one}' is not known",
