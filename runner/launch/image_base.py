@@ -40,8 +40,10 @@ PULL_ADVICE = (
     (r"no space left", "make room where the engine keeps its images: `docker system df`, `runner image prune`"),
     (
         r"",
-        "see that the name is right, and that the engine reaches the registry (proxies of pulls are settings of the engine itself), "
-        "or load the image into that engine with `docker load`",
+        (
+            "see that the name is right, and that the engine reaches the registry (proxies of pulls are settings of the engine itself), "
+            "or load the image into that engine with `docker load`"
+        ),
     ),
 )
 
