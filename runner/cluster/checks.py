@@ -196,4 +196,5 @@ def judge_clock(before: float, there: float, after: float) -> Check:
 def _unanswered(error: BaseException, seconds: float) -> Check:
     if isinstance(error, adapter.Late):
         return Check(name="node", ok=False, text=f"no answer within {seconds:.0f} s: see `journalctl -u runner-node` there")
-    return Check(name="node", ok=False, text=f"nothing can be run there: {error}")
+    why = "it has gone meanwhile" if "node has died" in str(error) else str(error).strip().rpartition("\n")[2]
+    return Check(name="node", ok=False, text=f"nothing can be run there: {why}")

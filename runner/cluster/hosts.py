@@ -129,7 +129,7 @@ class InstanceHost:
     def started(self, _nothing: None) -> dict[str, Any] | None:
         """Waits until its workers are being started, and says with what; None when it has ended without that, or since."""
         self._started.wait()
-        return None if self._ended.is_set() else self._first_words
+        return None if self._ended.is_set() else {**self._first_words, "free": self.free(None)}
 
     def free(self, _nothing: None) -> int:
         """Bytes on the disk of the node's folder."""

@@ -7,13 +7,15 @@ where the node is a container itself.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
+import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +29,7 @@ FOLDER = Path(".runner", "probe")
 KEPT_SECONDS = 86400.0  # that files of earlier schedulers stay: instances that these have started may still look for them
 PATIENCE_SECONDS = 5.0  # until a new file must be seen: network file systems remember for a while that there was none
 SILENCE_SECONDS = 20.0  # after which a file system that does not answer is broken
+PROBE = re.compile(r"\.?[0-9a-f]{16}")
 STAMPS = "probes"
 SAME_PATH = "mount it on the node at the same path as on the head"
 
@@ -48,7 +51,7 @@ def write_probes(datastores: Mapping[str, Path]) -> Probes:
     files, broken = {}, {}
     for name, folder in datastores.items():
         try:
-            path, content = _write(name, folder / FOLDER)
+            path, content = _write(name, folder)
         except OSError as error:
             log.warning("no probe could be written into the datastore %s: %s", name, error)
             broken[name] = f"the head cannot write to {folder}: {error.strerror}"
@@ -57,22 +60,52 @@ def write_probes(datastores: Mapping[str, Path]) -> Probes:
     return Probes(files=files, broken=broken)
 
 
-def _write(name: str, folder: Path) -> tuple[Path, str]:
-    for one in (folder.parent, folder):
-        if not one.is_dir():
-            one.mkdir()
-            one.chmod(0o755)
-    for old in folder.iterdir():
-        with contextlib.suppress(OSError):
-            if time.time() - old.stat().st_mtime > KEPT_SECONDS:
-                old.unlink()
+def _write(name: str, datastore: Path) -> tuple[Path, str]:
     token = secrets.token_hex(8)
     content = f"{name} {utc(time.time())} {token}\n"
-    path, temporary = folder / token, folder / f".{token}"
-    temporary.write_text(content)
-    temporary.chmod(0o644)
-    temporary.replace(path)
-    return path, content
+    with _opened(datastore) as folder:
+        _remove_old(folder)
+        file = os.open(f".{token}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
+        with open(file, "w") as stream:
+            os.fchmod(file, 0o644)
+            stream.write(content)
+        os.rename(f".{token}", token, src_dir_fd=folder, dst_dir_fd=folder)
+    return datastore / FOLDER / token, content
+
+
+@contextlib.contextmanager
+def _opened(datastore: Path) -> Iterator[int]:
+    """The folder of probes, made where there is none. Users may write to the datastore: nothing of theirs is followed, or taken for ours.
+
+    Errors: OSError.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = os.open(datastore, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, folder)
+        for name in FOLDER.parts:
+            made = _made(name, folder)
+            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            stack.callback(os.close, folder)
+            if os.fstat(folder).st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, f"{FOLDER} in it is another user's")
+            if made:
+                os.fchmod(folder, 0o755)  # whatever the umask
+        yield folder
+
+
+def _made(name: str, folder: int) -> bool:
+    try:
+        os.mkdir(name, 0o755, dir_fd=folder)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _remove_old(folder: int) -> None:
+    for name in os.listdir(folder):
+        with contextlib.suppress(OSError):
+            if PROBE.fullmatch(name) and time.time() - os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime > KEPT_SECONDS:
+                os.unlink(name, dir_fd=folder)
 
 
 def datastore_of(content: str) -> str:

@@ -82,6 +82,7 @@ class Watch:
         record = jobs_of.read_record(self._workspace.job_paths(job.name))
         status = str(record.get("status"))
         known = status if status in self._ended else UNKNOWN
+        self._tallies.forget(job.name)
         self._ended[known] += 1
         progress = record.get("progress")
         self.audit.note("end", job=job.name, **_who(job.user), status=known, counts=progress if isinstance(progress, dict) else None)
@@ -99,6 +100,8 @@ class Watch:
         self._starting[key] = time.monotonic()
 
     def started(self, key: Key, job: Accepted | None, place: Place, node: Node | None, words: Mapping[str, Any]) -> None:
+        if isinstance(free := words.get("free"), int):
+            self._free[place.node] = free
         if begin := self._starting.pop(key, None):
             self._start_seconds.observe(time.monotonic() - begin)
             if isinstance(seconds := words.get("image_seconds"), float):

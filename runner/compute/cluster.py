@@ -91,7 +91,8 @@ class ClusterCompute:
             coordinator, secret=_secret(paths.secret), version=link.version, publish=self._published, ports=link.ports
         )  # fmt: skip
         self._running = False
-        self._stats = Stats(self._totals, self._levels, partial(link.broker.stats, want.step))
+        send = partial(link.broker.stats, want.step)
+        self._stats = Stats(progress=self._progress, totals=self._totals, levels=self._levels, send=send)
 
     def start(self) -> None:
         self._stats.start()
@@ -117,10 +118,13 @@ class ClusterCompute:
         self._observe(Message(at=time.time(), level="WARNING", text=text, source="master"))
         self._link.broker.lost(self._want.step, instance)
 
+    def _progress(self) -> dict[str, float]:
+        progress = self._coordinator.progress()
+        return {"succeeded": progress.succeeded, "failed": progress.failed, "retries": progress.retries, "items": progress.items}
+
     def _totals(self) -> dict[str, float]:
-        progress, pace = self._coordinator.progress(), self._server.pace
-        counts = {"succeeded": progress.succeeded, "failed": progress.failed, "retries": progress.retries, "items": progress.items}
-        return {**counts, "syncs": self._coordinator.syncs, "exchanges": pace.count, "waited": pace.waited, "worked": pace.worked}
+        pace = self._server.pace
+        return {"syncs": self._coordinator.syncs, "exchanges": pace.count, "waited": pace.waited, "worked": pace.worked}
 
     def _levels(self) -> dict[str, float]:
         progress, (wait, work) = self._coordinator.progress(), self._server.pace.take_longest()

@@ -11,20 +11,28 @@ Numbers = Mapping[str, float]
 
 
 class Stats:
-    """Of one step under one coordinator. `totals()` only grow, from what they are at first; `levels()` are as they are at the moment.
+    """Of one step under one coordinator. `progress()` is that of the step, whoever has owned it before; `totals()` begin with this one;
+    `levels()` are as they are at the moment.
 
-    Each line has the totals since the beginning: one that is lost costs nothing. `life` tells the lines of one process from another's.
+    No line has differences: one that is lost costs nothing. `life` tells the lines of one process from another's.
     """
 
-    def __init__(self, totals: Callable[[], Numbers], levels: Callable[[], Numbers], send: Callable[[dict[str, object]], None]) -> None:
-        self._totals, self._levels, self._send = totals, levels, send
+    def __init__(
+        self,
+        *,
+        progress: Callable[[], Numbers],
+        totals: Callable[[], Numbers],
+        levels: Callable[[], Numbers],
+        send: Callable[[dict[str, object]], None],
+    ) -> None:
+        self._progress, self._totals, self._levels, self._send = progress, totals, levels, send
         self._first: Numbers = {}
         self._life, self._number = secrets.token_hex(6), 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stats", daemon=True)
 
     def start(self) -> None:
-        self._first = dict(self._totals())  # an earlier owner's
+        self._first = dict(self._progress())
         self._thread.start()
 
     def close(self, *, last: bool = True) -> None:
@@ -40,5 +48,5 @@ class Stats:
 
     def _tell(self, levels: Numbers) -> None:
         self._number += 1
-        totals = {name: value - self._first.get(name, 0) for name, value in self._totals().items()}
-        self._send({"life": self._life, "number": self._number, "totals": totals, "levels": dict(levels)})
+        counts = {"first": self._first, "progress": dict(self._progress()), "totals": dict(self._totals()), "levels": dict(levels)}
+        self._send({"life": self._life, "number": self._number, **counts})

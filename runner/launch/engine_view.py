@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from runner.launch.image import Engine, EngineError, plainly
@@ -35,7 +36,8 @@ def read_through(engine: Engine, path: str) -> bytes:
         with plainly():
             made = _container(client, path)
             try:
-                return _content(b"".join(client.get_archive(made, TARGET)[0]))
+                name = f"{TARGET}/{Path(path).name}"
+                return _content(b"".join(client.get_archive(made, name)[0]))
             finally:
                 with suppress(Exception):  # the next job's sweep has it
                     client.remove_container(made, force=True, v=True)
@@ -46,7 +48,8 @@ def read_through(engine: Engine, path: str) -> bytes:
 def _container(client: Any, path: str) -> str:
     if not client.images(name=EMPTY_IMAGE, quiet=True):
         _make_image(client)
-    mount = {"Type": "bind", "Source": path, "Target": TARGET, "ReadOnly": True}
+    # Its folder: of a single file that is mounted Podman makes no archive.
+    mount = {"Type": "bind", "Source": str(Path(path).parent), "Target": TARGET, "ReadOnly": True}
     body = {
         "Image": EMPTY_IMAGE,
         "Cmd": ["none"],
@@ -66,7 +69,7 @@ def _make_image(client: Any) -> None:
 def _content(archive: bytes) -> bytes:
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            file = tar.extractfile(tar.next() or TARGET)
+            file = tar.extractfile(tar.next() or "nothing")
             return b"" if file is None else file.read(LARGEST)
     except (tarfile.TarError, KeyError) as error:
-        raise EngineError(f"it gave no archive of {TARGET}: {error}") from error
+        raise EngineError(f"it gave no archive: {error}") from error

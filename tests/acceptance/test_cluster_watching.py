@@ -19,6 +19,11 @@ from tests.exposition import Exposition, parse
 pytestmark = pytest.mark.needs("cluster")
 
 FAILS_ON_ONE = NAMES.replace("    return", "    assert 'f00002' not in mini_batch[0]\n    return")
+HOSTS = """
+import json, ray
+ray.init(log_to_driver=False, logging_level="error", namespace="runner")
+print(json.dumps([one["name"] for one in ray.util.list_named_actors(all_namespaces=True)]))
+"""
 NOWHERE = "unix:///var/run/nowhere.sock"
 
 
@@ -41,7 +46,7 @@ def get(lab: ClusterLab, path: str) -> bytes:
 
 def nodes(lab: ClusterLab) -> dict[str, dict[str, Any]]:
     shown = lab.run("compute", "show", "cluster", "-o", "json")
-    return {node["name"]: node for node in json.loads(shown.stdout)["nodes"] if node["alive"]}
+    return {node["name"]: node for node in json.loads(shown.stdout)["nodes"] if node["alive"]} if shown.status == 0 else {}
 
 
 def broken_node(lab: ClusterLab, name: str = "bad") -> None:
@@ -145,6 +150,7 @@ def test_metrics(lab: ClusterLab) -> None:
     assert grown(before, after, "runner_instance_image_seconds_count") == 1
     assert after.value("runner_nodes", state="ready") >= 3
     assert after.value("runner_state_free_bytes") > 1 << 20
+    assert sum(name == "runner_node_folder_free_bytes" and free > 1 << 20 for (name, _), free in after.samples.items()) >= 1
     assert after.value("runner_instances", state="running") == 0
     assert "measured" not in get(lab, "/metrics").decode(), "no job's name is a label"
 
@@ -227,3 +233,40 @@ def secrets_of(lab: ClusterLab) -> list[str]:
     files += [path for name in ("access.key", "secret") for path in (state / "jobs").glob(f"*/{name}")]
     assert len(files) >= 5
     return [*(path.read_text().strip() for path in files), "4711"]
+
+
+def test_counts_when_the_owner_is_killed_and_an_instance_is_lost(lab: ClusterLab) -> None:
+    lab.files(50)
+    lab.script(f"import time\n{NAMES}".replace("    return", "    time.sleep(1)\n    return"))
+    before = metrics(lab)
+    assert lab.run("job", "create", "-f", "job.yml", "-n", "killed").status == 0
+    lab.cluster.wait_until(lambda: grown(before, metrics(lab), "runner_mini_batches_total", result="succeeded") > 2, "some are done")
+    assert lab.cluster.kill_process(lab.cluster.head, "runner.cluster.owner")
+    lab.cluster.wait_until(lambda: grown(before, metrics(lab), "runner_mini_batches_total", result="succeeded") > 8, "its successor counts")
+    assert [name for name in ("node-1", "node-2") if lab.cluster.kill_process(lab.cluster.node(name), "runner.cluster.instance")]
+    lab.cluster.wait_until(lambda: grown(before, metrics(lab), "runner_instances_lost_total", how="gone") == 1, "the loss is counted")
+    streamed = lab.run("job", "stream", "killed", timeout=120)
+    assert streamed.status == 0, streamed.stderr
+    lab.cluster.wait_until(lambda: not metrics(lab).value("runner_jobs_running"), "the job has ended")
+    after = metrics(lab)
+    assert grown(before, after, "runner_mini_batches_total", result="succeeded") == 50
+    assert grown(before, after, "runner_items_total") == 50
+    assert grown(before, after, "runner_jobs_ended_total", status="Completed") == 1
+    assert grown(before, after, "runner_instance_start_seconds_count") == 2
+
+
+def test_another_scheduler_watches_as_the_one_before(lab: ClusterLab) -> None:
+    """A drain lasts; the processes that examine nodes do not."""
+    path = lab.cluster.root / "data/.runner/audit.log"
+    starts = path.read_text().count('"scheduler start"')
+    assert lab.run("node", "drain", "node-1").status == 0
+    try:
+        assert lab.cluster.kill_actor("scheduler")
+        lab.cluster.wait_until(lambda: path.read_text().count('"scheduler start"') == starts + 1, "there is another scheduler")
+        lab.cluster.wait_until(lambda: "node-1" in nodes(lab), "it knows the nodes")
+        assert nodes(lab)["node-1"]["draining"]
+        assert metrics(lab).value("runner_nodes", state="draining") == 1
+    finally:
+        assert lab.run("node", "undrain", "node-1").status == 0
+    assert lab.run("doctor", "cluster").status == 0
+    assert not [name for name in json.loads(lab.cluster.python(HOSTS)) if name.startswith("checks/")]

@@ -37,6 +37,28 @@ def test_a_datastore_that_the_head_cannot_write_to(tmp_path: Path) -> None:
     assert "the head cannot write to" in made.broken["lost"]
 
 
+def test_nothing_that_users_have_put_there_is_followed(tmp_path: Path) -> None:
+    """A scheduler that is root would remove old files wherever a link leads."""
+    victim = tmp_path / "victim" / "probe"
+    victim.mkdir(parents=True)
+    old = victim / ("0" * 16)
+    old.touch()
+    os.utime(old, (1, 1))
+    for link, target in ((".runner", "victim"), (".runner/probe", "../../victim/probe")):
+        datastore = tmp_path / link.replace("/", "-")
+        (datastore / link).parent.mkdir(parents=True)
+        (datastore / link).symlink_to(target if "/" in link else f"../{target}")
+        assert "cannot write" in write_probes({"shared": datastore}).broken["shared"]
+    assert [one.name for one in victim.iterdir()] == ["0" * 16]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders of others")
+def test_a_folder_of_somebody_else_is_not_taken_for_ours(tmp_path: Path) -> None:
+    (tmp_path / ".runner/probe").mkdir(parents=True)
+    os.chown(tmp_path / ".runner", 12345, 12345)
+    assert "another user's" in write_probes({"shared": tmp_path}).broken["shared"]
+
+
 @pytest.mark.parametrize(
     ("found", "words"), [(None, "No such file"), ("other 2026 x\n", "in the place of 'shared "), ("", "holds nothing in the place of")]
 )
