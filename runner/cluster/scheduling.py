@@ -204,6 +204,8 @@ class _Planning:
         nodes = "1 node" if missing == 1 else f"{missing} nodes"
         failed = sorted(self._nodes[node].name for node in request.failed_on if node in self._nodes)
         but = f"; it could not be started on {', '.join(failed)}" if failed else ""
+        aside = sorted(node.name for node in self._nodes.values() if node.set_aside and node.id not in request.failed_on)
+        but += f"; {', '.join(aside)} {'are' if len(aside) > 1 else 'is'} set aside (see `runner compute show`)" if aside else ""
         self._reasons[request.job, request.step] = f"waits for {nodes} of {request.type_names()}; {free or 'none'} free{ahead}{but}"
 
     def _ask_back(self, request: Request, could: set[str], missing: int) -> None:

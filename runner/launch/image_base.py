@@ -38,7 +38,13 @@ PULL_ADVICE = (
     (r"manifest unknown|not found|\b404\b", "see that its name, tag or digest is right"),
     (r"x509|certificate|http response to https", "let the engine trust the registry: see Docker's `certs.d` and `insecure-registries`"),
     (r"no space left", "make room where the engine keeps its images: `docker system df`, `runner image prune`"),
-    (r"", "see that the name is right, and that the engine reaches the registry: proxies of pulls are settings of the engine itself"),
+    (
+        r"",
+        (
+            "see that the name is right, and that the engine reaches the registry (proxies of pulls are settings of the engine itself), "
+            "or load the image into that engine with `docker load`"
+        ),
+    ),
 )
 
 BUILD = "the build of "  # begins what is shown in the place of a name; no name has spaces

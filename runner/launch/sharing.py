@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import time
 import uuid
@@ -20,7 +21,7 @@ from typing import Any
 from runner.errors import UserError
 from runner.launch.accounts import Account
 from runner.launch.image import connected
-from runner.launch.image_probe import IN, SCRIPTS
+from runner.launch.image_probe import IN, SCRIPTS, exchange_folder, mounts_of
 from runner.model.docker import LABEL_JOB, BindMount, ContainerRequest
 
 SECONDS = 600.0  # for the files of a job
@@ -93,17 +94,19 @@ class Sharing:
         folders = [mount for mount in self.folders.values() if Path(mount.source).exists()]
         numbers = (self.account.uid, self.since, self.own.uid, self.own.gid)
         words = [f"{'all' if mount.whole else 'in'}:{mount.target}" for mount in folders]
-        request = ContainerRequest(
-            image=self.image,
-            command=(self.python, f"{IN}/give_back.py", *map(str, numbers), *words),
-            name=f"runner-back-{uuid.uuid4().hex[:12]}",
-            labels={LABEL_JOB: self.job},
-            mounts=(BindMount(source=str(SCRIPTS), target=IN), *folders),
-            user="0:0",
-            userns=self.userns,
-        )
-        with connected() as engine, engine.container(request, network="none") as container:
-            container.wait(until=time.monotonic() + SECONDS)
+        with exchange_folder() as exchanged:  # where this is a container itself, the engine cannot see what is installed in it
+            shutil.copy(SCRIPTS / "give_back.py", exchanged / "in" / "give_back.py")
+            request = ContainerRequest(
+                image=self.image,
+                command=(self.python, f"{IN}/give_back.py", *map(str, numbers), *words),
+                name=f"runner-back-{uuid.uuid4().hex[:12]}",
+                labels={LABEL_JOB: self.job},
+                mounts=(*mounts_of(exchanged), *folders),
+                user="0:0",
+                userns=self.userns,
+            )
+            with connected() as engine, engine.container(request, network="none") as container:
+                container.wait(until=time.monotonic() + SECONDS)
 
     def _save(self) -> None:
         kept = {**asdict(self), "record": str(self.record)}

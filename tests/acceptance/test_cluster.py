@@ -113,6 +113,21 @@ def test_a_table(lab: ClusterLab) -> None:
     assert (lab.folder / "out/table.txt").read_text().splitlines() == [f"{i} x{i} {2 * i}" for i in range(5000)]
 
 
+def test_what_another_user_in_the_containers_has_written_is_the_submitters(lab: ClusterLab) -> None:
+    lab.files(4)
+    lab.script(
+        "import os\n\ndef run(b):\n    name = os.path.basename(b[0])\n"
+        "    open(os.path.join(os.environ['AZURE_ML_OUTPUT_side'], name), 'w').close()\n    return [os.getuid()]\n"
+    )
+    outputs = {"rows": {"type": "uri_file", "path": "out/rows.txt"}, "side": {"type": "uri_folder", "path": "side"}}
+    lab.job(outputs=outputs, resources={"instance_count": 2, "docker_args": "--user 1234:1234"})
+    done = lab.run("job", "create", "-f", "job.yml", "-n", "users", "--stream")
+    assert done.status == 0, done.stderr
+    assert "given back" not in done.stderr
+    assert set(lab.rows.read_text().split()) == {"1234"}
+    assert {path.stat().st_uid for path in (lab.folder / "side").iterdir()} == {os.getuid()}
+
+
 def test_create_returns_at_once_and_the_job_can_be_followed_left_and_followed_again(lab: ClusterLab) -> None:
     lab.job(environment_variables={"LEDGER": str(lab.ledger_file), "SECONDS": "1"}, max_concurrency_per_instance=2)
     begin = time.monotonic()

@@ -157,6 +157,14 @@ def test_drained_and_set_aside_nodes_get_nothing_new() -> None:
     assert queue.plan()[0] == {"a": ["n2"]}
 
 
+def test_nodes_that_are_set_aside_are_named_to_those_who_wait() -> None:
+    queue = Queue(cluster(2))
+    queue.nodes[1].set_aside = "no engine"
+    queue.ask("a", 2)
+    queue.plan()
+    assert queue.reasons["a", ""] == "waits for 2 nodes of small; 1 free; n1 is set aside (see `runner compute show`)"
+
+
 def test_a_quota_keeps_nobody_else_waiting() -> None:
     queue = Queue(cluster(3), quota=2)
     queue.ask("a", 2)
