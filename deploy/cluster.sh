@@ -43,7 +43,7 @@ up() {
     local count there
     there=$(compose ps -q node | wc -l)
     ((there)) || there=1
-    compose up --detach --scale "node=$there" head node
+    compose up --detach --no-recreate --scale "node=$there" head node # what runs there goes on; after `down`, with a new image
     wait_for_nodes
     # One after the other: Ray nodes that start at once on one machine may fail to register.
     for ((count = there + 1; count <= ${NODES:-2}; count++)); do

@@ -141,7 +141,9 @@ def _node(
     ports: str,
     folder: Path | None,
 ) -> Node:
-    from runner.cluster.ray_command import Node, parse_labels, parse_ports
+    from runner.cluster.ray_command import Node, check_own_address, parse_labels, parse_ports
+
+    check_own_address(address)
     from runner.workspace.units import parse_size
 
     for number, field in ((cpus, "--cpus"), (gpus, "--gpus")):

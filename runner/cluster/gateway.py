@@ -25,6 +25,7 @@ from runner.errors import UserError, UserErrors
 from runner.model.events import StatusChanged
 from runner.workspace.config import Workspace
 from runner.workspace.control import lines_of
+from runner.workspace.records import FINAL
 from runner.workspace.wire import encode
 
 log = logging.getLogger(__name__)
@@ -241,6 +242,8 @@ class _Handler(BaseHTTPRequestHandler):
             try:
                 state = self.service.ask(lambda: self.service.status_of(name))
             except KeyError:
+                return
+            if state["status"] in FINAL:
                 return
             if state["status"] == "Queued" and state["reason"] != told:
                 told = state["reason"]

@@ -181,11 +181,18 @@ class OwnerHost:
                 self._process.stdin.flush()
 
     def ended(self, _nothing: None) -> str:
-        """Waits for the end of the job."""
+        """Waits for the end of the job. Why no owner could be run as its user, or nothing: then the job's record says how it ended."""
         self._ended.wait()
         return self._status
 
     def _run(self) -> None:
+        try:
+            self._run_until_it_ends()
+        except OSError as error:
+            self._status = f"the head cannot run processes of user {self._user.name}: {error}"
+        self._ended.set()
+
+    def _run_until_it_ends(self) -> None:
         deaths, request = 0, replace(self._request, host=adapter.own_address(), awaited=self._awaited())
         while deaths < QUICK_DEATHS:
             began = time.monotonic()
@@ -201,7 +208,6 @@ class OwnerHost:
         else:
             message = f"the process that owns the job has died {QUICK_DEATHS} times; see owner.log in the job's folder"
             self._run_once(replace(request, end={"status": "Failed", "code": "internal", "message": message}))
-        self._ended.set()
 
     def _run_once(self, request: OwnerRequest) -> int:
         self._process = process = start_as(self._user, "runner.cluster.owner")
@@ -237,7 +243,7 @@ class OwnerHost:
 
 
 def run_end(workspace: str, user: User, job: str, end: Mapping[str, str]) -> None:
-    """Writes down the end of a job that has no owner, as its user."""
+    """Writes down the end of a job that has no owner, as its user. Errors: OSError where nothing can be run as that user."""
     process = start_as(user, "runner.cluster.owner")
     process.communicate(to_json(OwnerRequest(workspace=workspace, job=job, host="", end=end)) + "\n", timeout=60)
 

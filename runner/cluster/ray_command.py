@@ -140,3 +140,13 @@ def parse_address(text: str) -> str:
     if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
         raise UserError(f"{text!r} is not the address of a head", place=Place(field="ADDRESS"), allowed="HOST or HOST:PORT")
     return f"{host}:{int(port)}"
+
+
+def check_own_address(address: str) -> None:
+    """Of a node. Ray takes another one without a word. Errors: UserError for one that no other machine reaches."""
+    if address.startswith("127.") or address in ("localhost", "::1"):
+        raise UserError(
+            f"{address} is this machine's own address, which no other machine reaches",
+            place=Place(field="--node-ip-address"),
+            todo="give the address that the others know it by, or leave it out",
+        )

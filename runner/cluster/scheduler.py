@@ -62,6 +62,7 @@ class Scheduler:
         self.requests: dict[Key, Request] = {}
         self.reasons: Mapping[Key, str] = {}
         self._owners: dict[str, HostHandle] = {}
+        self._unwritten: dict[str, dict[str, Any]] = {}  # how jobs ended whose records could not be written as their users
         self._instances = Instances(self)
         self._numbers = itertools.count(time.time_ns())  # never used again: Ray frees the names of what has ended some time later
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -191,6 +192,7 @@ class Scheduler:
             resume=bool(body.get("resume")),
             retry_failed=bool(body.get("retry_failed")),
         )
+        self._unwritten.pop(name, None)
         self.watch.submitted(job, spec, body)
         self.accepted.put(job)
         self.requests[name, request.step] = request
@@ -236,6 +238,8 @@ class Scheduler:
 
     def status_of(self, name: str) -> dict[str, Any]:
         """Errors: KeyError for a job that is not on the cluster."""
+        if name in self._unwritten:
+            return self._unwritten[name]
         job = self.accepted.jobs[name]
         reason = next((text for (other, _), text in self.reasons.items() if other == name), "")
         return {"status": "Running" if job.began else "Queued", "reason": reason}
@@ -252,7 +256,10 @@ class Scheduler:
             return {"status": "Running"}
         end = {"status": "Canceled", "code": "cancelled", "message": "cancelled while it waited in the queue"}
         self._forget(name)
-        run_end(self.fields["workspace"], job.user, name, end)
+        try:
+            run_end(self.fields["workspace"], job.user, name, end)
+        except OSError as error:
+            self._unwritten[name] = {"status": "Canceled", "reason": str(error)}
         self.watch.job_ended(job)
         self.plan()
         return {"status": "Canceled"}
@@ -281,9 +288,9 @@ class Scheduler:
 
     def _follow_owner(self, name: str, handle: HostHandle) -> None:
         self._owners[name] = handle
-        handle.when_done("ended", None, lambda _status, error: self.post(partial(self._owner_ended, name, error)))
+        handle.when_done("ended", None, lambda problem, error: self.post(partial(self._owner_ended, name, problem, error)))
 
-    def _owner_ended(self, name: str, error: BaseException | None) -> None:
+    def _owner_ended(self, name: str, problem: str | None, error: BaseException | None) -> None:
         handle = self._owners.get(name)
         if handle is None:
             return
@@ -292,6 +299,8 @@ class Scheduler:
             return
         del self._owners[name]
         handle.kill()
+        if problem:
+            self._unwritten[name] = {"status": "Failed", "reason": problem}
         self.watch.job_ended(self.accepted.jobs[name])
         self._forget(name)
         self.plan()

@@ -123,8 +123,8 @@ class Plan:
 
 
 def types_of(node: Node, types: Iterable[tuple[str, InstanceType]]) -> list[str]:
-    """Those of the types that a node is of: by its label `instance_type`, or by all labels that the type names."""
-    return [name for name, kind in types if _is_of(node, name, kind)]
+    """Those of the types that a node is of, by its label `instance_type` or by all labels that the type names, and large enough for."""
+    return [name for name, kind in types if _is_of(node, name, kind) and node.total.holds(_wanted(node, kind))]
 
 
 def _is_of(node: Node, name: str, kind: InstanceType) -> bool:
@@ -133,12 +133,16 @@ def _is_of(node: Node, name: str, kind: InstanceType) -> bool:
     return node.labels.get(LABEL) == name
 
 
+def _wanted(node: Node, kind: InstanceType) -> Capacity:
+    return Capacity(node.total.cpus if kind.cpus is None else kind.cpus, kind.gpus, kind.memory or 0)
+
+
 def shape(request: Request, node: Node) -> tuple[int, str, Capacity] | None:
     """(rank of preference, type, what an instance takes) of this node for the request; None where it does not fit at all."""
     if not request.types:
         return (0, "", Capacity(node.total.cpus, node.total.gpus, 0)) if node.total.cpus >= 1 else None  # a head may have none to give
     for rank, (name, kind) in enumerate(request.types):
-        wanted = Capacity(node.total.cpus if kind.cpus is None else kind.cpus, kind.gpus, kind.memory or 0)
+        wanted = _wanted(node, kind)
         if _is_of(node, name, kind) and node.total.holds(wanted):
             return rank, name, wanted
     return None
@@ -151,8 +155,9 @@ def impossible(request: Request, nodes: Iterable[Node], may_grow_to: Mapping[str
     grown = max([fitting, *(may_grow_to.get(name, 0) for name, _ in request.types)])
     if grown >= request.count:
         return ""
-    has = "1 node" if grown == 1 else f"{grown or 'no'} nodes"
-    return f"{request.count} instances of {request.type_names()} are asked for, and the cluster has {has} of that kind"
+    has = "1 node" if fitting == 1 else f"{fitting or 'no'} nodes"
+    more = f", and may grow to {grown}" if grown > fitting else ""
+    return f"{request.count} instances of {request.type_names()} are asked for, and the cluster has {has} of that kind{more}"
 
 
 class _Planning:
@@ -198,6 +203,7 @@ class _Planning:
     def _wait(self, request: Request, free: int, before: int) -> None:
         could = {node.id for node in self._nodes.values() if node.usable and shape(request, node)} - request.failed_on
         self._ask_back(request, could, request.count - request.staying - free)
+        kept = self._kept_from(request)
         self._claimed |= could
         ahead = f", and {before} {'job is' if before == 1 else 'jobs are'} before it" if before and not request.started else ""
         missing = request.count - request.staying
@@ -206,7 +212,15 @@ class _Planning:
         but = f"; it could not be started on {', '.join(failed)}" if failed else ""
         aside = sorted(node.name for node in self._nodes.values() if node.set_aside and node.id not in request.failed_on)
         but += f"; {', '.join(aside)} {'are' if len(aside) > 1 else 'is'} set aside (see `runner compute show`)" if aside else ""
-        self._reasons[request.job, request.step] = f"waits for {nodes} of {request.type_names()}; {free or 'none'} free{ahead}{but}"
+        drained = sorted(node.name for node in self._nodes.values() if node.draining and shape(request, node))
+        but += f"; {', '.join(drained)} {'are' if len(drained) > 1 else 'is'} drained" if drained else ""
+        free_ones = f"{free or 'none'} free" + (f" ({kept} more kept for them)" if kept else "")
+        self._reasons[request.job, request.step] = f"waits for {nodes} of {request.type_names()}; {free_ones}{ahead}{but}"
+
+    def _kept_from(self, request: Request) -> int:
+        """Nodes that have room for it, but that requests before it wait for."""
+        fits = ((node, shape(request, self._nodes[node])) for node in self._claimed)
+        return sum(fit is not None and self._free[node].holds(fit[2]) for node, fit in fits)
 
     def _ask_back(self, request: Request, could: set[str], missing: int) -> None:
         """Instances beyond what their steps need at least are sent away from nodes that this one waits for."""

@@ -115,7 +115,7 @@ def _start_scheduler(ray: Ray, settings: dict[str, object], say: Say) -> bool:
 
 def _check_ray() -> None:
     if importlib.util.find_spec("ray") is None:
-        raise UserError("Ray is not installed beside this runner", todo="pip install 'runner[ray]'")
+        raise UserError("Ray is not installed beside this runner", todo=f"install it there: {sys.executable} -m pip install ray")
 
 
 def _check_port(host: str, port: int, field: str) -> None:

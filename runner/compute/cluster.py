@@ -114,7 +114,7 @@ class ClusterCompute:
 
     def silent(self, instance: str) -> None:
         """The coordinator has not heard of an instance for too long."""
-        text = f"{instance} has not been heard of for {SESSION_SECONDS:g} s: its mini-batches are given to others, at no attempt's cost"
+        text = f"{instance} has died, hangs, or is cut off: its mini-batches are given to others, at no attempt's cost"
         self._observe(Message(at=time.time(), level="WARNING", text=text, source="master"))
         self._link.broker.lost(self._want.step, instance)
 

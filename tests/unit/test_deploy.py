@@ -44,7 +44,7 @@ def test_the_services_of_compose():
     ]
     assert set(services) == {"head", "node", "azurite"}
     assert services["head"]["volumes"] == services["node"]["volumes"] == shared
-    assert services["head"]["ports"] == ["6380:6380"]
+    assert services["head"]["ports"] == ["127.0.0.1:6380:6380"]
     assert services["head"]["command"] == [
         "runner", "cluster", "head", "--workspace=/srv/runner/workspace", "--temp-dir=/tmp/ray", "--cpus=0"
     ]  # fmt: skip

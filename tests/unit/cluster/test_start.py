@@ -167,7 +167,7 @@ def test_no_ray(monkeypatch, node):
     monkeypatch.setattr(start.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="Ray is not installed") as error:
         run_join(node, "head:6379", lambda _: None)
-    assert error.value.todo == "pip install 'runner[ray]'"
+    assert error.value.todo.endswith("-m pip install ray")
 
 
 def test_stop_ends_what_was_started_and_nothing_else(tmp_path, records):
