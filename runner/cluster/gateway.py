@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> dict[str, Any]:
         size = int(self.headers.get("Content-Length") or 0)
-        if size > LARGEST_BODY:
+        if not 0 <= size <= LARGEST_BODY:  # -1 would be all until the connection ends
             raise Refusal(413, "the request is too large")
         body = json.loads(self.rfile.read(size) or b"{}")
         if not isinstance(body, dict):
@@ -226,11 +226,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         with contextlib.suppress(OSError):  # nobody listens any more
-            for lines in self._events(name):
+            for lines in self._events(name, jobs_of.owner_of(paths).uid):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(lines), lines))
             self.wfile.write(b"0\r\n\r\n")
 
-    def _events(self, name: str) -> Iterator[bytes]:
+    def _events(self, name: str, user: int) -> Iterator[bytes]:
         """Those of the owner, from the latest state on; while there is none, what the scheduler says. Ends with the job."""
         control = self.service.workspace.job_paths(name).control
         told, alive = None, time.monotonic()
@@ -242,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
             if state["status"] == "Queued" and state["reason"] != told:
                 told = state["reason"]
                 yield encode(StatusChanged(at=time.time(), status="Queued", reason=told))
-            yield from lines_of(control, ALIVE_SECONDS)
+            yield from lines_of(control, ALIVE_SECONDS, user=user)
             if time.monotonic() - alive > ALIVE_SECONDS:
                 alive = time.monotonic()
                 yield b"\n"
