@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 LARGEST_BODY = 1 << 20
 ALIVE_SECONDS = 5.0  # between two signs of life in a stream of events
 HANDSHAKE_SECONDS = 10.0
+MOST_CONNECTIONS = 1000  # at a time: each has a thread in the process of the scheduler, which needs some, too
 LOOK_SECONDS = 0.25  # between two looks at a job that nobody owns at the moment
 EXAMINING, EXAMINING_SECONDS = threading.Lock(), 45.0
 JOB = re.compile(r"/v1/jobs/([^/]+)(/cancel|/events|)")
@@ -68,6 +69,7 @@ class Gateway:
     ) -> None:
         handler = type("Handler", (_Handler,), {"service": service, "token": token})
         self._server = _Server(address, handler)
+        self._server.room = threading.Semaphore(MOST_CONNECTIONS)
         if certificate:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificate, key)
@@ -91,6 +93,23 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     tls: ssl.SSLContext | None = None
+    room: threading.Semaphore
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self.room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self.room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.room.release()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """In the thread of the connection, so that nobody's handshake keeps others waiting."""
