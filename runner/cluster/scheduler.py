@@ -44,6 +44,7 @@ T = TypeVar("T")
 LOOK_SECONDS = 1.0  # between two looks at the nodes: Ray tells nobody by itself
 ENOUGH_DEATHS = 5  # of hosts that have not started an instance, one after another
 ENOUGH_FAILURES = 2  # nodes on which an instance could not be started, after which its job is given up
+MOST_INSTANCES = 1_000_000
 
 
 class Scheduler:
@@ -121,7 +122,10 @@ class Scheduler:
         looked = 0.0
         while not self._over:
             try:
-                call = self._inbox.get(timeout=max(0.0, looked + LOOK_SECONDS - time.monotonic()))
+                left = looked + LOOK_SECONDS - time.monotonic()
+                if left <= 0:  # however much there is to do
+                    raise queue.Empty
+                call = self._inbox.get(timeout=left)
             except queue.Empty:
                 looked, call = time.monotonic(), self._look
             try:
@@ -195,12 +199,13 @@ class Scheduler:
 
     def _request_of(self, job: str, step: ParallelStep, user: str, number: int, priority: int) -> Request:
         resources = step.resources
-        maximum = max(resources.instance_count, resources.max_instance_count or 0)
+        count = _instances(resources.instance_count)
+        maximum = max(count, _instances(resources.max_instance_count or count))
         return Request(
             job=job,
             step=step.step or "",
             user=user,
-            count=resources.instance_count,
+            count=count,
             maximum=maximum,
             types=self._types(resources.instance_type),
             number=number,
@@ -286,8 +291,9 @@ class Scheduler:
             return
         del self._owners[name]
         handle.kill()
-        self.watch.job_ended(self.accepted.jobs[name])
+        job = self.accepted.jobs[name]
         self._forget(name)
+        self.watch.job_ended(job)  # behind it: what a user has put into the record must not keep the job here
         self.plan()
 
     def _forget(self, name: str) -> None:
@@ -339,6 +345,7 @@ class Scheduler:
             return
         try:
             types = self._types(tuple(words["types"]))
+            count, maximum = _instances(words["count"]), _instances(words["maximum"])
         except UserError as error:
             self.tell(job.name, {"t": "failed", "step": words["step"], "text": error.describe()})
             return
@@ -346,8 +353,8 @@ class Scheduler:
             job=job.name,
             step=words["step"],
             user=job.user.name,
-            count=words["count"],
-            maximum=words["maximum"],
+            count=count,
+            maximum=maximum,
             types=types,
             number=job.number,
             priority=job.priority,
@@ -419,7 +426,10 @@ class Scheduler:
             except adapter.Gone:
                 fields = None
             if handle is not None and fields is not None:
-                self._recover_host(name, handle, fields)
+                try:
+                    self._recover_host(name, handle, fields)
+                except Exception:  # what it tells comes from a process of the job's user
+                    log.exception("%s", name)
         self._instances.recover_places()
         for job in list(self.accepted.jobs.values()):
             if job.began and job.name not in self._owners:
@@ -429,7 +439,7 @@ class Scheduler:
         try:
             step = jobs_of.steps_of(jobs_of.read_job(jobs_of.paths_of(self.workspace, job.name)))[0]
             self.requests[job.name, step.step or ""] = self._request_of(job.name, step, job.user.name, job.number, job.priority)
-        except UserError as error:  # its folder is gone, or its instance type: that concerns this job only
+        except Exception as error:  # its folder is gone, or not what it was, or its instance type is: that concerns this job only
             log.warning("%s is given up: %s", job.name, error)
             self.accepted.remove(job.name)
 
@@ -444,3 +454,13 @@ class Scheduler:
                 self._want(job, words)
         else:
             self._instances.recover(job.name, handle, fields)
+
+
+def _instances(count: object) -> int:
+    """What a job's file or owner says that it wants: both are its user's, and one that is no number would stop the planning for all.
+
+    Errors: UserError.
+    """
+    if type(count) is not int or not 1 <= count <= MOST_INSTANCES:
+        raise UserError(f"{str(count)[:40]} is no number of instances", allowed=f"a whole number, 1 to {MOST_INSTANCES}")
+    return count
