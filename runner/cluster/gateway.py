@@ -196,9 +196,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body() | {ADDRESS: self.client_address[0]}
         if match := JOB.fullmatch(path):
             body["administrator"] = self._is_administrator()
-            call = {"": service.submit, "/cancel": service.cancel}.get(match[2])
-            if call is not None:
-                done: dict[str, Any] = service.ask(lambda: call(match[1], body))
+            if match[2] == "/cancel":
+                return service.cancel(match[1], body)
+            if not match[2]:
+                done: dict[str, Any] = service.ask(lambda: service.submit(match[1], body))
                 return done
         if match := NODE.fullmatch(path):
             self._check_administrator()

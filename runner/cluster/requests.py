@@ -12,6 +12,7 @@ from runner.model.docker import DockerPolicy, DockerSettings, InstanceType
 
 # How an instance has ended, or that its workers are being started.
 STARTED, DONE, RETIRED, FAILED, FENCED, LOST, REFUSED = "started", "done", "retired", "failed", "fenced", "lost", "refused"
+ENDS = frozenset((DONE, RETIRED, FAILED, FENCED, LOST, REFUSED))
 NODE = "node"  # whom a failure is blamed on, when it has nothing to do with the job
 
 

@@ -240,7 +240,22 @@ class Scheduler:
         return {"status": "Running" if job.began else "Queued", "reason": reason}
 
     def cancel(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Errors: UserError; KeyError for a job that is not on the cluster."""
+        """In the thread of who asks: the end of a job that waits is written down by a process of its user's, which may take its time.
+
+        Errors: UserError; KeyError for a job that is not on the cluster.
+        """
+        waiting = self.ask(lambda: self._cancel(name, body))
+        if waiting is None:
+            return {"status": "Running"}
+        end = {"status": "Canceled", "code": "cancelled", "message": "cancelled while it waited in the queue"}
+        try:
+            run_end(self.fields["workspace"], waiting.user, name, end)
+        finally:
+            self.ask(lambda: self._cancelled(waiting))
+        return {"status": "Canceled"}
+
+    def _cancel(self, name: str, body: Mapping[str, Any]) -> Accepted | None:
+        """The job, if nobody owns it; it does not start any more."""
         with self.watch.refusals("cancel", name, body):
             if not body["administrator"]:
                 jobs_of.check_key(jobs_of.paths_of(self.workspace, name), body.get("key"))
@@ -248,13 +263,16 @@ class Scheduler:
         self.watch.cancelled(job, body)
         if name in self._owners:
             self.tell(name, {"t": "cancel"})
-            return {"status": "Running"}
-        end = {"status": "Canceled", "code": "cancelled", "message": "cancelled while it waited in the queue"}
-        self._forget(name)
-        run_end(self.fields["workspace"], job.user, name, end)
-        self.watch.job_ended(job)
-        self.plan()
-        return {"status": "Canceled"}
+            return None
+        for key in [key for key in self.requests if key[0] == name]:
+            self._drop(key)
+        return job
+
+    def _cancelled(self, job: Accepted) -> None:
+        if self.accepted.jobs.get(job.name) is job:  # or else it was cancelled twice
+            self._forget(job.name)
+            self.watch.job_ended(job)
+            self.plan()
 
     # Starting
 

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("ray")
 
 from runner.cluster import accepted
+from runner.cluster import scheduler as scheduler_module
 from runner.cluster.accepted import Accepted
 from runner.cluster.requests import User
 from runner.cluster.scheduler import Scheduler, _instances
@@ -87,3 +88,23 @@ def test_files_of_users_are_read_with_limits_and_leave_no_descriptor(tmp_path: P
     assert accepted.read_record(paths) == {}
     paths.record.write_text("[" * 100_000)
     assert accepted.read_record(paths) == {}
+
+
+def test_a_record_that_hangs_keeps_nobody_waiting_but_who_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = Scheduler.__new__(Scheduler)
+    scheduler._inbox, scheduler._over = queue.SimpleQueue(), False
+    scheduler._look = lambda: None  # type: ignore[method-assign]
+    job, hangs, ended = Accepted(name="a", user=User(uid=0, gid=0), number=1), threading.Event(), []
+    scheduler.fields = {"workspace": "w"}
+    scheduler._cancel = lambda _name, _body: job  # type: ignore[method-assign]
+    scheduler._cancelled = ended.append  # type: ignore[method-assign]
+    monkeypatch.setattr(scheduler_module, "run_end", lambda *_: hangs.wait(10))
+    threading.Thread(target=scheduler._run, daemon=True).start()
+    asking = threading.Thread(target=scheduler.cancel, args=("a", {}), daemon=True)
+    asking.start()
+    assert scheduler.ask(lambda: "served") == "served"
+    assert not ended
+    hangs.set()
+    asking.join(5)
+    assert ended == [job]
+    scheduler.ask(lambda: setattr(scheduler, "_over", True))
