@@ -5,6 +5,7 @@ Whose a job is, is nobody's to say: it is the owner of the job's folder, as the 
 
 from __future__ import annotations
 
+import errno
 import grp
 import hmac
 import json
@@ -27,6 +28,7 @@ from runner.workspace.names import check_name
 from runner.workspace.records import write_json
 
 KEY_SIZE = 256  # bytes at most
+FILE_SIZE = 8 << 20  # likewise, of a job and of its record: the scheduler reads them for everybody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +101,8 @@ def check_key(paths: JobPaths, given: object) -> None:
 def read_job(paths: JobPaths) -> Job:
     """Errors: UserError for a job that cannot be one."""
     try:
-        return load(json.loads(_own_file(paths.spec, 1 << 28)))
-    except (OSError, ValueError) as error:
+        return load(json.loads(_own_file(paths.spec, FILE_SIZE)))
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"the job in {paths.root} cannot be read: {error}", todo="submit it again") from None
 
 
@@ -112,8 +114,8 @@ def steps_of(job: Job) -> list[ParallelStep]:
 def read_record(paths: JobPaths) -> dict[str, Any]:
     """The job's record, as far as it can be read and is one."""
     try:
-        found = json.loads(_own_file(paths.record, 1 << 28))
-    except (OSError, ValueError):
+        found = json.loads(_own_file(paths.record, FILE_SIZE))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -128,11 +130,17 @@ def group_name(gid: int) -> str:
 def _own_file(path: Path, limit: int) -> bytes:
     """A plain file of the user whose folder it lies in: a link could lead to what only the service may read. Errors: OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != path.parent.stat().st_uid:
             raise PermissionError(f"{path} is not a file of the job's user")
-        return file.read(limit)
+        with open(handle, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(handle)  # `open` leaves it open where it refuses it, a folder for one
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return data
 
 
 def _status(root: Path, name: str, workspace: Workspace) -> os.stat_result:

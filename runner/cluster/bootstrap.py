@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +29,9 @@ def start(fields: Mapping[str, Any]) -> str:
             todo="say in its workspace.yml which folder all machines of the cluster share: `datastores: {NAME: {type: local, path: …, "
             "shared: true}}`, `default_datastore: NAME`",
         )
+    check_state(workspace)  # before anything is made in there
     workspace.make()
+    check_state(workspace)
     make_admin_key(workspace)
     adapter.connect(fields.get("address", "auto"))
     try:
@@ -42,6 +45,22 @@ def start(fields: Mapping[str, Any]) -> str:
         return str(handle.call("gateway", timeout=START_SECONDS))
     finally:
         adapter.disconnect()
+
+
+def check_state(workspace: Workspace) -> None:
+    """The queue in the state folder says as whom jobs run: whoever owns that folder is anybody. Errors: UserError for one that users own.
+
+    Everybody may make folders in the datastore, this one too, as long as there is none.
+    """
+    try:
+        owners = {os.lstat(workspace.state).st_uid, (status := workspace.state.stat()).st_uid}
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode) or owners - {0, os.geteuid()} or status.st_mode & stat.S_IWOTH:
+        raise UserError(
+            f"{workspace.state} is no folder of the user that starts the head, or others may write to it",
+            todo="move it away, or look at what is in it (queue, admin.key), and then make it root's: `chown root`, `chmod 755`",
+        )
 
 
 def make_admin_key(workspace: Workspace) -> None:

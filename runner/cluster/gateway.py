@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 LARGEST_BODY = 1 << 20
 ALIVE_SECONDS = 5.0  # between two signs of life in a stream of events
 HANDSHAKE_SECONDS = 10.0
+MOST_CONNECTIONS = 1000  # at a time: each has a thread in the process of the scheduler, which needs some, too
 LOOK_SECONDS = 0.25  # between two looks at a job that nobody owns at the moment
 EXAMINING, EXAMINING_SECONDS = threading.Lock(), 45.0
 JOB = re.compile(r"/v1/jobs/([^/]+)(/cancel|/events|)")
@@ -70,6 +71,7 @@ class Gateway:
     ) -> None:
         handler = type("Handler", (_Handler,), {"service": service, "token": token})
         self._server = _Server(address, handler)
+        self._server.room = threading.Semaphore(MOST_CONNECTIONS)
         if certificate:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificate, key)
@@ -93,6 +95,23 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     tls: ssl.SSLContext | None = None
+    room: threading.Semaphore
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self.room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self.room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.room.release()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """In the thread of the connection, so that nobody's handshake keeps others waiting."""
@@ -179,9 +198,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body() | {ADDRESS: self.client_address[0]}
         if match := JOB.fullmatch(path):
             body["administrator"] = self._is_administrator()
-            call = {"": service.submit, "/cancel": service.cancel}.get(match[2])
-            if call is not None:
-                done: dict[str, Any] = service.ask(lambda: call(match[1], body))
+            if match[2] == "/cancel":
+                return service.cancel(match[1], body)
+            if not match[2]:
+                done: dict[str, Any] = service.ask(lambda: service.submit(match[1], body))
                 return done
         if match := NODE.fullmatch(path):
             if not self._is_administrator():
@@ -193,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> dict[str, Any]:
         size = int(self.headers.get("Content-Length") or 0)
-        if size > LARGEST_BODY:
+        if not 0 <= size <= LARGEST_BODY:  # -1 would be all until the connection ends
             raise Refusal(413, "the request is too large")
         body = json.loads(self.rfile.read(size) or b"{}")
         if not isinstance(body, dict):
@@ -230,11 +250,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         with contextlib.suppress(OSError):  # nobody listens any more
-            for lines in self._events(name):
+            for lines in self._events(name, jobs_of.owner_of(paths).uid):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(lines), lines))
             self.wfile.write(b"0\r\n\r\n")
 
-    def _events(self, name: str) -> Iterator[bytes]:
+    def _events(self, name: str, user: int) -> Iterator[bytes]:
         """Those of the owner, from the latest state on; while there is none, what the scheduler says. Ends with the job."""
         control = self.service.workspace.job_paths(name).control
         told, alive = None, time.monotonic()
@@ -248,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
             if state["status"] == "Queued" and state["reason"] != told:
                 told = state["reason"]
                 yield encode(StatusChanged(at=time.time(), status="Queued", reason=told))
-            yield from lines_of(control, ALIVE_SECONDS)
+            yield from lines_of(control, ALIVE_SECONDS, user=user)
             if time.monotonic() - alive > ALIVE_SECONDS:
                 alive = time.monotonic()
                 yield b"\n"

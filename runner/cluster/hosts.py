@@ -16,13 +16,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from runner.cluster.owner import FAILED_OWNER, SUPERSEDED
-from runner.cluster.requests import LOST, STARTED, OwnerRequest, User, instance_request, to_json, user_of
+from runner.cluster.requests import ENDS, LOST, STARTED, OwnerRequest, User, instance_request, to_json, user_of
 from runner.compute import ray as adapter
 from runner.engine.coordinator import ANYBODY
 
@@ -34,6 +35,11 @@ END_SECONDS = 20.0  # that a process gets to hand in what it has, before it is k
 QUICK_SECONDS = 30.0  # an owner that lives for less has died quickly
 QUICK_DEATHS = 4  # one after another, after which the job is given up
 AGAIN_SECONDS = 1.0
+RECORD_SECONDS = 60.0  # for a process that writes down how a job has ended
+LAST_WORDS_SECONDS = 5.0  # for what a process has said to arrive, when it has ended
+LONGEST_LINE = 1 << 20
+LONGEST_TEXT = 4000
+NOT_STARTED = -1  # the status of a process that could not be started
 FAILED_TEXT = "a bug in the runner: see owner.log in the job's folder"
 
 
@@ -48,16 +54,43 @@ def start_as(user: User, module: str) -> subprocess.Popen[str]:
     home = _home(user)
     environment = adapter.environment_without_ray() | {"HOME": home, "USER": user.name, "LOGNAME": user.name}
     return subprocess.Popen(
-        [sys.executable, "-m", module],
+        [sys.executable, "-s", "-m", module],  # -s: nothing of the user's is run with the group of the Docker engine
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
+        errors="replace",
         env=environment,
         cwd="/",
         start_new_session=True,
         umask=UMASK,
         **switch,
     )
+
+
+def attend(process: subprocess.Popen[str], heard: Callable[[dict[str, Any]], None]) -> int:
+    """Passes on what a process says, one JSON object a line, until it has ended; its exit status.
+
+    It is a user's: it may say anything, which stops nobody from hearing of its end, and leave children that hold its output for ever.
+    """
+    reader = threading.Thread(target=_pass_on, args=(process, heard), daemon=True)
+    reader.start()
+    status = process.wait()
+    reader.join(LAST_WORDS_SECONDS)
+    return status
+
+
+def _pass_on(process: subprocess.Popen[str], heard: Callable[[dict[str, Any]], None]) -> None:
+    assert process.stdout is not None
+    while line := process.stdout.readline(LONGEST_LINE):
+        try:
+            words = json.loads(line)
+            if isinstance(words, dict):
+                heard(words)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass  # no words of ours
+        except Exception:  # Ray's trouble
+            traceback.print_exc()
 
 
 def _home(user: User) -> str:
@@ -107,18 +140,17 @@ class InstanceHost:
         assert self._process.stdin is not None
         self._process.stdin.write(to_json(request) + "\n")
         self._process.stdin.flush()
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._attend, daemon=True).start()
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            words = json.loads(line)
-            if words["how"] == STARTED:
-                self._first_words = words
-                self._started.set()
-            else:
-                self._words = words
-        self._process.wait()
+    def _heard(self, words: dict[str, Any]) -> None:
+        if words["how"] == STARTED:
+            self._first_words = words
+            self._started.set()
+        elif words["how"] in ENDS:
+            self._words = {name: str(words[name])[:LONGEST_TEXT] for name in ("how", "text", "blame") if name in words}
+
+    def _attend(self) -> None:
+        attend(self._process, self._heard)
         self._ended.set()
         self._started.set()
 
@@ -188,9 +220,8 @@ class OwnerHost:
     def _run(self) -> None:
         try:
             self._run_until_it_ends()
-        except OSError as error:
-            self._status = f"the head cannot run processes of user {self._user.name}: {error}"
-        self._ended.set()
+        finally:
+            self._ended.set()
 
     def _run_until_it_ends(self) -> None:
         deaths, request = 0, replace(self._request, host=adapter.own_address(), awaited=self._awaited())
@@ -210,17 +241,19 @@ class OwnerHost:
             self._run_once(replace(request, end={"status": "Failed", "code": "internal", "message": message}))
 
     def _run_once(self, request: OwnerRequest) -> int:
-        self._process = process = start_as(self._user, "runner.cluster.owner")
+        try:
+            self._process = process = start_as(self._user, "runner.cluster.owner")
+        except OSError as error:  # no memory, too many processes: it is tried again as after a death
+            self._status = f"the head cannot run processes of user {self._user.name}: {error}"
+            return NOT_STARTED
+        self._status = ""
         assert process.stdin is not None
-        assert process.stdout is not None
         with contextlib.suppress(OSError):
             process.stdin.write(to_json(request) + "\n")
             process.stdin.flush()
         if self._cancelled:
             self.tell(json.dumps({"t": "cancel"}))
-        for line in process.stdout:
-            self._heard(json.loads(line))
-        return process.wait()
+        return attend(process, self._heard)
 
     def _heard(self, words: dict[str, Any]) -> None:
         if words["t"] == "want":
@@ -243,7 +276,21 @@ class OwnerHost:
 
 
 def run_end(workspace: str, user: User, job: str, end: Mapping[str, str]) -> None:
-    """Writes down the end of a job that has no owner, as its user. Errors: OSError where nothing can be run as that user."""
+    """Writes down the end of a job that has no owner, as its user. What lies in the job's folder may hang it: then it is killed.
+
+    Errors: OSError where nothing can be run as that user.
+    """
     process = start_as(user, "runner.cluster.owner")
-    process.communicate(to_json(OwnerRequest(workspace=workspace, job=job, host="", end=end)) + "\n", timeout=60)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:  # which nobody reads: it says nothing
+        with contextlib.suppress(OSError):
+            process.stdin.write(to_json(OwnerRequest(workspace=workspace, job=job, host="", end=end)) + "\n")
+            process.stdin.flush()
+        try:
+            process.wait(RECORD_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it may hang in the kernel
+                process.wait(LAST_WORDS_SECONDS)
 

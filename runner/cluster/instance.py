@@ -23,7 +23,19 @@ from runner.cluster.audit import used_by
 from runner.cluster.node_code import on_this_node
 from runner.cluster.node_jobs import NodeJob
 from runner.cluster.probes import Unfit, check_engine, check_reading, verify
-from runner.cluster.requests import DONE, FAILED, FENCED, LOST, NODE, REFUSED, RETIRED, STARTED, InstanceRequest, instance_request
+from runner.cluster.requests import (
+    DONE,
+    FAILED,
+    FENCED,
+    LOST,
+    NODE,
+    REFUSED,
+    RETIRED,
+    STARTED,
+    InstanceRequest,
+    check_owner,
+    instance_request,
+)
 from runner.compute.local import run_again
 from runner.engine.instance import Instance
 from runner.engine.remote.line import Line, Refused
@@ -220,6 +232,7 @@ def main() -> int:
     words: dict[str, str] = {"how": FAILED}
     try:
         verify(request.probes, Path(request.folder), check=check_reading, what="read")  # before anything is written there
+        check_owner(Path(request.root))
         log_to(Path(request.logs, request.step, "sys", "node", request.node, "_instance.txt"))
         instance = NodeInstance(request)
         threading.Thread(target=_watch, args=(instance,), daemon=True).start()

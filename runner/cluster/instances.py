@@ -71,7 +71,11 @@ class Instances:
     def _reserve(self, start: Start) -> None:
         new = [place for place in start.places if not place.group]
         name = f"runner/{start.request.job}/{start.request.step}/{next(self._numbers)}"
-        places = Places.reserve(name, [(place.node, _resources(place)) for place in new]) if new else None
+        try:
+            places = Places.reserve(name, [(place.node, _resources(place)) for place in new]) if new else None
+        except Exception:  # Ray's trouble: it is tried again, and without this the job would wait for ever
+            log.exception("%s", name)
+            places = None
         self._home.post(partial(self._reserved, start, new, places))
 
     def _reserved(self, start: Start, new: list[Place], places: Places | None) -> None:

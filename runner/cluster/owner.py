@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from runner.cluster.requests import OwnerRequest, owner_request
+from runner.cluster.requests import OwnerRequest, check_owner, owner_request
 from runner.compute.cluster import ClusterLink, LineBroker
 from runner.engine.sole_file import SoleFile, Superseded
 from runner.model.job import Job, PipelineJob
@@ -60,6 +60,7 @@ def _sign(file: BinaryIO) -> tuple[int, bytes]:
 def run_owner(request: OwnerRequest) -> None:
     workspace = find_workspace(request.workspace)
     paths = workspace.job_paths(request.job)
+    check_owner(paths.root)
     if request.end:
         end_job(paths, request.end)
         return

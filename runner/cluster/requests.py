@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from runner.model.docker import DockerPolicy, DockerSettings, InstanceType
 
 # How an instance has ended, or that its workers are being started.
 STARTED, DONE, RETIRED, FAILED, FENCED, LOST, REFUSED = "started", "done", "retired", "failed", "fenced", "lost", "refused"
+ENDS = frozenset((DONE, RETIRED, FAILED, FENCED, LOST, REFUSED))
 NODE = "node"  # whom a failure is blamed on, when it has nothing to do with the job
 
 
@@ -56,6 +59,15 @@ class InstanceRequest:
     docker: DockerSettings = DockerSettings()  # noqa: RUF009 (frozen)
     python: str | None = None
     probes: Mapping[str, str] = field(default_factory=dict)  # files in shared datastores, and what stands in them
+
+
+def check_owner(root: Path) -> None:
+    """Whether a job's folder is still of the user that it was accepted for, as whom this process runs: when its user has removed it,
+    anybody may have put another in its place. Errors: OSError.
+    """
+    if os.lstat(root).st_uid != os.geteuid():
+        raise PermissionError(f"{root} is not a folder of the user {os.geteuid()}")
+
 
 def to_json(request: OwnerRequest | InstanceRequest | User) -> str:
     return json.dumps(dataclasses.asdict(request), default=sorted)  # of its own types JSON lacks sets only

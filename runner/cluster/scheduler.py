@@ -44,6 +44,7 @@ T = TypeVar("T")
 LOOK_SECONDS = 1.0  # between two looks at the nodes: Ray tells nobody by itself
 ENOUGH_DEATHS = 5  # of hosts that have not started an instance, one after another
 ENOUGH_FAILURES = 2  # nodes on which an instance could not be started, after which its job is given up
+MOST_INSTANCES = 1_000_000
 
 
 class Scheduler:
@@ -126,7 +127,10 @@ class Scheduler:
         looked = 0.0
         while not self._over:
             try:
-                call = self._inbox.get(timeout=max(0.0, looked + LOOK_SECONDS - time.monotonic()))
+                left = looked + LOOK_SECONDS - time.monotonic()
+                if left <= 0:  # however much there is to do
+                    raise queue.Empty
+                call = self._inbox.get(timeout=left)
             except queue.Empty:
                 looked, call = time.monotonic(), self._look
             try:
@@ -201,12 +205,13 @@ class Scheduler:
 
     def _request_of(self, job: str, step: ParallelStep, user: str, number: int, priority: int) -> Request:
         resources = step.resources
-        maximum = max(resources.instance_count, resources.max_instance_count or 0)
+        count = _instances(resources.instance_count)
+        maximum = max(count, _instances(resources.max_instance_count or count))
         return Request(
             job=job,
             step=step.step or "",
             user=user,
-            count=resources.instance_count,
+            count=count,
             maximum=maximum,
             types=self._types(resources.instance_type),
             number=number,
@@ -245,7 +250,24 @@ class Scheduler:
         return {"status": "Running" if job.began else "Queued", "reason": reason}
 
     def cancel(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Errors: UserError; KeyError for a job that is not on the cluster."""
+        """In the thread of who asks: the end of a job that waits is written down by a process of its user's, which may take its time.
+
+        Errors: UserError; KeyError for a job that is not on the cluster.
+        """
+        waiting = self.ask(lambda: self._cancel(name, body))
+        if waiting is None:
+            return {"status": "Running"}
+        end = {"status": "Canceled", "code": "cancelled", "message": "cancelled while it waited in the queue"}
+        try:
+            run_end(self.fields["workspace"], waiting.user, name, end)
+        except OSError as error:
+            self._unwritten[name] = {"status": "Canceled", "reason": str(error)}
+        finally:
+            self.ask(lambda: self._cancelled(waiting))
+        return {"status": "Canceled"}
+
+    def _cancel(self, name: str, body: Mapping[str, Any]) -> Accepted | None:
+        """The job, if nobody owns it; it does not start any more."""
         with self.watch.refusals("cancel", name, body):
             if not body["administrator"]:
                 jobs_of.check_key(jobs_of.paths_of(self.workspace, name), body.get("key"))
@@ -253,16 +275,16 @@ class Scheduler:
         self.watch.cancelled(job, body)
         if name in self._owners:
             self.tell(name, {"t": "cancel"})
-            return {"status": "Running"}
-        end = {"status": "Canceled", "code": "cancelled", "message": "cancelled while it waited in the queue"}
-        self._forget(name)
-        try:
-            run_end(self.fields["workspace"], job.user, name, end)
-        except OSError as error:
-            self._unwritten[name] = {"status": "Canceled", "reason": str(error)}
-        self.watch.job_ended(job)
-        self.plan()
-        return {"status": "Canceled"}
+            return None
+        for key in [key for key in self.requests if key[0] == name]:
+            self._drop(key)
+        return job
+
+    def _cancelled(self, job: Accepted) -> None:
+        if self.accepted.jobs.get(job.name) is job:  # or else it was cancelled twice
+            self._forget(job.name)
+            self.watch.job_ended(job)
+            self.plan()
 
     # Starting
 
@@ -301,8 +323,9 @@ class Scheduler:
         handle.kill()
         if problem:
             self._unwritten[name] = {"status": "Failed", "reason": problem}
-        self.watch.job_ended(self.accepted.jobs[name])
+        job = self.accepted.jobs[name]
         self._forget(name)
+        self.watch.job_ended(job)  # behind it: what a user has put into the record must not keep the job here
         self.plan()
 
     def _forget(self, name: str) -> None:
@@ -354,6 +377,7 @@ class Scheduler:
             return
         try:
             types = self._types(tuple(words["types"]))
+            count, maximum = _instances(words["count"]), _instances(words["maximum"])
         except UserError as error:
             self.tell(job.name, {"t": "failed", "step": words["step"], "text": error.describe()})
             return
@@ -361,8 +385,8 @@ class Scheduler:
             job=job.name,
             step=words["step"],
             user=job.user.name,
-            count=words["count"],
-            maximum=words["maximum"],
+            count=count,
+            maximum=maximum,
             types=types,
             number=job.number,
             priority=job.priority,
@@ -434,7 +458,10 @@ class Scheduler:
             except adapter.Gone:
                 fields = None
             if handle is not None and fields is not None:
-                self._recover_host(name, handle, fields)
+                try:
+                    self._recover_host(name, handle, fields)
+                except Exception:  # what it tells comes from a process of the job's user
+                    log.exception("%s", name)
         self._instances.recover_places()
         for job in list(self.accepted.jobs.values()):
             if job.began and job.name not in self._owners:
@@ -444,7 +471,7 @@ class Scheduler:
         try:
             step = jobs_of.steps_of(jobs_of.read_job(jobs_of.paths_of(self.workspace, job.name)))[0]
             self.requests[job.name, step.step or ""] = self._request_of(job.name, step, job.user.name, job.number, job.priority)
-        except UserError as error:  # its folder is gone, or its instance type: that concerns this job only
+        except Exception as error:  # its folder is gone, or not what it was, or its instance type is: that concerns this job only
             log.warning("%s is given up: %s", job.name, error)
             self.accepted.remove(job.name)
 
@@ -459,3 +486,13 @@ class Scheduler:
                 self._want(job, words)
         else:
             self._instances.recover(job.name, handle, fields)
+
+
+def _instances(count: object) -> int:
+    """What a job's file or owner says that it wants: both are its user's, and one that is no number would stop the planning for all.
+
+    Errors: UserError.
+    """
+    if type(count) is not int or not 1 <= count <= MOST_INSTANCES:
+        raise UserError(f"{str(count)[:40]} is no number of instances", allowed=f"a whole number, 1 to {MOST_INSTANCES}")
+    return count

@@ -84,8 +84,7 @@ class Watch:
         known = status if status in self._ended else UNKNOWN
         self._tallies.forget(job.name)
         self._ended[known] += 1
-        progress = record.get("progress")
-        self.audit.note("end", job=job.name, **_who(job.user), status=known, counts=progress if isinstance(progress, dict) else None)
+        self.audit.note("end", job=job.name, **_who(job.user), status=known, counts=_counts(record.get("progress")))
 
     def heard(self, job: str, words: Mapping[str, Any]) -> None:
         """A line of an owner's, with what it counts."""
@@ -200,6 +199,19 @@ class Watch:
             ("runner_exchange_work_longest_seconds", "longest_work", "The longest that one was worked at in the last seconds."),
         ):
             yield single(name, GAUGE, help_, level(key))
+
+
+def _counts(progress: object) -> dict[str, dict[str, int]] | None:
+    """Numbers only: the record is the user's, who may have written anything into it."""
+    if not isinstance(progress, dict):
+        return None
+    groups = {name: progress.get(name) for name in ("mini_batches", "items")}
+    names = ("total", "succeeded", "failed", "retries", "listed")
+    return {
+        group: {name: found[name] for name in names if isinstance(found.get(name), int) and abs(found[name]) < 1 << 63}
+        for group, found in groups.items()
+        if isinstance(found, dict)
+    }
 
 
 def _who(user: User) -> dict[str, object]:

@@ -275,11 +275,12 @@ class Coordinator:
         # Not under the lock: others go on while the disk works. A segment is accepted once; its epoch is checked before and after.
         # Records of several instances that come while the disk works become durable together, with the next of them.
         with self._lock:
-            known = epoch in self._sessions
-            accepted = [one for one in report.segments if known and session.outstanding.contains(one.first, one.last + 1)]
-            for segment in accepted:
-                session.outstanding.remove(segment.first, segment.last + 1)
-                self._journal.segment(segment)
+            accepted: list[Segment] = []
+            for segment in report.segments if epoch in self._sessions else ():
+                if segment.first <= segment.last and session.outstanding.contains(segment.first, segment.last + 1):
+                    session.outstanding.remove(segment.first, segment.last + 1)  # at once: it may stand in the report twice
+                    self._journal.segment(segment)
+                    accepted.append(segment)
             if report.header and (self._header is None or report.header[0] < self._header[0]):
                 self._header = report.header
                 self._journal.header(*report.header)

@@ -11,6 +11,7 @@ import json
 import os
 import selectors
 import socket
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -186,8 +187,9 @@ class ControlServer:
         listener.connection.close()
 
 
-def _connect(path: Path) -> socket.socket | None:
+def _connect(path: Path, seconds: float | None = None) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(seconds)
     try:
         with _short_path(path) as short:
             connection.connect(short)
@@ -217,16 +219,20 @@ def subscribe(path: Path) -> Iterator[Event] | None:
     return None if connection is None else _events(connection)
 
 
-def lines_of(path: Path, alive: float) -> Iterator[bytes]:
-    """The lines in which the owner at this socket tells its events, an empty one where it is silent for `alive` seconds."""
-    connection = _connect(path)
+def lines_of(path: Path, alive: float, *, user: int) -> Iterator[bytes]:
+    """The lines in which the owner at this socket tells its events, an empty one where it is silent for `alive` seconds.
+
+    `user`: whose process it must be. Who asks may be root, and what lies in a user's folder may be a link to anybody's socket.
+    """
+    connection = _connect(path, alive)
     if connection is None:
         return
-    with connection, contextlib.suppress(ConnectionError):
+    with connection, contextlib.suppress(OSError):
+        if _user_at(connection) != user:
+            return
         connection.sendall(json.dumps({"command": SUBSCRIBE}).encode() + b"\n")
-        connection.settimeout(alive)
         rest = b""
-        while True:
+        while len(rest) <= _BACKLOG:  # what is longer no owner has sent
             try:
                 data = connection.recv(65536)
             except TimeoutError:
@@ -237,6 +243,12 @@ def lines_of(path: Path, alive: float) -> Iterator[bytes]:
                 yield whole + end
             if not data:
                 return
+
+
+def _user_at(connection: socket.socket) -> int:
+    """Whose process listens at the other end."""
+    size = struct.calcsize("3i")
+    return int(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[1])
 
 
 def _events(connection: socket.socket) -> Iterator[Event]:

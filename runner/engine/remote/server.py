@@ -247,6 +247,9 @@ class ExchangeServer:
             answer, lines = self._made(attachment, header, payload)
         except (KeyError, TypeError, ValueError, AssertionError):  # not of our kind: it gets no answer
             answer, lines = {"a": "stop", "reason": "fenced"}, b""
+        except OSError as error:  # of the journal's disk; without an answer its instances would wait for ever
+            self._members.fail("output", f"the journal could not be written: {error}")
+            answer, lines = {"a": "stop", "reason": "output"}, b""
         if header["t"] == "exchange":
             self.pace.took(began - came, time.monotonic() - began)
         data = message({"t": "answer", "n": header["n"], **answer}, lines)

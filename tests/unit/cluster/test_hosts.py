@@ -1,18 +1,93 @@
+"""The processes of users, as their hosts hear them."""
+
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+pytest.importorskip("ray")
+
 from runner.cluster import hosts
+from runner.cluster.hosts import InstanceHost, attend, run_end
 from runner.cluster.requests import OwnerRequest, User
+
+
+def process(code: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="replace", start_new_session=True
+    )
+
+
+def host(code: str) -> InstanceHost:
+    made = InstanceHost.__new__(InstanceHost)
+    made._words, made._first_words = {"how": "lost"}, {}
+    made._started, made._ended = hosts.threading.Event(), hosts.threading.Event()
+    made._process = process(code)
+    made._attend()
+    close(made._process)
+    return made
+
+
+def close(process: subprocess.Popen[str]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        assert pipe is not None
+        pipe.close()
+
+
+def test_whatever_a_process_says_its_end_is_heard_of() -> None:
+    code = r"""
+import sys
+for text in ("no json", "[]", "{}", '{"how": []}', "[" * 100000, "x" * 3000000, '{"how": "failed", "text": ["t"], "blame": {"a": 1}}'):
+    print(text)
+sys.stdout.flush()
+sys.stdout.buffer.write(b"\xff\xfe\n")
+print('{"how": "whatever"}')
+"""
+    made = host(code)
+    assert made._ended.is_set()
+    assert made.ended(None) == {"how": "failed", "text": "['t']", "blame": "{'a': 1}"}
+
+
+def test_a_child_that_holds_the_output_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "LAST_WORDS_SECONDS", 0.5)
+    left = process("import os, subprocess; print(1, flush=True); subprocess.Popen(['sleep', '4']); os._exit(0)")
+    heard: list[Any] = []
+    began = time.monotonic()
+    assert attend(left, heard.append) == 0
+    assert time.monotonic() - began < 3
+    assert heard == []
+    os.killpg(left.pid, 9)
+    time.sleep(0.3)  # its reader then ends
+    close(left)
+
+
+def test_a_process_that_hangs_while_it_writes_down_an_end_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(_user: User, _module: str) -> subprocess.Popen[str]:
+        started.append(process("import time; time.sleep(60)"))
+        return started[-1]
+
+    monkeypatch.setattr(hosts, "start_as", start)
+    monkeypatch.setattr(hosts, "RECORD_SECONDS", 0.3)
+    before = len(os.listdir("/proc/self/fd"))
+    run_end(str(tmp_path), User(uid=0, gid=0), "job", {"status": "Canceled", "code": "cancelled", "message": ""})
+    assert started[0].returncode is not None
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_user_whose_processes_cannot_be_run_gets_to_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any) -> None:
         raise PermissionError(13, "Permission denied", "python")
 
+    monkeypatch.setattr(hosts, "AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(hosts, "start_as", refused)
     monkeypatch.setattr(hosts.adapter, "own_address", lambda: "192.0.2.1")
     monkeypatch.setattr(hosts.OwnerHost, "_awaited", lambda _self: {})

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import os
 import queue
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("ray")
 
-from runner.cluster.scheduler import Scheduler
+from runner.cluster import accepted
+from runner.cluster import scheduler as scheduler_module
+from runner.cluster.accepted import Accepted
+from runner.cluster.requests import User
+from runner.cluster.scheduler import Scheduler, _instances
+from runner.errors import UserError
+from runner.model.paths import JobPaths
 
 
 def test_a_call_that_fails_is_that_calls_trouble_alone() -> None:
@@ -24,3 +33,78 @@ def test_a_call_that_fails_is_that_calls_trouble_alone() -> None:
     scheduler.ask(lambda: setattr(scheduler, "_over", True))
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_the_nodes_are_looked_at_however_much_there_is_to_do() -> None:
+    scheduler = Scheduler.__new__(Scheduler)
+    scheduler._inbox, scheduler._over = queue.SimpleQueue(), False
+    scheduler._look = lambda: setattr(scheduler, "_over", True)  # type: ignore[method-assign, return-value, assignment]
+
+    def again() -> None:
+        scheduler._inbox.put(again)
+
+    again()
+    thread = threading.Thread(target=scheduler._run, daemon=True)
+    thread.start()
+    thread.join(5)
+    alive = thread.is_alive()
+    scheduler._over = True
+    assert not alive
+
+
+@pytest.mark.parametrize("count", [1.0, -1, 0, "2", None, True, [1], 10**9, float("nan")])
+def test_what_is_no_number_of_instances_is_refused(count: object) -> None:
+    """A slice of the candidates by 1.0 would raise for all jobs, at each planning."""
+    with pytest.raises(UserError):
+        _instances(count)
+    assert _instances(3) == 3
+
+
+def test_what_stands_in_the_folder_of_a_waiting_job_does_not_keep_the_scheduler_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+    scheduler = Scheduler.__new__(Scheduler)
+    paths = JobPaths(tmp_path, tmp_path / "logs")
+    monkeypatch.setattr(accepted, "paths_of", lambda _workspace, _name: paths)
+    scheduler.workspace = SimpleNamespace()  # type: ignore[assignment]
+    scheduler.accepted = SimpleNamespace(remove=removed.append)  # type: ignore[assignment]
+    for text in ("[" * 100_000, "[]", '{"type": "pipeline", "name": "a"}', '{"type": []}'):
+        paths.spec.write_text(text)
+        scheduler._recover_waiting(Accepted(name="a", user=User(uid=0, gid=0), number=1))
+    assert removed == ["a"] * 4
+
+
+def test_files_of_users_are_read_with_limits_and_leave_no_descriptor(tmp_path: Path) -> None:
+    paths = JobPaths(tmp_path, tmp_path / "logs")
+    paths.access_key.mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(OSError, match=r"directory|not a file"):
+            accepted.check_key(paths, "key")
+    assert len(os.listdir("/proc/self/fd")) == before
+    with open(paths.record, "wb") as file:
+        file.truncate(accepted.FILE_SIZE + 1)
+    assert accepted.read_record(paths) == {}
+    paths.record.write_text("[" * 100_000)
+    assert accepted.read_record(paths) == {}
+
+
+def test_a_record_that_hangs_keeps_nobody_waiting_but_who_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = Scheduler.__new__(Scheduler)
+    scheduler._inbox, scheduler._over = queue.SimpleQueue(), False
+    scheduler._look = lambda: None  # type: ignore[method-assign]
+    job, hangs, ended = Accepted(name="a", user=User(uid=0, gid=0), number=1), threading.Event(), []
+    scheduler.fields = {"workspace": "w"}
+    scheduler._cancel = lambda _name, _body: job  # type: ignore[method-assign]
+    scheduler._cancelled = ended.append  # type: ignore[method-assign]
+    monkeypatch.setattr(scheduler_module, "run_end", lambda *_: hangs.wait(10))
+    threading.Thread(target=scheduler._run, daemon=True).start()
+    asking = threading.Thread(target=scheduler.cancel, args=("a", {}), daemon=True)
+    asking.start()
+    assert scheduler.ask(lambda: "served") == "served"
+    assert not ended
+    hangs.set()
+    asking.join(5)
+    assert ended == [job]
+    scheduler.ask(lambda: setattr(scheduler, "_over", True))

@@ -244,3 +244,17 @@ def test_one_that_comes_back_too_late_must_end(tmp_path: Path) -> None:
         target.look_after()
     assert target.join("node_0", workers=2, wake=lambda: None, held=[(0, 3)]) == 0
     assert target.join("node_1", workers=2, wake=lambda: None) > 0
+
+
+def test_a_run_that_stands_twice_in_a_report_counts_once(tmp_path: Path) -> None:
+    target = coordinator(tmp_path, FakeClock())
+    one = FakeInstance(target, "node_0", random.Random(1), want=4).join()
+    feed(target, 0, 4)
+    target.feed_done()
+    lease = target.exchange(one.epoch, Report(), 2)
+    assert isinstance(lease, Lease)
+    half = Segment(first=lease.first, last=lease.first, tally=Tally(succeeded=1, items=1))
+    inside_out = Segment(first=lease.first, last=lease.first - 1, tally=Tally())
+    target.exchange(one.epoch, Report(segments=(half, half, half, half, inside_out)), 0)
+    assert target.wait(0) is None
+    assert target.progress().succeeded == 1

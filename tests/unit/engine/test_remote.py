@@ -300,3 +300,24 @@ def test_what_is_no_instance_is_thrown_out(lab: Lab) -> None:
                 pass
     lab.feed(3)
     lease_of(lab.line())
+
+
+def test_a_full_disk_under_the_journal_ends_the_job_and_keeps_no_instance_waiting(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.feed(20)
+    line = lab.line()
+    lease = lease_of(line)
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.coordinator._journal, "sync", full)
+        answers: list[object] = []
+        report = Report(segments=(done(lease.first, lease.first),))
+        asking = threading.Thread(target=lambda: answers.append(line.exchange(0, report, 0)), daemon=True)
+        asking.start()
+        asking.join(5)
+    assert answers == [Stop(reason="output")]
+    verdict = lab.coordinator.wait(1)
+    assert verdict is not None
+    assert verdict.code == "output"
