@@ -112,7 +112,7 @@ RECIPES = {
     "user": Recipe("bare", lines=(run("useradd", "--uid", "1234", "--create-home", "app"), "USER 1234", "WORKDIR /home/app")),
     "entrypoint": Recipe("bare", lines=('ENTRYPOINT ["/bin/echo", "not-me"]', 'CMD ["nor-me"]')),
     "noshell": Recipe("bare", lines=(run("python3", "-c", REMOVE_ALL_BUT_PYTHON), 'CMD ["python3"]')),
-    "node": Recipe("bare", (wheels(*pinned(*NODE_PACKAGES)),), (COMPILE,)),
+    "node": Recipe("pandas-only", (wheels(*pinned(*NODE_PACKAGES)),), (COMPILE,)),  # pandas: for Ray Data, which benchmarks compare
     "nopython": Recipe(Excerpt(BARE, TINY)),
 }
 
