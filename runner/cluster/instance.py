@@ -233,6 +233,8 @@ def main() -> int:
     try:
         verify(request.probes, Path(request.folder), check=check_reading, what="read")  # before anything is written there
         check_owner(Path(request.root))
+        if (data := Path(request.logs).parent).exists():
+            check_owner(data)  # or else its owner has not made it yet
         log_to(Path(request.logs, request.step, "sys", "node", request.node, "_instance.txt"))
         instance = NodeInstance(request)
         threading.Thread(target=_watch, args=(instance,), daemon=True).start()
