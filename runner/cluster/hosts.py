@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.cluster.owner import FAILED_OWNER, SUPERSEDED
-from runner.cluster.requests import ENDS, LOST, STARTED, OwnerRequest, User, instance_request, to_json, user_of
+from runner.cluster.requests import ENDS, LOST, PLAIN, STARTED, OwnerRequest, User, instance_request, to_json, user_of
 from runner.compute import ray as adapter
 from runner.engine.coordinator import ANYBODY
 
@@ -43,13 +43,14 @@ NOT_STARTED = -1  # the status of a process that could not be started
 FAILED_TEXT = "a bug in the runner: see owner.log in the job's folder"
 
 
-def start_as(user: User, module: str) -> subprocess.Popen[str]:
+def start_as(user: User, module: str, *, engine: bool = False) -> subprocess.Popen[str]:
     """A process of the runner's with a user's rights and none of our secrets. It opens its log itself: what root opened in a folder
-    of the user's could lead anywhere. Errors: OSError.
+    of the user's could lead anywhere. `engine`: it may speak to the Docker engine, and so must start nothing of the user's beside
+    containers: a process cannot give up its groups. Errors: OSError.
     """
     switch: dict[str, Any] = {}
     if os.geteuid() == 0:
-        groups = {*user.groups, *_engine_groups()}
+        groups = {*user.groups, *(_engine_groups() if engine else ())}
         switch = {"user": user.uid, "group": user.gid, "extra_groups": sorted(groups)}
     home = _home(user)
     environment = adapter.environment_without_ray() | {"HOME": home, "USER": user.name, "LOGNAME": user.name}
@@ -101,7 +102,7 @@ def _home(user: User) -> str:
 
 
 def _engine_groups() -> set[int]:
-    """The group that may speak to the Docker engine: our process may, the user's script has no such right."""
+    """The group that may speak to the Docker engine: a process that starts containers may, the user's script has no such right."""
     socket = os.environ.get("DOCKER_HOST", ENGINE_SOCKET).removeprefix("unix://")
     with contextlib.suppress(OSError):
         status = Path(socket).stat()
@@ -132,15 +133,21 @@ class InstanceHost:
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self._fields = dict(fields)
         user = user_of(fields["user"])
-        request = replace(instance_request(json.dumps(fields["request"])), folder=str(node_folder(user)), gpus=adapter.own_gpus())
+        self._user = user
+        self._request = replace(instance_request(json.dumps(fields["request"])), folder=str(node_folder(user)), gpus=adapter.own_gpus())
+        self._ending, self._starting = False, threading.Lock()
         self._words: dict[str, str] = {"how": LOST, "text": "its process has died"}
         self._first_words: dict[str, Any] = {}
         self._started, self._ended = threading.Event(), threading.Event()
-        self._process = start_as(user, "runner.cluster.instance")
-        assert self._process.stdin is not None
-        self._process.stdin.write(to_json(request) + "\n")
-        self._process.stdin.flush()
+        self._process = self._start(engine=os.geteuid() == 0 and bool(_engine_groups()))
         threading.Thread(target=self._attend, daemon=True).start()
+
+    def _start(self, *, engine: bool) -> subprocess.Popen[str]:
+        process = start_as(self._user, "runner.cluster.instance", engine=engine)
+        assert process.stdin is not None
+        process.stdin.write(to_json(replace(self._request, engine=engine)) + "\n")
+        process.stdin.flush()
+        return process
 
     def _heard(self, words: dict[str, Any]) -> None:
         if words["how"] == STARTED:
@@ -151,8 +158,19 @@ class InstanceHost:
 
     def _attend(self) -> None:
         attend(self._process, self._heard)
+        if self._words["how"] == PLAIN and self._start_plainly():
+            attend(self._process, self._heard)
         self._ended.set()
         self._started.set()
+
+    def _start_plainly(self) -> bool:
+        """Again, without the right to speak to the engine: it runs the user's script as a child of its own."""
+        self._words = {"how": LOST, "text": "its process has died"}
+        with self._starting, contextlib.suppress(OSError):
+            if not self._ending:
+                self._process = self._start(engine=False)
+                return True
+        return False
 
     def describe(self, _nothing: None) -> dict[str, Any]:
         """What it was started with."""
@@ -174,15 +192,17 @@ class InstanceHost:
 
     def end(self, _nothing: None) -> None:
         """Has it hand in what it has, and end."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
+        with self._starting, contextlib.suppress(OSError):
+            self._ending = True
+            assert self._process.stdin is not None
             self._process.stdin.close()
         if not self._ended.wait(END_SECONDS):
             self.kill(None)
 
     def kill(self, _nothing: None) -> None:
         """At once: the keeper ends when its socket closes, and with it all workers."""
-        with contextlib.suppress(ProcessLookupError):
+        with self._starting, contextlib.suppress(ProcessLookupError):
+            self._ending = True
             os.killpg(self._process.pid, signal.SIGKILL)
 
 

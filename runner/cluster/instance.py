@@ -7,6 +7,7 @@ may give this node's place to others. Its last words on standard output, a line 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -29,6 +30,7 @@ from runner.cluster.requests import (
     FENCED,
     LOST,
     NODE,
+    PLAIN,
     REFUSED,
     RETIRED,
     STARTED,
@@ -55,6 +57,7 @@ from runner.report.resources import ResourceMonitor
 from runner.spec.stored import load
 from runner.version import VERSION
 
+PR_SET_DUMPABLE = 4
 FAREWELL_SECONDS = 10.0  # for the last events to arrive
 
 
@@ -93,6 +96,8 @@ class NodeInstance:
         """How it ended. Errors: Unfit; those of the runner itself."""
         if in_container(self._step, self._options()):
             verify(self._request.probes, Path(self._request.folder), check=check_engine, what="engine")
+        elif self._request.engine:
+            return {"how": PLAIN}  # its children would have the right to speak to the engine, which is that to be root
         self._line.join(self._request.node, workers=self._processes, wake=lambda: None)
         try:
             site = self._site()
@@ -228,11 +233,14 @@ def _of_a_disk(error: OSError) -> UserError:
 
 def main() -> int:
     """The process."""
+    keep_others_out()
     request = instance_request(sys.stdin.readline())
     words: dict[str, str] = {"how": FAILED}
     try:
         verify(request.probes, Path(request.folder), check=check_reading, what="read")  # before anything is written there
         check_owner(Path(request.root))
+        if (data := Path(request.logs).parent).exists():
+            check_owner(data)  # or else its owner has not made it yet
         log_to(Path(request.logs, request.step, "sys", "node", request.node, "_instance.txt"))
         instance = NodeInstance(request)
         threading.Thread(target=_watch, args=(instance,), daemon=True).start()
@@ -249,6 +257,11 @@ def main() -> int:
         words = {"how": FAILED, "text": f"a bug in the runner: {type(error).__name__}: {error}"}
     tell(words)
     return 0
+
+
+def keep_others_out() -> None:
+    """No other process of this user may look into this one, or drive it: it may be able to speak to the Docker engine, and they are not."""
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def log_to(path: Path) -> None:

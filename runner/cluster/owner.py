@@ -66,6 +66,8 @@ def run_owner(request: OwnerRequest) -> None:
         return
     os.dup2(os.open(paths.owner_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
     job = load(json.loads(paths.spec.read_text(encoding="utf-8")))
+    for name in (request.job, *(step.name for step in (job.steps.values() if isinstance(job, PipelineJob) else ()))):
+        workspace.claim_data_folder(name)
     ownership = Ownership(paths.owners)
     broker = LineBroker(lambda line: print(line, flush=True))
     awaited = {step: frozenset(names) for step, names in request.awaited.items()}

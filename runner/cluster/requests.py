@@ -14,7 +14,8 @@ from runner.model.docker import DockerPolicy, DockerSettings, InstanceType
 
 # How an instance has ended, or that its workers are being started.
 STARTED, DONE, RETIRED, FAILED, FENCED, LOST, REFUSED = "started", "done", "retired", "failed", "fenced", "lost", "refused"
-ENDS = frozenset((DONE, RETIRED, FAILED, FENCED, LOST, REFUSED))
+PLAIN = "plain"  # it starts no container: what it starts must not have the right to speak to the Docker engine, nor must it itself
+ENDS = frozenset((DONE, RETIRED, FAILED, FENCED, LOST, REFUSED, PLAIN))
 NODE = "node"  # whom a failure is blamed on, when it has nothing to do with the job
 
 
@@ -58,6 +59,7 @@ class InstanceRequest:
     kind: InstanceType = InstanceType()  # noqa: RUF009 (frozen)
     docker: DockerSettings = DockerSettings()  # noqa: RUF009 (frozen)
     python: str | None = None
+    engine: bool = False  # it has the group that may speak to the Docker engine
     probes: Mapping[str, str] = field(default_factory=dict)  # files in shared datastores, and what stands in them
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -112,6 +114,23 @@ class Workspace:
     def data_folder(self, job: str) -> Path:
         """`azureml/<job>/` of the default datastore: logs and outputs without a path of their own."""
         return self.datastores[self.settings.default_datastore] / "azureml" / job
+
+    def claim_data_folder(self, job: str) -> None:
+        """Makes it where the datastore is shared. Anybody could have made it first, with links in it to what only this user may write.
+
+        Errors: UserError where it is not this user's.
+        """
+        if not self.is_shared:
+            return
+        folder = self.data_folder(job)
+        try:
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+            status = folder.lstat()
+        except OSError as error:
+            raise UserError(f"{folder} cannot be made: {error.strerror}", todo="have an administrator see to its permissions") from error
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise UserError(f"{folder}, where logs and outputs of the job would lie, is another user's", todo="choose another name")
 
     def job_paths(self, name: str) -> JobPaths:
         return JobPaths(self.jobs / name, self.data_folder(name) / "logs")

@@ -113,6 +113,7 @@ class JobStore:
     def publish(self, draft: JobPaths, name: str) -> JobPaths:
         """Gives the job its place, in one step; raises `JobConflict` if another job has taken the name."""
         final = self.workspace.job_paths(name)
+        self.workspace.claim_data_folder(name)
         try:
             draft.root.rename(final.root)
         except OSError as error:

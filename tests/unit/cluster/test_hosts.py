@@ -28,10 +28,12 @@ def process(code: str) -> subprocess.Popen[str]:
 def host(code: str) -> InstanceHost:
     made = InstanceHost.__new__(InstanceHost)
     made._words, made._first_words = {"how": "lost"}, {}
+    made._ending, made._starting = False, hosts.threading.Lock()
     made._started, made._ended = hosts.threading.Event(), hosts.threading.Event()
-    made._process = process(code)
+    made._process = first = process(code)
     made._attend()
-    close(made._process)
+    for one in {first, made._process}:
+        close(one)
     return made
 
 
@@ -71,7 +73,7 @@ def test_a_child_that_holds_the_output_holds_no_place(monkeypatch: pytest.Monkey
 def test_a_process_that_hangs_while_it_writes_down_an_end_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[subprocess.Popen[str]] = []
 
-    def start(_user: User, _module: str) -> subprocess.Popen[str]:
+    def start(_user: User, _module: str, **_: object) -> subprocess.Popen[str]:
         started.append(process("import time; time.sleep(60)"))
         return started[-1]
 
@@ -84,7 +86,7 @@ def test_a_process_that_hangs_while_it_writes_down_an_end_is_killed(monkeypatch:
 
 
 def test_a_user_whose_processes_cannot_be_run_gets_to_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: Any) -> None:
+    def refused(*_: Any, **_options: Any) -> None:
         raise PermissionError(13, "Permission denied", "python")
 
     monkeypatch.setattr(hosts, "AGAIN_SECONDS", 0.01)
@@ -92,5 +94,28 @@ def test_a_user_whose_processes_cannot_be_run_gets_to_know_it(monkeypatch: pytes
     monkeypatch.setattr(hosts.adapter, "own_address", lambda: "192.0.2.1")
     monkeypatch.setattr(hosts.OwnerHost, "_awaited", lambda _self: {})
     request = asdict(OwnerRequest(workspace="/w", job="job", host=""))
-    host = hosts.OwnerHost({"user": asdict(User(uid=1, gid=1, name="alice")), "request": request})
-    assert host.ended(None).startswith("the head cannot run processes of user alice: [Errno 13] Permission denied")
+    owner = hosts.OwnerHost({"user": asdict(User(uid=1, gid=1, name="alice")), "request": request})
+    assert owner.ended(None).startswith("the head cannot run processes of user alice: [Errno 13] Permission denied")
+
+
+def test_what_starts_no_container_is_started_again_without_the_group_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[bool] = []
+
+    def start(_self: InstanceHost, *, engine: bool) -> subprocess.Popen[str]:
+        started.append(engine)
+        return process("""print('{"how": "done"}')""")
+
+    monkeypatch.setattr(InstanceHost, "_start", start)
+    made = host("""print('{"how": "plain"}')""")
+    assert started == [False]
+    assert made.ended(None) == {"how": "done"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts processes of others")
+def test_only_what_starts_containers_has_the_group_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "_engine_groups", lambda: {4321})
+    found: list[object] = []
+    monkeypatch.setattr(hosts.subprocess, "Popen", lambda *_words, **options: found.append(options["extra_groups"]))
+    for engine in (False, True):
+        hosts.start_as(User(uid=12345, gid=12345, groups=(7,)), "module", engine=engine)
+    assert found == [[7], [7, 4321]]
