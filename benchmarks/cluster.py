@@ -110,7 +110,7 @@ def empty(cluster: Cluster) -> None:
 
 
 def loss(cluster: Cluster, title: str, happen: Callable[[str], None], mend: Callable[[str], None]) -> None:
-    """From what happens to a node until a mini-batch that ran on it runs elsewhere."""
+    """From what happens to a node until a mini-batch that ran on it then, or until it stopped, runs elsewhere."""
     seconds = []
     for number in range(ROUNDS):
         cluster.repair()
@@ -131,11 +131,10 @@ def loss(cluster: Cluster, title: str, happen: Callable[[str], None], mend: Call
 
 def until_elsewhere(lab: ClusterLab, began: float) -> float:
     while time.time() - began < 60:
-        seen: dict[str, tuple[str, float]] = {}
+        seen: dict[str, str] = {}
         for line in lab.ledger:
             name, attempt, moment = line.split()
-            first = seen.setdefault(name, (attempt, float(moment)))
-            if first[0] != attempt and first[1] < began < float(moment):
+            if seen.setdefault(name, attempt) != attempt and float(moment) > began:
                 return float(moment) - began
         time.sleep(0.05)
     raise AssertionError("nothing runs elsewhere")
