@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -121,7 +122,8 @@ class _Server(ThreadingHTTPServer):
         super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (the signature is socketserver's)
-        log.info("connection of %s", client_address, exc_info=True)
+        if not isinstance(sys.exc_info()[1], OSError):  # whoever connects can break that off as often as they like
+            log.info("connection of %s", client_address, exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

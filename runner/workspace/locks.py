@@ -20,6 +20,8 @@ from runner.errors import JobConflict, UserError
 
 _TRIES = 20  # a reader that asks whether a lock is held holds it for some microseconds itself
 _PAUSE = 0.01  # seconds
+# Others may have put something of that name there: a link would lead to a file of ours, which is emptied; a pipe would be waited for.
+_FOR_LOCKING = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ def take_lock(path: Path, note: str = "") -> FileLock | None:
     """The lock, with `note` written into its file, or None if another process holds it."""
     while True:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(path, _FOR_LOCKING, 0o644)
         except PermissionError:
             if is_held(path):  # by another user
                 return None
@@ -61,7 +63,7 @@ def take_lock(path: Path, note: str = "") -> FileLock | None:
 def is_held(path: Path) -> bool:
     """Whether a living process holds the lock."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

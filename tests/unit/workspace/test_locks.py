@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from runner.errors import JobConflict, UserError
-from runner.workspace.locks import hold_outputs
+from runner.workspace.locks import hold_outputs, is_held, take_lock
 
 
 def test_second_job_is_refused_and_told_the_first(workspace, tmp_path):
@@ -41,3 +44,16 @@ def test_a_file_in_the_way_of_the_output_folder(workspace, tmp_path):
         assert locks.locks[0].path.parent == workspace.locks
     with pytest.raises(UserError, match="cannot be reserved"):
         hold_outputs([tmp_path / "x" / ("y" * 300) / "out"], job="one", registry=workspace.locks)
+
+
+def test_a_link_in_the_place_of_a_lock_empties_nothing(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("text")
+    (tmp_path / "lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic links"):
+        take_lock(tmp_path / "lock")
+    assert (tmp_path / "precious").read_text() == "text"
+
+
+def test_a_pipe_in_the_place_of_a_lock_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock", 0o444)
+    assert not is_held(tmp_path / "lock")
