@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ class SoleFile:
     """
 
     def __init__(self, path: Path, begin: Callable[[BinaryIO], tuple[int, bytes]]) -> None:
+        self._mine = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             with self._locked(), open(self._file, "rb", closefd=False) as file:
@@ -69,9 +71,9 @@ class SoleFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        # Of the open file, not of the process: a second writer in one process is kept out, too.
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+        with self._mine:  # a lock of the open file keeps no other thread out that uses the same one
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)

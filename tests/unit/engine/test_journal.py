@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,28 @@ def test_the_list_of_mini_batches_belongs_to_who_owns_the_journal(tmp_path: Path
     with pytest.raises(Superseded):
         manifest.append([b"b"])
     assert list(Manifest(tmp_path / "m", owned=newer.owned).lines()) == [b"a"]
+
+
+def test_threads_of_its_owner_do_not_take_one_another_for_a_successor(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+    manifest = Manifest(tmp_path / "m", owned=journal.owned)
+    over, problems = threading.Event(), []
+
+    def lists() -> None:
+        try:
+            while not over.is_set():
+                manifest.append([b"x"])
+        except Superseded as problem:
+            problems.append(problem)
+
+    lister = threading.Thread(target=lists)
+    lister.start()
+    for number in range(300):
+        journal.segment(segment(number, number))
+        journal.sync()
+    over.set()
+    lister.join()
+    assert not problems
 
 
 def test_reading_it_takes_nothing_over(tmp_path: Path) -> None:
