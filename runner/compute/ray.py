@@ -108,10 +108,13 @@ class Places:
             lifetime="detached",
             bundle_label_selector=[{NODE_LABEL: node} for node, _ in wanted],
         )
-        if group.wait(RESERVE_SECONDS):
-            return Places(name, group)
-        remove_placement_group(group)
-        return None
+        ready = False
+        try:
+            ready = group.wait(RESERVE_SECONDS)
+        finally:
+            if not ready:  # nobody would give it back
+                remove_placement_group(group)
+        return Places(name, group) if ready else None
 
     @staticmethod
     def known(name: str) -> Places | None:

@@ -233,10 +233,15 @@ class JobStore:
 
 
 def _load(paths: JobPaths) -> JobRecord | None:
+    """None also for what is none: in a shared workspace one user's folder must not keep others from listing theirs."""
     try:
-        data = read_json(paths.record)
-    except (NotADirectoryError, OSError):
+        return _loaded(paths)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _loaded(paths: JobPaths) -> JobRecord | None:
+    data = read_json(paths.record)
     if data is None:
         return None
     record = JobRecord.from_json(data)

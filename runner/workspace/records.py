@@ -144,10 +144,15 @@ def _give_to_owner(handle: int, folder: Path) -> None:
             os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe that another user has put in the place of a file has nothing to say."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """None if there is no such file."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=_without_waiting) as file:
             data: dict[str, Any] = json.load(file)
             return data
     except FileNotFoundError:

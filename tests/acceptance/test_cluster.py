@@ -318,8 +318,8 @@ def test_a_job_belongs_to_who_has_submitted_it(lab: ClusterLab, cluster: Cluster
 
     created = as_user("job", "create", "-f", "job.yml", "-n", "theirs", "--set", "outputs.rows.path=out/theirs.txt")
     assert created.returncode == 0, created.stderr
+    wait(lambda: f"ran by {user.pw_uid}:{user.pw_gid}" in lab.ledger)  # before root's job: the ledger belongs to who writes first
     create(lab, "roots")  # of this test's user, who is root
-    wait(lambda: f"ran by {user.pw_uid}:{user.pw_gid}" in lab.ledger)
     refused = as_user("job", "cancel", "roots")
     assert refused.returncode == 2
     assert "another user" in refused.stderr

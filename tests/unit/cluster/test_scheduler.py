@@ -108,3 +108,12 @@ def test_a_record_that_hangs_keeps_nobody_waiting_but_who_cancels(monkeypatch: p
     asking.join(5)
     assert ended == [job]
     scheduler.ask(lambda: setattr(scheduler, "_over", True))
+
+
+@pytest.mark.parametrize("step", ["a/b", 1, None, ["a"]])
+def test_an_owner_cannot_name_places_so_that_they_are_not_known_again(step: object) -> None:
+    scheduler = Scheduler.__new__(Scheduler)
+    scheduler.requests = {}
+    with pytest.raises(ValueError, match=r"a|1|None"):
+        scheduler._want(Accepted(name="a", user=User(uid=0, gid=0), number=1), {"step": step, "types": [], "count": 1, "maximum": 1})
+    assert not scheduler.requests

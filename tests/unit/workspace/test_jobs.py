@@ -208,3 +208,13 @@ def test_lock_survives_in_a_copy_of_its_handle(tmp_path):
 def test_the_steps_of_a_pipeline_were_created_as_it_was(store, make_job):
     make_job("all", steps=("a", "b"))
     assert [store.get(name).local for name in ("all", "all.a", "all.b")] == [True, True, True]
+
+
+def test_what_another_user_has_put_into_a_folder_keeps_nobody_from_listing(store, make_job):
+    make_job("good")
+    for name, text in (("a", "[]"), ("b", "[" * 100_000), ("c", "{}"), ("d", '{"name": "d", "jobs": 1}')):
+        make_job(name).record.write_text(text)
+    pipe = make_job("e").record
+    pipe.unlink()
+    os.mkfifo(pipe)
+    assert [job.name for job in store._all()] == ["good"]
