@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from runner.cluster import accepted as jobs_of
 from runner.cluster.accepted import Accepted, AcceptedJobs
+from runner.cluster.admission import Admission, instances
 from runner.cluster.checks import Wanted, examine
 from runner.cluster.gateway import Gateway
 from runner.cluster.hosts import SCHEDULER, run_end
@@ -29,22 +30,20 @@ from runner.cluster.metrics import render
 from runner.cluster.nodes import NodeBook
 from runner.cluster.probes import write_probes
 from runner.cluster.requests import OwnerRequest
-from runner.cluster.scheduling import Plan, Request, impossible, plan
+from runner.cluster.scheduling import Plan, Request, plan
 from runner.cluster.watch import Watch, state_free
 from runner.compute import ray as adapter
 from runner.compute.ray import HostHandle
-from runner.errors import UserError, did_you_mean
-from runner.model.docker import InstanceType
-from runner.model.job import ParallelStep
+from runner.errors import UserError
 from runner.version import VERSION
 from runner.workspace.config import find_workspace
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+ASKED_AT_ONCE = 64  # hosts, after a restart
 LOOK_SECONDS = 1.0  # between two looks at the nodes: Ray tells nobody by itself
 ENOUGH_DEATHS = 5  # of hosts that have not started an instance, one after another
 ENOUGH_FAILURES = 2  # nodes on which an instance could not be started, after which its job is given up
-MOST_INSTANCES = 1_000_000
 
 
 class Scheduler:
@@ -58,6 +57,7 @@ class Scheduler:
         self.fields = dict(fields)
         self.nodes = NodeBook(self.workspace.settings.instance_types, self.workspace.state / "nodes.json")
         self.accepted = AcceptedJobs(self.workspace)
+        self._admission = Admission(self.workspace.settings, self.nodes, self.accepted)
         self.watch = Watch(self.workspace)
         self.probes = write_probes(self.workspace.shared_datastores)
         self.requests: dict[Key, Request] = {}
@@ -184,9 +184,9 @@ class Scheduler:
         self.nodes.check_user(user)
         number, priority = self.accepted.next_number(), int(body.get("priority") or 0)
         spec = jobs_of.read_job(paths)
-        requests = [self._request_of(name, step, user.name, number, priority) for step in jobs_of.steps_of(spec)]
+        requests = [self._admission.request_of(name, step, user.name, number, priority) for step in jobs_of.steps_of(spec)]
         for one in requests:
-            self._check(one)
+            self._admission.check(one)
         request = requests[0]
         job = Accepted(
             name=name,
@@ -202,44 +202,6 @@ class Scheduler:
         self.requests[name, request.step] = request
         self.plan()
         return self.status_of(name)
-
-    def _request_of(self, job: str, step: ParallelStep, user: str, number: int, priority: int) -> Request:
-        resources = step.resources
-        count = _instances(resources.instance_count)
-        maximum = max(count, _instances(resources.max_instance_count or count))
-        return Request(
-            job=job,
-            step=step.step or "",
-            user=user,
-            count=count,
-            maximum=maximum,
-            types=self._types(resources.instance_type),
-            number=number,
-            priority=priority,
-        )
-
-    def _types(self, names: tuple[str, ...]) -> tuple[tuple[str, InstanceType], ...]:
-        known = self.workspace.settings.instance_types
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise UserError(
-                f"the cluster has no instance type '{unknown[0]}'",
-                allowed=", ".join(known) or "none: it has none in its workspace.yml",
-                todo=did_you_mean(unknown[0], known),
-            )
-        return tuple((name, known[name]) for name in names)
-
-    def _check(self, request: Request) -> None:
-        types = self.workspace.settings.instance_types
-        never = impossible(request, self.nodes.all(), {name: kind.max_nodes or 0 for name, kind in types.items()})
-        if never:
-            raise UserError(never, allowed=self.nodes.describe(), todo="ask for fewer, or for another instance_type")
-        quota = self.workspace.settings.quotas
-        if quota.instances_per_user is not None and request.count > quota.instances_per_user:
-            raise UserError(f"{request.count} instances are asked for", allowed=f"at most {quota.instances_per_user} of one user at a time")
-        waiting = sum(job.user.name == request.user and not job.began for job in self.accepted.jobs.values())
-        if quota.queued_jobs_per_user is not None and waiting >= quota.queued_jobs_per_user:
-            raise UserError(f"{request.user} has {waiting} jobs in the queue", allowed=f"at most {quota.queued_jobs_per_user}")
 
     def status_of(self, name: str) -> dict[str, Any]:
         """Errors: KeyError for a job that is not on the cluster."""
@@ -378,8 +340,8 @@ class Scheduler:
         if (job.name, words["step"]) in self.requests:
             return
         try:
-            types = self._types(tuple(words["types"]))
-            count, maximum = _instances(words["count"]), _instances(words["maximum"])
+            types = self._admission.types(tuple(words["types"]))
+            count, maximum = instances(words["count"]), instances(words["maximum"])
         except UserError as error:
             self.tell(job.name, {"t": "failed", "step": words["step"], "text": error.describe()})
             return
@@ -452,13 +414,10 @@ class Scheduler:
         for job in list(self.accepted.jobs.values()):
             if not job.began:
                 self._recover_waiting(job)
-        found = [name for name in adapter.hosts() if name != SCHEDULER]
-        for name in sorted(found, reverse=True):  # owners before instances
-            handle = HostHandle.find(name)
-            try:
-                fields = handle.call("describe") if handle else None
-            except adapter.Gone:
-                fields = None
+        found = sorted((name for name in adapter.hosts() if name != SCHEDULER), reverse=True)  # owners before instances
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:  # those that are cut off take ten seconds not to answer
+            told = list(pool.map(_described, found))
+        for name, (handle, fields) in zip(found, told, strict=True):
             if handle is not None and fields is not None:
                 try:
                     self._recover_host(name, handle, fields)
@@ -472,7 +431,7 @@ class Scheduler:
     def _recover_waiting(self, job: Accepted) -> None:
         try:
             step = jobs_of.steps_of(jobs_of.read_job(jobs_of.paths_of(self.workspace, job.name)))[0]
-            self.requests[job.name, step.step or ""] = self._request_of(job.name, step, job.user.name, job.number, job.priority)
+            self.requests[job.name, step.step or ""] = self._admission.request_of(job.name, step, job.user.name, job.number, job.priority)
         except Exception as error:  # its folder is gone, or not what it was, or its instance type is: that concerns this job only
             log.warning("%s is given up: %s", job.name, error)
             self.accepted.remove(job.name)
@@ -490,11 +449,10 @@ class Scheduler:
             self._instances.recover(job.name, handle, fields)
 
 
-def _instances(count: object) -> int:
-    """What a job's file or owner says that it wants: both are its user's, and one that is no number would stop the planning for all.
-
-    Errors: UserError.
-    """
-    if type(count) is not int or not 1 <= count <= MOST_INSTANCES:
-        raise UserError(f"{str(count)[:40]} is no number of instances", allowed=f"a whole number, 1 to {MOST_INSTANCES}")
-    return count
+def _described(name: str) -> tuple[HostHandle | None, Mapping[str, Any] | None]:
+    """A host, and what it says of itself, if it says anything."""
+    handle = HostHandle.find(name)
+    try:
+        return handle, handle.call("describe") if handle else None
+    except adapter.Gone:
+        return handle, None

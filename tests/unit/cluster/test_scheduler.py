@@ -13,8 +13,9 @@ pytest.importorskip("ray")
 from runner.cluster import accepted
 from runner.cluster import scheduler as scheduler_module
 from runner.cluster.accepted import Accepted
+from runner.cluster.admission import instances
 from runner.cluster.requests import User
-from runner.cluster.scheduler import Scheduler, _instances
+from runner.cluster.scheduler import Scheduler
 from runner.errors import UserError
 from runner.model.paths import JobPaths
 
@@ -56,8 +57,8 @@ def test_the_nodes_are_looked_at_however_much_there_is_to_do() -> None:
 def test_what_is_no_number_of_instances_is_refused(count: object) -> None:
     """A slice of the candidates by 1.0 would raise for all jobs, at each planning."""
     with pytest.raises(UserError):
-        _instances(count)
-    assert _instances(3) == 3
+        instances(count)
+    assert instances(3) == 3
 
 
 def test_what_stands_in_the_folder_of_a_waiting_job_does_not_keep_the_scheduler_from_starting(
