@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,9 @@ def test_overrides_that_make_no_sense(lab: Lab, override: str, said: str) -> Non
 def test_refusals_of_the_machine_are_no_bugs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     class Refused:
         def add_typer(self, *_: object, **__: object) -> None: ...
+
+        def command(self, _name: str) -> Callable[[object], object]:
+            return lambda function: function
 
         def __call__(self, **_: object) -> int:
             raise PermissionError(errno.EACCES, "Permission denied", "/some/where")

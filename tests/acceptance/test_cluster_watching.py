@@ -193,8 +193,8 @@ def test_the_audit_log(lab: ClusterLab) -> None:
     for name in ("node-1", "node-2"):
         assert lab.run("node", "drain", name).status == 0
     try:
-        assert lab.run("job", "create", "-f", "job.yml", "-n", "cancelled").status == 0
-        assert lab.run("job", "cancel", "cancelled").status == 0
+        assert lab.run("job", "create", "-f", "job.yml", "-n", "withdrawn").status == 0
+        assert lab.run("job", "cancel", "withdrawn").status == 0
     finally:
         for name in ("node-1", "node-2"):
             assert lab.run("node", "undrain", name).status == 0
@@ -218,8 +218,8 @@ def test_the_audit_log(lab: ClusterLab) -> None:
     assert (end["status"], end["counts"]["mini_batches"]["succeeded"]) == ("Completed", 6)
     assert "99 instances" in of("refused", job="refused")["why"]
     assert "administrator" in of("refused", node="node-3")["why"]
-    assert of("cancel", job="cancelled")["uid"] == os.getuid()
-    assert of("end", job="cancelled")["status"] == "Canceled"
+    assert of("cancel", job="withdrawn")["uid"] == os.getuid()
+    assert of("end", job="withdrawn")["status"] == "Canceled"
     for event in ("drain", "undrain"):
         assert {one["node"] for one in records if one["event"] == event} == {"node-1", "node-2"}
     assert '"event": "scheduler start"' in path.read_text()
@@ -287,9 +287,9 @@ def test_an_instance_that_hangs_is_a_lost_lease(lab: ClusterLab) -> None:
     lab.files(20)
     lab.script(f"import time\n{NAMES}".replace("    return", "    time.sleep(1)\n    return"))
     before = metrics(lab)
-    assert lab.run("job", "create", "-f", "job.yml", "-n", "hangs").status == 0
+    assert lab.run("job", "create", "-f", "job.yml", "-n", "silent").status == 0
     lab.cluster.wait_until(lambda: metrics(lab).value("runner_instances", state="running") == 1, "it runs")
     assert [name for name in ("node-1", "node-2") if lab.cluster.kill_process(lab.cluster.node(name), "runner.cluster.instance", 19)]
     lab.cluster.wait_until(lambda: grown(before, metrics(lab), "runner_instances_lost_total", how="silent") == 1, "the loss is counted")
-    assert lab.run("job", "stream", "hangs", timeout=120).status == 0
+    assert lab.run("job", "stream", "silent", timeout=120).status == 0
     assert grown(before, metrics(lab), "runner_instances_lost_total", how="gone") == 0
