@@ -43,6 +43,7 @@ class Switchboard:
         self._listener.listen(BACKLOG)
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._strangers: dict[socket.socket, Reader] = {}  # connections that have not said yet whose they are
         self._keeper: socket.socket | None = None
         self._keeper_reader = Reader()
         self._for_keeper: list[bytes] = []
@@ -72,6 +73,8 @@ class Switchboard:
 
     def drain(self, worker: Worker) -> None:
         """Hears the last of a worker whose process has ended, and listens to it no more."""
+        if worker.socket is None:
+            self._hear_strangers()  # it may have said all it had to say before anybody has listened
         if worker.socket is None:
             return
         size = -1
@@ -125,25 +128,39 @@ class Switchboard:
 
     def _accept(self, _mask: int) -> None:
         with contextlib.suppress(BlockingIOError):
-            connection, _ = self._listener.accept()
-            connection.setblocking(False)
-            self._selector.register(connection, selectors.EVENT_READ, partial(self._greeting, connection, Reader()))
+            while True:
+                connection, _ = self._listener.accept()
+                connection.setblocking(False)
+                self._strangers[connection] = Reader()
+                self._selector.register(connection, selectors.EVENT_READ, partial(self._greeting, connection))
 
-    def _greeting(self, connection: socket.socket, reader: Reader, _mask: int) -> None:
+    def _hear_strangers(self) -> None:
+        self._accept(0)
+        for connection in list(self._strangers):
+            self._greeting(connection, 0)
+
+    def _greeting(self, connection: socket.socket, _mask: int) -> None:
         """The first message of a connection tells whose it is."""
+        reader = self._strangers.get(connection)
+        if reader is None:  # it was heard earlier in this turn
+            return
         try:
             data = connection.recv(65536)
+        except BlockingIOError:
+            return
         except ConnectionResetError:
             data = b""
         reader.feed(data)
         header = next((found for found, _ in reader), None)
         if isinstance(header, dict):
+            del self._strangers[connection]
             self._selector.unregister(connection)
             if header["t"] == "keeper":
                 self._keeper_is(connection, reader)
             else:
                 self._subscriber.greeted(connection, header, reader.rest())
         elif not data:
+            del self._strangers[connection]
             self._selector.unregister(connection)
             connection.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 from runner.engine.switchboard import Switchboard
 from runner.worker.channel import Channel
@@ -36,4 +37,15 @@ def test_a_folder_whose_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
         board.turn(5)
     assert subscriber.said == {"t": "hello", "worker": 0}
     channel.socket.close()
+    board.close()
+
+
+def test_what_a_worker_said_before_anybody_listened_is_heard_when_it_has_ended(tmp_path: Path) -> None:
+    subscriber = Nobody()
+    board = Switchboard(tmp_path, subscriber)
+    channel = Channel(str(tmp_path))
+    channel.send({"t": "hello", "worker": 7})
+    channel.socket.close()
+    board.drain(SimpleNamespace(socket=None))  # type: ignore[arg-type]
+    assert subscriber.said == {"t": "hello", "worker": 7}
     board.close()
