@@ -323,6 +323,9 @@ def test_a_job_belongs_to_who_has_submitted_it(lab: ClusterLab, cluster: Cluster
     refused = as_user("job", "cancel", "roots")
     assert refused.returncode == 2
     assert "another user" in refused.stderr
+    downloaded = as_user("job", "download", "roots", "--all", "--download-path", str(lab.folder / "taken"))
+    assert downloaded.returncode != 0
+    assert not [path for path in (lab.folder / "taken").rglob("*") if path.is_file()]
     assert lab.run("job", "cancel", "theirs").status == 0  # root is an administrator
     wait(lambda: state(lab, "theirs") == "Canceled", 20)
     folder = cluster.root / "data" / ".runner" / "jobs" / "theirs"
