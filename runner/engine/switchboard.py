@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import selectors
 import socket
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from runner.engine.inbox import Inbox
 from runner.engine.workers import Worker
 from runner.worker.protocol import SOCKET_NAME, Reader
 
@@ -32,12 +32,8 @@ class Switchboard:
 
     def __init__(self, folder: Path, subscriber: Subscriber) -> None:
         self._subscriber = subscriber
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._bell, self._button = os.pipe()
-        os.set_blocking(self._bell, False)
-        os.set_blocking(self._button, False)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._bell, selectors.EVENT_READ, self._rung)
+        self._inbox = Inbox(self._selector)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         _bind(self._listener, folder)
         self._listener.listen(BACKLOG)
@@ -50,16 +46,13 @@ class Switchboard:
 
     def post(self, call: Callable[[], None]) -> None:
         """Has the loop make a call; from any thread."""
-        self._inbox.put(call)
-        with contextlib.suppress(OSError):  # the pipe is full: it rings anyway; or closed: the loop has ended
-            os.write(self._button, b"!")
+        self._inbox.post(call)
 
     def turn(self, seconds: float) -> None:
         """Waits for the next thing to happen, and passes on all that has."""
         for key, mask in self._selector.select(seconds):
             key.data(mask)
-        while not self._inbox.empty():
-            self._inbox.get()()
+        self._inbox.take()  # what was left while others were heard
 
     def watch(self, worker: Worker) -> None:
         """Listens to a worker, and to when its socket takes more, while there is more."""
@@ -119,12 +112,7 @@ class Switchboard:
             if isinstance(key.fileobj, socket.socket):
                 key.fileobj.close()
         self._selector.close()
-        os.close(self._bell)
-        os.close(self._button)
-
-    def _rung(self, _mask: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._bell, 4096)
+        self._inbox.close()
 
     def _accept(self, _mask: int) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import queue
 import secrets
 import selectors
 import socket
@@ -23,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from runner.engine.inbox import Inbox
 from runner.engine.ranges import RangeSet
 from runner.engine.remote import handshake
 from runner.engine.remote.address import Address, read_address
@@ -62,15 +62,11 @@ class Line:
         self._number = 0
         self._unanswered: deque[tuple[int, bytes, Future[tuple[Header, bytes]]]] = deque()
         self._joined: Future[int] = Future()
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._bell, self._button = socket.socketpair()
-        self._bell.setblocking(False)
-        self._button.setblocking(False)
         self._socket: socket.socket | None = None
         self._reader = Reader()
         self._outbox = bytearray()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._bell, selectors.EVENT_READ, self._rung)
+        self._inbox = Inbox(self._selector)
         self._renewed = self._pinged = self._lost_at = time.monotonic()
         self._coordinator_died = False
         self._over = self.fenced = False
@@ -129,7 +125,7 @@ class Line:
         if self._joined.done():
             with contextlib.suppress(TimeoutError):
                 last.result(seconds)
-        self._post(self._end)
+        self._inbox.post(self._end)
         if self._thread.ident is not None:
             self._thread.join(2.0)
 
@@ -142,7 +138,7 @@ class Line:
             self._number += 1
             data = message({**header, "n": self._number}, payload)
             self._unanswered.append((self._number, data, future))
-            self._post(partial(self._send, data))  # in here, so that they go in the order of their numbers
+            self._inbox.post(partial(self._send, data))  # in here, so that they go in the order of their numbers
         return future
 
     # The thread
@@ -163,9 +159,8 @@ class Line:
             self._over = True
             self._disconnect()
             self._give_up_waiting()
-            for end in (self._bell, self._button):
-                end.close()
             self._selector.close()
+            self._inbox.close()
 
     def _seconds(self) -> float:
         if self._socket is None:
@@ -193,18 +188,6 @@ class Line:
             waiting, self._unanswered = self._unanswered, deque()
         for _, _, future in waiting:
             future.set_result(_FENCED)
-
-    def _post(self, call: Callable[[], None]) -> None:
-        self._inbox.put(call)
-        with contextlib.suppress(OSError):  # full: it rings anyway; or closed: all is over
-            self._button.send(b"!")
-
-    def _rung(self, _mask: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._bell.recv(4096):
-                pass
-        while not self._inbox.empty():
-            self._inbox.get()()
 
     def _end(self) -> None:
         self._over = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import secrets
 import selectors
 import socket
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, Protocol
 
+from runner.engine.inbox import Inbox
 from runner.engine.instance import Gateway
 from runner.engine.remote import handshake
 from runner.engine.remote.wire import Header, answer_to_frame, event_from_frame, report_from_header
@@ -96,15 +96,11 @@ class ExchangeServer:
         self.pace = Pace()
         self._attachments: dict[str, Attachment] = {}
         self._calls = ThreadPoolExecutor(max_workers=CALLERS, thread_name_prefix="exchange")
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._bell, self._button = socket.socketpair()
-        self._bell.setblocking(False)
-        self._button.setblocking(False)
         self._listener = _listener(host, *ports)
         self._listener.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._selector.register(self._bell, selectors.EVENT_READ, self._rung)
+        self._inbox = Inbox(self._selector)
         self._over = False
         self._thread = threading.Thread(target=self._serve, name="exchange-server", daemon=True)
 
@@ -118,7 +114,7 @@ class ExchangeServer:
     def close(self) -> None:
         """Ends all connections; the calls that are being made are waited for."""
         self._calls.shutdown(wait=True, cancel_futures=True)
-        self._post(self._end)
+        self._inbox.post(self._end)
         self._thread.join()
 
     def _end(self) -> None:
@@ -134,19 +130,7 @@ class ExchangeServer:
             if isinstance(key.fileobj, socket.socket):
                 key.fileobj.close()
         self._selector.close()
-        self._button.close()
-
-    def _post(self, call: Callable[[], None]) -> None:
-        self._inbox.put(call)
-        with contextlib.suppress(OSError):  # full: it rings anyway; or closed: all is over
-            self._button.send(b"!")
-
-    def _rung(self, _mask: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._bell.recv(4096):
-                pass
-        while not self._inbox.empty():
-            self._inbox.get()()
+        self._inbox.close()
 
     def _accept(self, _mask: int) -> None:
         with contextlib.suppress(OSError):
@@ -222,7 +206,7 @@ class ExchangeServer:
         if attachment is None:
             attachment = self._attachments[str(hello["instance"])] = Attachment(str(hello["name"]))
             held = [(int(first), int(last)) for first, last in hello["held"]]
-            wake = partial(self._post, partial(self._wake, attachment))
+            wake = partial(self._inbox.post, partial(self._wake, attachment))
             attachment.epoch = self._members.join(attachment.name, workers=int(hello["workers"]), wake=wake, held=held)
         if attachment.connection is not None:
             self._drop(attachment.connection)  # the instance has given it up
@@ -253,7 +237,7 @@ class ExchangeServer:
         if header["t"] == "exchange":
             self.pace.took(began - came, time.monotonic() - began)
         data = message({"t": "answer", "n": header["n"], **answer}, lines)
-        self._post(partial(self._answered, attachment, header["n"], data))
+        self._inbox.post(partial(self._answered, attachment, header["n"], data))
 
     def _made(self, attachment: Attachment, header: Header, payload: bytes) -> tuple[Header, bytes]:
         kind, members = header["t"], self._members
