@@ -38,6 +38,7 @@ DOCKER = "docker"
 DOCKER_USER = "docker-user"
 PROGRAMS = ("docker-registry", "docker-compose", "systemd-analyze")
 CLUSTER = "cluster"
+ROOT_USER = "root"
 ENGINE = "engine-"  # and a kind of tests/engines.py
 
 
@@ -98,6 +99,8 @@ def find_part(part: str) -> tuple[str | None, str]:
         return find_python(version[1]), f"Python {version[1]} on the path or below ~/.pyenv/versions"
     if part == SECOND_PYTHON:
         return find_second_python(), "a second Python, 3.7 or newer, on the path or below ~/.pyenv/versions"
+    if part == ROOT_USER:
+        return None if os.geteuid() else "root", "root"
     if part == TMPFS:
         return can_mount_tmpfs(), "root, to mount a small tmpfs"
     if part == DOCKER:
@@ -115,6 +118,7 @@ def find_part(part: str) -> tuple[str | None, str]:
     known = (
         "python3.N",
         SECOND_PYTHON,
+        ROOT_USER,
         TMPFS,
         DOCKER,
         DOCKER_USER,

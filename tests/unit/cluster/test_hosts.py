@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("ray")
-
 from runner.cluster import hosts
 from runner.cluster.hosts import InstanceHost, attend, run_end
 from runner.cluster.requests import OwnerRequest, User
@@ -111,7 +109,7 @@ def test_what_starts_no_container_is_started_again_without_the_group_of_the_engi
     assert made.ended(None) == {"how": "done"}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts processes of others")
+@pytest.mark.needs("root")
 def test_only_what_starts_containers_has_the_group_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hosts, "_engine_groups", lambda: {4321})
     found: list[object] = []

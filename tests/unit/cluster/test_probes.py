@@ -52,7 +52,7 @@ def test_nothing_that_users_have_put_there_is_followed(tmp_path: Path) -> None:
     assert [one.name for one in victim.iterdir()] == ["0" * 16]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders of others")
+@pytest.mark.needs("root")
 def test_a_folder_of_somebody_else_is_not_taken_for_ours(tmp_path: Path) -> None:
     (tmp_path / ".runner/probe").mkdir(parents=True)
     os.chown(tmp_path / ".runner", 12345, 12345)

@@ -8,8 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("ray")
-
 from runner.cluster import accepted
 from runner.cluster import scheduler as scheduler_module
 from runner.cluster.accepted import Accepted
