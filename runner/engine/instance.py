@@ -304,6 +304,8 @@ class Instance:
 
     def _end(self, lost: bool) -> None:
         fenced = self._stop is not None and self._stop.reason == "fenced"
+        for worker in () if fenced else list(self._crew.workers.values()):  # what they have finished in the meantime counts
+            self._switchboard.drain(worker)
         self._results.gather_all()
         self._switchboard.tell_keeper(message({"t": "end"}))
         if fenced:  # others begin with what runs here: its end must not wait for a disk

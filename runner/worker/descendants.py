@@ -14,6 +14,7 @@ from .protocol import WORKER_MARK
 
 MARK = b"\0" + WORKER_MARK.encode("ascii") + b"="
 LOOKS = 3  # that must find nothing: one may fall between the end of a process and the sight of its successor
+EXEC_LOOKS = 4  # at a process that shows no environment at all
 FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.02  # seconds between a round of kills and the next look
 
 
@@ -96,11 +97,17 @@ def _stat(pid: int) -> "tuple[str, int, int]":
 
 
 def _mark(pid: int) -> str:
-    try:
-        with open("/proc/%d/environ" % pid, "rb") as file:
-            return (b"\0" + file.read()).partition(MARK)[2].partition(b"\0")[0].decode("ascii", "replace")
-    except OSError:
-        return ""
+    """A process that is just being replaced by another program (exec) has no environment for a moment: it is looked at again."""
+    for _ in range(EXEC_LOOKS):
+        try:
+            with open("/proc/%d/environ" % pid, "rb") as file:
+                environment = file.read()
+        except OSError:
+            return ""
+        if environment:
+            return (b"\0" + environment).partition(MARK)[2].partition(b"\0")[0].decode("ascii", "replace")
+        time.sleep(FIRST_PAUSE)
+    return ""
 
 
 def _children_by_search(pid: int) -> List[int]:

@@ -53,7 +53,8 @@ def test_a_mended_script_goes_on_where_the_job_failed(failed: Lab) -> None:
     assert done.status == 0, done.stderr
     assert failed.rows.read_text() == "".join("three\n" if i == 3 else f"f{i:05d}.txt\n" for i in range(8))
     assert "f00003.txt" in failed.ledger[len(between) :]
-    assert not set(failed.ledger[len(between) :]) & set(before) - {"f00003.txt"}
+    again = set(failed.ledger[len(between) :]) & set(before) - {"f00003.txt"}
+    assert len(again) <= 1, "at most what the one worker was in the middle of when the job failed"
     assert {path.name for path in Path(failed.state, "jobs/job").glob("code*")} - {"code.sha256"} == {"code"}
 
 
