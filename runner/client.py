@@ -168,9 +168,7 @@ class Client:
             resolved, python=_absolute(python), priority=priority, copy_code=lambda draft: copy_code(job, draft, limit=limit)
         )
 
-    def _followed(
-        self, record: JobRecord, compute: RayCompute, *, stream: bool, watch: Observer | None, made: bool = False
-    ) -> JobRecord:
+    def _followed(self, record: JobRecord, compute: RayCompute, *, stream: bool, watch: Observer | None, made: bool = False) -> JobRecord:
         """`made`: the job is new. Errors: UserError for one that its owner has refused before anything ran, as on this machine."""
         if not stream:
             return record

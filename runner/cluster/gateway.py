@@ -278,5 +278,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is http.server's)
         """Requests are no news."""
-
-

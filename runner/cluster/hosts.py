@@ -313,4 +313,3 @@ def run_end(workspace: str, user: User, job: str, end: Mapping[str, str]) -> Non
             os.killpg(process.pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):  # it may hang in the kernel
                 process.wait(LAST_WORDS_SECONDS)
-

@@ -153,9 +153,7 @@ class Instances:
             request.deaths = 0
             self._home.nodes.started(request.places[key[2]].node, key[:2])
 
-    def _ended(
-        self, key: InstanceKey, handle: HostHandle, words: Mapping[str, str] | None, error: BaseException | None
-    ) -> None:
+    def _ended(self, key: InstanceKey, handle: HostHandle, words: Mapping[str, str] | None, error: BaseException | None) -> None:
         log.info("%s has ended: %s", "/".join(key), words or error)
         if not self._is_current(key, handle):
             return

@@ -199,5 +199,3 @@ class LineBroker:
             listener.send_away(message["instance"], message["why"])
         elif message["t"] == "failed":
             listener.failed(message["text"])
-
-

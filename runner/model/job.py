@@ -21,7 +21,7 @@ class JobInput:
 
     type: str  # of LITERAL_TYPES or DATA_TYPES
     value: str | int | float | bool | None = None
-    path: str | None = None  # absolute local path; a table or folder input without trailing slash
+    path: str | None = None  # absolute local path, or an address (storage/addresses.py); a table or folder input without trailing slash
     uri: str | None = None  # as the user wrote it, for show
     mode: str = "ro_mount"  # ro_mount, download, direct, eval_mount, eval_download
     optional_unset: bool = False  # an optional input that got no value: `$[[ ]]` parts that name it are dropped
@@ -33,7 +33,7 @@ class JobInput:
 
 @dataclass(frozen=True, kw_only=True)
 class JobOutput:
-    """One output. `path` is the absolute local path: of the file for `uri_file`, of the folder otherwise."""
+    """One output. `path` is the absolute local path, or an address: of the file for `uri_file`, of the folder otherwise."""
 
     type: str
     path: str

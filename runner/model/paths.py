@@ -72,6 +72,11 @@ class JobPaths:
         return self.root / "secret"
 
     @property
+    def access(self) -> Path:
+        """The containers of blobs that the job uses, with their credentials: for its user's eyes only, and gone when it has ended."""
+        return self.root / "access.json"
+
+    @property
     def owners(self) -> Path:
         """A line for each process that has owned the job; the last one does."""
         return self.root / "owners.log"

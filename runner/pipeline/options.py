@@ -10,6 +10,7 @@ from pathlib import Path
 from runner.compute.cluster import ClusterLink
 from runner.model.batch import Progress
 from runner.model.docker import DockerSettings, InstanceType
+from runner.storage.stores import Stores
 from runner.workspace.config import Workspace
 
 
@@ -25,6 +26,7 @@ class RunOptions:
     instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
     clusters: Collection[str] = ()  # computes that are not this machine
     retry_failed: bool = False  # with resume: mini-batches that failed for good are tried afresh (of a failed job)
+    stores: Stores = field(default_factory=Stores)  # the containers of blobs that the job uses
     cluster: ClusterLink | None = None  # the instances run on a cluster, and this process is the owner there
 
 

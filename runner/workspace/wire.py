@@ -36,5 +36,3 @@ def _decode_field(key: str, value: Any) -> Any:
     if key == "error" and value is not None:
         return ErrorRecord(**value)
     return value
-
-

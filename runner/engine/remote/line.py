@@ -237,10 +237,7 @@ class Line:
             self._renewed = self._lost_at = float("-inf")
             self._coordinator_died = False
             raise ConnectionAbortedError
-        if (
-            not handshake.is_proof(answer["proof"], secret, handshake.COORDINATOR, nonce)
-            or answer["coordinator"] != address.coordinator
-        ):
+        if not handshake.is_proof(answer["proof"], secret, handshake.COORDINATOR, nonce) or answer["coordinator"] != address.coordinator:
             raise ConnectionAbortedError
         connection.setblocking(False)
         self._socket, self._reader, self._outbox = connection, reader, bytearray()

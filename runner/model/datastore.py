@@ -1,0 +1,55 @@
+"""Containers of blobs, and how one gets in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+CredentialKind = Literal["account_key", "sas", "service_principal", "managed_identity", "default", "anonymous"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credential:
+    """`secret` is the account key, the SAS without its question mark, or the client secret; it is never shown.
+
+    service_principal  tenant_id, client_id, secret, authority (a URL; empty: Azure's public one)
+    managed_identity   client_id of a user-assigned one, or empty
+    default            what azure-identity's DefaultAzureCredential finds
+    """
+
+    kind: CredentialKind = "default"
+    secret: str = field(default="", repr=False)
+    tenant_id: str = ""
+    client_id: str = ""
+    authority: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlobStore:
+    """One container. `root` begins the addresses (`storage/addresses.py`) of all that is in it."""
+
+    root: str
+    name: str  # of the datastore, for messages; that of the account where no datastore of the workspace covers it
+    endpoint: str  # URL of the account's blob service, without a trailing slash: https://acc.blob.core.windows.net
+    container: str
+    credential: Credential = field(default_factory=Credential)
+
+    def to_json(self) -> dict[str, object]:
+        """With its secret: only for files and pipes that nobody but the job's user reads."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, object]) -> BlobStore:
+        credential: Mapping[str, str] = data["credential"]  # type: ignore[assignment]
+        return BlobStore(**{**data, "credential": Credential(**credential)})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlobInfo:
+    """One blob. `path` is its whole name in the container; `etag` changes with each change of the blob."""
+
+    path: str
+    size: int
+    etag: str  # without quotation marks
+    metadata: Mapping[str, str] = field(default_factory=dict)

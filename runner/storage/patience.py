@@ -1,0 +1,84 @@
+"""Trying again: how long for what, and saying so while one waits."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from runner.storage.problems import StorageUnavailable
+
+T = TypeVar("T")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between two attempts; doubled each time
+LONGEST_ASKED = 60.0  # seconds that a server may ask us to wait (Retry-After)
+PATIENCE = 900.0  # seconds after which an outage is a failure
+TOLD_AFTER = 5.0  # seconds after which a wait is spoken of
+TOLD_EVERY = 15.0
+
+
+class Again(Exception):
+    """An attempt failed in a way that may pass: `reason` in words, `after` how many seconds the server asks us to wait, or 0."""
+
+    def __init__(self, reason: str, after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.reason, self.after = reason, after
+
+
+@dataclass(kw_only=True)
+class Patience:
+    """Shared by all threads that use one container, so that a wait is told once. `say(text)` gets one line at a time.
+
+    `stop` ends all waiting at once, with StorageUnavailable.
+    """
+
+    name: str
+    say: Callable[[str], None]
+    seconds: float = PATIENCE
+    now: Callable[[], float] = time.monotonic
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _since: float | None = None  # when the outage began
+    _told: float = 0.0
+
+    def attempt(self, call: Callable[[], T]) -> T:
+        """The result of `call`, which raises Again for what may pass. Errors: StorageUnavailable; whatever else `call` raises."""
+        began, pause = self.now(), FIRST_PAUSE
+        while True:
+            try:
+                result = call()
+            except Again as again:
+                waited = self.now() - began
+                if waited >= self.seconds or self._stopped.is_set():
+                    raise StorageUnavailable(f"{self.name} did not answer for {waited:.0f} s: {again.reason}") from None
+                self._tell(again.reason)
+                asked = min(again.after, LONGEST_ASKED)
+                self._stopped.wait(max(asked, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                if self._since is not None:
+                    self._over()
+                return result
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _tell(self, reason: str) -> None:
+        with self._lock:
+            now = self.now()
+            if self._since is None:
+                self._since, self._told = now, now - TOLD_EVERY + TOLD_AFTER
+            if now - self._told < TOLD_EVERY:
+                return
+            self._told, waited = now, now - self._since
+        self.say(f"waiting for {self.name}: {reason} (for {waited:.0f} s; gives up after {self.seconds:.0f} s)")
+
+    def _over(self) -> None:
+        with self._lock:
+            since, self._since = self._since, None
+            told = since is not None and self._told >= since
+        if told:
+            self.say(f"{self.name} answers again")

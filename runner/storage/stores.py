@@ -1,0 +1,47 @@
+"""Opens addresses: which container they lie in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from runner.errors import UserError, did_you_mean
+from runner.model.datastore import BlobStore
+from runner.storage import addresses
+
+if TYPE_CHECKING:
+    from runner.storage.blob import BlobContainer
+
+
+class Stores:
+    """The containers that a process may use. Threads may share it. `say` gets lines while a storage does not answer, one when it does."""
+
+    def __init__(self, stores: Iterable[BlobStore] = (), *, say: Callable[[str], None] = lambda _text: None) -> None:
+        self._stores = {store.root: store for store in stores}
+        self._say = say
+        self._lock = threading.Lock()
+        self._opened: dict[str, BlobContainer] = {}
+
+    def at(self, address: str) -> tuple[BlobContainer, str]:
+        """The container and the path in it ("" for the container itself). Nothing is asked of the network. Errors: UserError."""
+        root, store = self._find(address)
+        with self._lock:
+            if root not in self._opened:
+                from runner.storage.blob import BlobContainer  # loads the SDK
+
+                self._opened[root] = BlobContainer(store, say=self._say)
+            return self._opened[root], addresses.relative(address, root) or ""
+
+    def stop_waiting(self) -> None:
+        """What waits for a storage fails at once (StorageUnavailable): the job is cancelled."""
+        with self._lock:
+            for container in self._opened.values():
+                container.patience.stop()
+
+    def _find(self, address: str) -> tuple[str, BlobStore]:
+        for root, store in self._stores.items():
+            if addresses.relative(address, root) is not None:
+                return root, store
+        known = [store.name for store in self._stores.values()]
+        raise UserError(f"no credential is known for '{address}'", allowed=", ".join(known), todo=did_you_mean(address, self._stores))
