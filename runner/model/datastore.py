@@ -53,3 +53,12 @@ class BlobInfo:
     size: int
     etag: str  # without quotation marks
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """A small blob as it was. `age`: seconds since it was written, both moments told by the storage's own clock."""
+
+    data: bytes
+    etag: str
+    age: float

@@ -77,6 +77,11 @@ class JobPaths:
         return self.root / "access.json"
 
     @property
+    def ownership(self) -> Path:
+        """As which owner in the datastore's archive (`workspace/archive`) this folder's job was last run here."""
+        return self.root / "ownership.json"
+
+    @property
     def owners(self) -> Path:
         """A line for each process that has owned the job; the last one does."""
         return self.root / "owners.log"

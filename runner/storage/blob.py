@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import IO, Any, TypeVar
 
@@ -23,7 +24,7 @@ from azure.core.exceptions import (
 )
 from azure.storage.blob import BlobBlock, ContainerClient
 
-from runner.model.datastore import BlobInfo, BlobStore
+from runner.model.datastore import BlobInfo, BlobStore, Fetched
 from runner.storage import addresses
 from runner.storage.credentials import describe, sdk_credential
 from runner.storage.patience import Again, Patience
@@ -100,6 +101,10 @@ class BlobContainer:
             return b""
         return self._try("read", path, partial(self._read, path, offset, length, etag))
 
+    def fetch(self, path: str) -> Fetched:
+        """A small blob as a whole, and how long ago it was written. Errors: BlobMissing."""
+        return self._try("read", path, partial(self._fetch, path))
+
     def read_into(self, path: str, out: IO[bytes], *, size: int, etag: str = "") -> None:
         """A whole blob of a known size and ETag, in pieces. Errors: as `read`."""
         for offset in range(0, size, LARGEST_GET):
@@ -147,6 +152,24 @@ class BlobContainer:
         except BlobMissing:
             return {}
 
+    def committed(self, path: str) -> list[tuple[str, int]]:
+        """The blocks that a blob is made of, in their order: (id, bytes). None where it was put as a whole. Errors: BlobMissing."""
+
+        def ask() -> list[tuple[str, int]]:
+            blocks, _ = self._client.get_blob_client(path).get_block_list("committed")
+            return [(str(block.id), int(block.size)) for block in blocks]
+
+        return self._try("read", path, ask)
+
+    def touch(self, path: str, *, etag: str) -> str:
+        """Gives a blob another ETag, so that whoever knows only this one cannot write it any more. Errors: BlobChanged; BlobMissing."""
+
+        def send() -> str:
+            answer = self._client.get_blob_client(path).set_blob_metadata({}, **_condition(etag))
+            return _etag(answer["etag"])
+
+        return self._try("write", path, send)
+
     def commit(self, path: str, blocks: Sequence[str], *, etag: str | None = None, metadata: Mapping[str, str] | None = None) -> str:
         """Makes the blob of these blocks, in this order, at one moment; returns its ETag. Errors: BlobChanged; BlocksLost."""
 
@@ -184,6 +207,19 @@ class BlobContainer:
         if len(data) != wanted:
             raise Again(f"an answer had {len(data)} of {wanted} bytes")
         return data
+
+    def _fetch(self, path: str) -> Fetched:
+        clock: dict[str, str] = {}
+
+        def note(answer: Any) -> None:
+            clock.update(answer.http_response.headers)
+
+        stream = self._client.download_blob(path, max_concurrency=1, raw_response_hook=note)
+        data: bytes = stream.readall()
+        written = stream.properties.last_modified
+        here = next((parsedate_to_datetime(value) for key, value in clock.items() if key.lower() == "date"), None)
+        age = (here - written).total_seconds() if here and written else 0.0
+        return Fetched(data=data, etag=_etag(stream.properties.etag), age=max(0.0, age))
 
     def _try(self, doing: str, path: str, call: Callable[[], T]) -> T:
         return self.patience.attempt(partial(self._once, doing, path, call))

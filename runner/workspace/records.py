@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.model.batch import Progress
+from runner.model.paths import JobPaths
 
 COMPLETED, FAILED, CANCELED, NOT_RUN = "Completed", "Failed", "Canceled", "NotRun"
 REFUSED = "refused"  # the code of the error of a job that was found to be wrong before anything ran
@@ -62,6 +63,10 @@ class JobRecord:
         if self.type == "pipeline":
             data["jobs"] = {name: job.to_json() for name, job in self.jobs.items()}
         return data
+
+    def to_bytes(self) -> bytes:
+        """The text of the file: in ASCII, because names of files and messages of user code may hold what UTF-8 cannot."""
+        return json.dumps(self.to_json(), indent=2).encode() + b"\n"
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> JobRecord:
@@ -157,3 +162,19 @@ def read_json(path: Path) -> dict[str, Any] | None:
             return data
     except FileNotFoundError:
         return None
+
+
+def load_record(paths: JobPaths) -> JobRecord | None:
+    """With the newest counts, which are written more often than the record. None if there is none."""
+    data = read_json(paths.record)
+    if data is None:
+        return None
+    record = JobRecord.from_json(data)
+    if record.finished:
+        return record
+    newest = read_json(paths.progress) or {}
+    jobs = {
+        name: replace(job, progress=progress_from_json(newest[name])) if name in newest and job.status != NOT_RUN else job
+        for name, job in record.jobs.items()
+    }
+    return replace(record, jobs=jobs, progress=progress_from_json(newest[""]) if "" in newest else record.progress)
