@@ -101,12 +101,14 @@ def installed(folder: Path) -> bool:
 
 
 @contextmanager
-def running_azurite(program: str, *options: str, scheme: str = "http") -> Iterator[Azurite]:
-    """Started on a free port of the loopback device, and gone afterwards. `options` are more of the program's own."""
+def running_azurite(program: str, *options: str, scheme: str = "http", host: str = "127.0.0.1") -> Iterator[Azurite]:
+    """Started on a free port, by default of the loopback device, and gone afterwards. `options` are more of the program's own."""
     with tempfile.TemporaryDirectory(prefix="azurite-") as folder:
-        process = subprocess.Popen([program, *OPTIONS, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [program, *OPTIONS, "--blobHost", host, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         try:
-            yield Azurite(f"{scheme}://127.0.0.1:{port_of(process)}/{ACCOUNT}")
+            yield Azurite(f"{scheme}://{host}:{port_of(process)}/{ACCOUNT}")
         finally:
             process.terminate()
             try:

@@ -181,6 +181,13 @@ def azurite() -> Iterator[Azurite]:
 
 
 @pytest.fixture(scope="session")
+def azurite_of_the_cluster(cluster_of_the_session: Cluster) -> Iterator[Azurite]:
+    """One that the cluster's nodes reach, as this machine does: on their own network."""
+    with running_azurite(demand(AZURITE), host=cluster_of_the_session.bridge) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def cluster_of_the_session(test_image: Callable[[str], str]) -> Iterator[Cluster]:
     demand(CLUSTER)
     test_image("node")

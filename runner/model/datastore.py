@@ -1,4 +1,4 @@
-"""Containers of blobs, and how one gets in."""
+"""Containers of blobs, and how one gets in; data that has a name."""
 
 from __future__ import annotations
 
@@ -62,3 +62,11 @@ class Fetched:
     data: bytes
     etag: str
     age: float
+
+
+class DataAsset:
+    """Data that the workspace knows by name. `path` is written as in a job file; relative ones start at the workspace's folder."""
+
+    path: str
+    type: str = ""
+    description: str = ""
