@@ -81,6 +81,10 @@ class JobPaths:
         """As which owner in the datastore's archive (`workspace/archive`) this folder's job was last run here."""
         return self.root / "ownership.json"
 
+    def stores(self) -> Path:
+        """The same without their credentials; it stays."""
+        return self.root / "stores.json"
+
     @property
     def owners(self) -> Path:
         """A line for each process that has owned the job; the last one does."""

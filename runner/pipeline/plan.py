@@ -10,17 +10,19 @@ from pathlib import Path
 from runner.compute.local import cores
 from runner.errors import Place, UserError
 from runner.inputs.source import open_source
-from runner.model.job import Job, ParallelStep, PipelineJob
-from runner.outputs.append_row import read_format, row_file
+from runner.model.job import Job, JobOutput, ParallelStep, PipelineJob
+from runner.outputs.append_row import DEFAULT_NAME, read_format, row_file
 from runner.pipeline.options import RunOptions, StepPlan
 from runner.pipeline.site import asked_processes, describe_site, on_cluster
+from runner.storage import addresses
+from runner.storage.addresses import is_address
 
 WORKERS_LIMIT = 2048  # on one machine: beyond that it is a slip of the pen
 
 
 def plan_job(job: Job, options: RunOptions) -> list[StepPlan]:
     """One plan per step. Errors: UserError for an input that cannot be split as the job says."""
-    return [_plan_step(step, options, waits=_waits(job, step)) for step in _steps(job)]
+    return [_plan_step(step, options, waits=_waits(job, step, options)) for step in _steps(job)]
 
 
 def check_job(job: Job, options: RunOptions) -> None:
@@ -68,11 +70,17 @@ def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepP
         instances=instances,
         workers=None if processes is None else instances * processes,
         arguments=step.program_arguments,
-        output="summary only" if step.append_row_to is None else str(row_file(step.outputs[step.append_row_to])),
+        output="summary only" if step.append_row_to is None else _row_file(step.outputs[step.append_row_to]),
         python=python,
         compute=step.compute,
         notices=tuple(notices),
     )
+
+
+def _row_file(output: JobOutput) -> str:
+    if not is_address(output.path):
+        return str(row_file(output))
+    return output.path if output.type == "uri_file" else addresses.join(output.path, DEFAULT_NAME)
 
 
 @dataclass(kw_only=True)
@@ -97,14 +105,17 @@ def _list_input(step: ParallelStep, warn: Callable[[str], None]) -> _Found:
     return found
 
 
-def _waits(job: Job, step: ParallelStep) -> bool:
+def _waits(job: Job, step: ParallelStep, options: RunOptions) -> bool:
     """Whether the split input is made by another step, so that it cannot be listed yet."""
     if not isinstance(job, PipelineJob) or step.step is None or not job.depends_on.get(step.step):
         return False
     path = step.inputs[step.input_data].path
     made = {output.path for other in job.steps.values() if other is not step for output in other.outputs.values()}
-    return path in made and not _exists(path)
+    return path in made and not _exists(path, options)
 
 
-def _exists(path: str | None) -> bool:
-    return path is not None and Path(path).exists()
+def _exists(path: str | None, options: RunOptions) -> bool:
+    if path is None or not is_address(path):
+        return path is not None and Path(path).exists()
+    container, name = options.stores.at(path)
+    return container.exists(name) or container.holds(f"{name}/")
