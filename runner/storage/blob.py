@@ -59,6 +59,12 @@ class BlobContainer:
             **_RETRY_NOTHING,
         )
 
+    @property
+    def account(self) -> str:
+        """The name of the account, as it stands in its URL."""
+        host, _, path = self.store.endpoint.partition("://")[2].partition("/")
+        return path.strip("/") or host.partition(".")[0]
+
     def address(self, path: str) -> str:
         return addresses.join(self.store.root, path) if path else self.store.root
 
