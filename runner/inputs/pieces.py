@@ -105,7 +105,7 @@ class Pieces:
 
     def _of(self, file: FileEntry) -> Iterator[Listed]:
         """A file of which not even the beginning can be read is one piece, whose mini-batch fails with the reason."""
-        identity = {"f": file.path, "z": file.size, "m": file.mtime_ns}
+        identity = {"f": file.path, "z": file.size, "m": file.version}
         try:
             for position, size, rows in self._reader.format.slices(file, self._size):
                 yield Listed({**identity, "p": list(position)}, size, rows)
