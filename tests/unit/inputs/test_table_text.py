@@ -21,7 +21,7 @@ from runner.inputs.tabular import BadInputError
 
 def opened(path: Path, **options: Any) -> tuple[DelimitedTable, FileEntry]:
     file = status_of(str(path))
-    return open_delimited(Delimited(place=Place(), **options), lambda: iter([file])), file
+    return open_delimited(Delimited(place=Place(), **options), lambda: iter([file]), OPENER), file
 
 
 def rows(table: DelimitedTable, file: FileEntry, size: int | None) -> list[dict[str, Any]]:
