@@ -15,6 +15,15 @@ from dataclasses import dataclass
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
+# Signatures and keys of Azure storage in texts that a user wrote, of which a message may quote a part.
+_SECRETS = re.compile(r"\b(sig=|AccountKey=)[^&;\s'\"]+", re.IGNORECASE)
+
+
+def without_secrets(text: str) -> str:
+    """Last resort: whoever knows that a text may have a secret in it does not quote it."""
+    return _SECRETS.sub(r"\1…", text)
+
+
 def one_line(text: str) -> str:
     """A text that may come from binary data, on one line: control characters and line breaks as Python writes them (`\\x1b`, `\\n`)."""
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
@@ -46,7 +55,7 @@ class UserError(RunnerError):
     """A mistake of the user's: `problem` (what was wrong), `place`, `allowed` (what may stand there), `todo` (what to do next)."""
 
     def __init__(self, problem: str, *, place: Place | None = None, allowed: str = "", todo: str = "") -> None:
-        self.problem, self.place, self.allowed, self.todo = problem, place, allowed, todo
+        self.problem, self.place, self.allowed, self.todo = without_secrets(problem), place, allowed, todo
         super().__init__(self.describe())
 
     def describe(self) -> str:

@@ -117,6 +117,7 @@ class Cluster:
     source: str = SOURCE  # str(ROOT) for the same path as here
     options: Sequence[str] = ()  # more words for `runner cluster head` and `join`
     nodes: dict[str, Node] = field(default_factory=dict)
+    bridge: str = ""  # address of this machine on their network
 
     def __enter__(self) -> Cluster:
         self.client = docker.from_env(timeout=120)
@@ -147,6 +148,7 @@ class Cluster:
         self.network = make_network(self.client, self.labels)
         pool = ipaddress.ip_network(self.network.attrs["IPAM"]["Config"][0]["Subnet"])
         self._addresses = iter([str(address) for address in pool.hosts()][10:])
+        self.bridge = str(next(pool.hosts()))
 
     # What tests need to know
 

@@ -4,6 +4,7 @@ A test says `@pytest.mark.needs("python3.8", "docker")`, or asks the fixture `ne
 gives the interpreter's path, `needs("docker")` the engine's address, `needs("docker-user")` the name of an ordinary user whom the engine
 obeys (`docker_engine.as_tester` runs a command as that user). "cluster" is what a cluster of containers takes, and the fixture `cluster`
 gives one that the session's tests share (tests/cluster.py). With "engine-podman" and the like tests/engines.py can start such an engine.
+"azurite" is an emulator of blob storage, and the fixture `azurite` one that runs (tests/azurite.py).
 `test_image("pandas")` makes one of the images in tests/images and gives its tag. Where a part is absent the test is shown as NOT RUN; with
 REQUIRE_ALL=1 in the environment, as in `.ci/run`, it fails.
 """
@@ -25,6 +26,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from tests.azurite import VERSION as AZURITE_VERSION
+from tests.azurite import Azurite, find_azurite, running_azurite
 from tests.docker_engine import TESTER, find_engine, find_tester
 from tests.engines import KINDS, find_kind
 
@@ -39,6 +42,7 @@ DOCKER_USER = "docker-user"
 PROGRAMS = ("docker-registry", "docker-compose", "systemd-analyze")
 CLUSTER = "cluster"
 ROOT_USER = "root"
+AZURITE = "azurite"
 ENGINE = "engine-"  # and a kind of tests/engines.py
 
 
@@ -109,6 +113,8 @@ def find_part(part: str) -> tuple[str | None, str]:
         return find_tester(), f"root, and a user {TESTER} who can reach the Docker engine and run {sys.executable} (.ci/run makes one)"
     if part in PROGRAMS:
         return shutil.which(part), f"the program {part} (.ci/run installs it)"
+    if part == AZURITE:
+        return find_azurite(), f"azurite-blob on the path, or node, npm and its registry to install azurite@{AZURITE_VERSION}"
     if part == CLUSTER:
         return find_cluster(), "root, nsenter, iptables, and a Docker engine at a socket of this machine"
     if part.startswith(ENGINE) and part.removeprefix(ENGINE) in KINDS:
@@ -124,6 +130,7 @@ def find_part(part: str) -> tuple[str | None, str]:
         DOCKER_USER,
         *PROGRAMS,
         CLUSTER,
+        AZURITE,
         *(ENGINE + kind for kind in KINDS),
         "mltable",
     )
@@ -164,6 +171,20 @@ def test_image() -> Callable[[str], str]:
         return build.tag_of(name)
 
     return tag
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """Blob storage for all tests of the session: `azurite.container()` makes a container of a test's own."""
+    with running_azurite(demand(AZURITE)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azurite_of_the_cluster(cluster_of_the_session: Cluster) -> Iterator[Azurite]:
+    """One that the cluster's nodes reach, as this machine does: on their own network."""
+    with running_azurite(demand(AZURITE), host=cluster_of_the_session.bridge) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Containers of blobs, and how one gets in."""
+"""Containers of blobs, and how one gets in; data that has a name."""
 
 from __future__ import annotations
 
@@ -53,3 +53,12 @@ class BlobInfo:
     size: int
     etag: str  # without quotation marks
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataAsset:
+    """Data that the workspace knows by name. `path` is written as in a job file; relative ones start at the workspace's folder."""
+
+    path: str
+    type: str = ""
+    description: str = ""

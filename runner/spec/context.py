@@ -1,15 +1,19 @@
-"""What resolving a job needs to know of the workspace and the command line, and the way from a written path to a local one."""
+"""What resolving a job needs to know of the workspace and the command line, and the way from a written path to where it leads."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
+from runner.model.datastore import DataAsset
 from runner.model.docker import DockerPolicy
-from runner.storage.uri import Uri, local_path, parse_uri
+from runner.spec.blobs import Blobs
+from runner.storage.addresses import is_address
+from runner.storage.uri import Uri, local_path, parse_uri, without_query
 
 DEFAULT_DATASTORE = "workspaceblobstore"
 
@@ -31,7 +35,9 @@ class ResolveContext:
     environments: Mapping[str, Mapping[str, object]] = field(
         default_factory=dict
     )  # values as in `task.environment`; paths relative to `root`
-    data: Mapping[str, str] = field(default_factory=dict)  # data assets: local paths
+    data: Mapping[str, DataAsset] = field(default_factory=dict)
+    blobs: Blobs = field(default_factory=Blobs)  # gathers the containers that the job uses
+    identity: Mapping[str, object] | None = None  # of the job or step that is being read
     docker_policy: DockerPolicy = field(default_factory=DockerPolicy)  # its data roots include the datastores' folders
     local: bool = False  # --local
     experiment: str = ""  # the name of the current folder
@@ -55,39 +61,83 @@ def parse_at(text: str, place: Place) -> Uri:
 
 
 def locate(text: str, base: Path, context: ResolveContext, place: Place) -> str:
-    """The absolute local path of what the user wrote; NotSupportedHere for what lies elsewhere."""
+    """The absolute local path of what the user wrote, or its address; NotSupportedHere for what cannot be reached."""
+    return locate_data(text, base, context, place)[0]
+
+
+def locate_data(text: str, base: Path, context: ResolveContext, place: Place) -> tuple[str, str]:
+    """The same, and the type that a data asset has; otherwise that is empty."""
     uri = parse_at(text, place)
-    if uri.kind == "local":
-        return local_path(uri, base)
-    if uri.kind == "datastore":
-        folder = datastore_root(uri.datastore, context, place)
-        return local_path(Uri(kind="local", text=text, path=uri.path), folder)
-    if uri.kind == "asset":
-        key = find_version(uri, context.data)
-        if key is not None:
-            return str(Path(context.root, context.data[key]))
+    if uri.kind != "asset":
+        return _locate(uri, base, context, place), ""
+    key = find_version(uri, context.data)
+    if key is None:
         raise UserError(
             f"the workspace has no data asset '{text}'",
             place=place,
             allowed=listed(context.data, "data assets"),
-            todo="give a local path, or a path in a datastore that is a local folder",
+            todo="describe it below `data` in workspace.yml, or give its path",
         )
-    raise NotSupportedHere(
-        f"'{text}' lies elsewhere, and this build reads and writes local folders only",
-        place=place,
-        allowed="a local path, azureml://datastores/<a datastore with a local folder>/paths/<path>",
-        todo="copy the data to this machine and give its local path",
-    )
+    asset = context.data[key]
+    named = parse_at(asset.path, place)
+    if named.kind == "asset":
+        raise UserError(f"the data asset '{text}' names another one, '{asset.path}'", place=place, todo="give it a path in workspace.yml")
+    return _locate(named, context.root, context, place), asset.type
+
+
+def locate_here(text: str, base: Path, context: ResolveContext, place: Place) -> str:
+    """As `locate`, for what must be a file or folder of this machine."""
+    path = locate(text, base, context, place)
+    if is_address(path):
+        raise NotSupportedHere(
+            f"'{without_query(text)}' lies in blob storage", place=place, allowed="a path of this machine", todo="copy it to this machine"
+        )
+    return path
+
+
+def _locate(uri: Uri, base: Path, context: ResolveContext, place: Place) -> str:
+    if uri.kind == "local":
+        return local_path(uri, base)
+    if uri.kind == "datastore" and uri.datastore not in context.blobs.datastores:
+        folder = datastore_root(uri.datastore, context, place)
+        return local_path(Uri(kind="local", text=uri.text, path=uri.path), folder)
+    if uri.kind == "registry":
+        raise NotSupportedHere(
+            f"'{uri.text}' lies in a registry, and this build has none",
+            place=place,
+            allowed="a local path, a path in a datastore, azureml:<name>:<version> of this workspace",
+            todo="copy the data, and describe it below `data` in workspace.yml",
+        )
+    with at_place(place):
+        return context.blobs.locate(uri, context.identity)
+
+
+@contextmanager
+def at_place(place: Place) -> Iterator[None]:
+    """Gives errors of the block, which do not know it, their place."""
+    try:
+        yield
+    except UserError as error:
+        raise error if error.place else placed(error, place) from None
 
 
 def datastore_root(name: str, context: ResolveContext, place: Place) -> Path:
+    """The folder of a local datastore."""
     if name in context.datastores:
         return context.datastores[name]
+    known = (*context.datastores, *context.blobs.datastores)
+    if name in context.blobs.datastores:
+        raise NotSupportedHere(
+            f"the datastore '{name}' is in blob storage, and the default datastore must be a folder",
+            place=place,
+            allowed=listed(context.datastores, "datastores"),
+            todo=f"give the outputs that are to lie there a path: azureml://datastores/{name}/paths/…",
+        )
     raise NotSupportedHere(
-        f"the datastore '{name}' is not mapped to a folder of this machine",
+        f"the workspace has no datastore '{name}'",
         place=place,
-        allowed=listed(context.datastores, "datastores"),
-        todo=did_you_mean(name, context.datastores) or "map it to a local folder in workspace.yml, or give a local path",
+        allowed=listed(known, "datastores"),
+        todo=did_you_mean(name, known) or "describe it below `datastores` in workspace.yml, or give a local path",
     )
 
 

@@ -11,7 +11,7 @@ from runner.errors import UserError, did_you_mean
 from runner.model.image_reference import ALLOWED, parse_reference
 from runner.model.job import Environment
 from runner.spec import schema
-from runner.spec.context import ResolveContext, find_version, listed, locate, parse_at
+from runner.spec.context import ResolveContext, find_version, listed, locate_here, parse_at
 from runner.spec.disk import is_file, is_folder
 from runner.spec.expressions import Scope
 from runner.spec.problems import Problems
@@ -39,7 +39,7 @@ def _read(node: Node | None, scope: Scope, context: ResolveContext, problems: Pr
         return _inline(node, scope, context, problems)
     text = as_text(node, scope)
     if (text.startswith("file:") or text.endswith((".yml", ".yaml"))) and not text.startswith("azureml:"):
-        path = locate(text, node.base, context, node.place)
+        path = locate_here(text, node.base, context, node.place)
         return _inline(read_yaml(Path(path), todo=f"named by {node.place}"), scope, context, problems)
     return _named(text, node, scope, context, problems)
 
@@ -103,7 +103,7 @@ def _build_context(build: Node, scope: Scope, context: ResolveContext) -> str:
     node = build.get("path")
     if node is None:
         raise UserError("build needs a `path`", place=build.place, todo="name the folder that is the Docker build context")
-    path = locate(as_text(node, scope), node.base, context, node.place)
+    path = locate_here(as_text(node, scope), node.base, context, node.place)
     if not is_folder(path):
         raise UserError(
             f"the folder '{node.text}' does not exist", place=node.place, todo=f"looked for {path}; paths are relative to the job file"
@@ -114,7 +114,7 @@ def _build_context(build: Node, scope: Scope, context: ResolveContext) -> str:
 def _conda(node: Node, scope: Scope, context: ResolveContext) -> tuple[Mapping[str, object], str | None]:
     if node.is_mapping:
         return _checked_conda(node), None
-    path = locate(as_text(node, scope), node.base, context, node.place)
+    path = locate_here(as_text(node, scope), node.base, context, node.place)
     if not is_file(path):
         raise UserError(
             f"the conda file '{node.text}' does not exist", place=node.place, todo=f"looked for {path}; paths are relative to the job file"

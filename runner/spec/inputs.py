@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from runner.errors import UserError
 from runner.model.job import DATA_TYPES, LITERAL_TYPES, JobInput, JobOutput
-from runner.spec.context import ResolveContext, locate
+from runner.spec.context import ResolveContext, at_place, locate_data
 from runner.spec.disk import is_file, is_folder, trouble
 from runner.spec.expressions import Scope, as_text, has_expression, meaning, only_expression
 from runner.spec.literals import Declaration, check_declared, convert, infer_literal, long_literal, read_type
@@ -16,7 +16,8 @@ from runner.spec.problems import Problems
 from runner.spec.schema import DATA_INPUT, INPUT, INPUT_MODES, TABLE_MODES
 from runner.spec.values import Reader, check_keys, near_case, require_scalar, resolved
 from runner.spec.yaml_source import Node
-from runner.storage.uri import looks_like_uri
+from runner.storage.addresses import is_address
+from runner.storage.uri import looks_like_uri, without_query
 
 _NO_LITERAL = dict.fromkeys(
     ("value", "default", "min", "max", "enum"), "that is for literals: write type: integer (or another) and no path"
@@ -150,14 +151,10 @@ class InputReader:
         return text
 
     def _data(self, node: Node, text: str, kind: str, mode: str, at: Node) -> JobInput:
-        path = locate(text, node.base, self.context, at.place)
-        if reason := trouble(path):
-            raise UserError(
-                f"'{text}' {reason}",
-                place=at.place,
-                todo=_where(text, path),
-            )
-        single = not is_folder(path)
+        path, of_asset = locate_data(text, node.base, self.context, at.place)
+        text = without_query(text)
+        kind = kind or of_asset
+        single = self._is_single(path, text, at)
         if single and kind in ("uri_folder", "mltable"):
             table = kind == "mltable" and os.path.basename(path) == "MLTable"
             raise UserError(
@@ -173,12 +170,29 @@ class InputReader:
                 allowed="a file",
                 todo="write type: uri_folder, or name a file",
             )
-        if not kind and not single and is_file(f"{path}/MLTable"):
+        if not kind and not single and self._has_table(path):
             self.problems.notice(
                 f"{at.place.field}: read as a uri_folder, though there is an MLTable file in it: write type: mltable to read the table"
             )
         found = self.context.uploads.get(path, path)
         return JobInput(type=kind or ("uri_file" if single else "uri_folder"), path=found, uri=text, mode=mode)
+
+    def _is_single(self, path: str, text: str, at: Node) -> bool:
+        """Whether a file stands there, and not a folder. Errors: UserError where there is nothing."""
+        if not is_address(path):
+            if reason := trouble(path):
+                raise UserError(f"'{text}' {reason}", place=at.place, todo=_where(text, path))
+            return not is_folder(path)
+        with at_place(at.place):
+            there = self.context.blobs.there(path)
+        if not there:
+            raise UserError(f"'{text}' does not exist", place=at.place, todo=f"looked for the blob {path}, and for blobs below {path}/")
+        if there == "file" and text.endswith("/"):
+            raise UserError(f"'{text}' is no folder: there is a blob of that name", place=at.place, todo="leave the last / out")
+        return there == "file"
+
+    def _has_table(self, path: str) -> bool:
+        return self.context.blobs.holds_file(path, "MLTable") if is_address(path) else is_file(f"{path}/MLTable")
 
 
 def _where(text: str, path: str) -> str:

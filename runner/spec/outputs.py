@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from runner.errors import UserError
 from runner.model.job import JobInput, JobOutput
-from runner.spec.context import ResolveContext, datastore_root, locate
+from runner.spec.context import ResolveContext, at_place, datastore_root, locate
 from runner.spec.disk import is_file, is_folder, lies_in, trouble
 from runner.spec.expressions import Scope, meaning, only_expression
 from runner.spec.inputs import check_port_name
@@ -17,6 +17,8 @@ from runner.spec.problems import Problems
 from runner.spec.schema import OUTPUT, OUTPUT_MODES
 from runner.spec.values import Reader, as_text, check_keys, near_case
 from runner.spec.yaml_source import Node
+from runner.storage.addresses import is_address
+from runner.storage.uri import without_query
 
 _KERNEL = ("/proc", "/sys")  # where root seems to have the permission to write
 
@@ -65,9 +67,25 @@ class OutputReader:
             path = os.path.join(root, "azureml", self.job, name)
             _check_target(path, path, kind, at)
             return JobOutput(type=kind, path=path)
-        path = locate(text, at.base, self.context, at.place)
-        _check_target(path, text, kind, at)
+        path, text = locate(text, at.base, self.context, at.place), without_query(text)
+        if is_address(path):
+            with at_place(at.place):
+                self._check_blob(path, text, kind)
+        else:
+            _check_target(path, text, kind, at)
         return JobOutput(type=kind, path=path, uri=text)
+
+    def _check_blob(self, path: str, text: str, kind: str) -> None:
+        """The same for an address."""
+        blobs = self.context.blobs
+        if blobs.is_container(path) and kind == "uri_file":
+            raise UserError(f"'{text}' is a container, but the output is of type uri_file", todo="name a blob in it")
+        there = "folder" if kind == "uri_file" and text.endswith("/") else blobs.there(path)
+        if kind == "uri_file" and there == "folder":
+            raise UserError(f"'{text}' is a folder, but the output is of type uri_file", todo="name a file, or write type: uri_folder")
+        if kind != "uri_file" and there == "file":
+            raise UserError(f"'{text}' is a file, but the output is of type {kind}", todo="name a folder, or write type: uri_file")
+        blobs.check_writable(path, kind)
 
     def _bound(self, inner: str, kind: str, at: Node) -> JobOutput:
         value = meaning(inner, self.scope, at.place)

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from runner.errors import NotSupportedHere, UserError, did_you_mean
+from runner.errors import NotSupportedHere, UserError
 from runner.model.job import JobOutput, ParallelStep, PipelineJob
 from runner.spec import schema
 from runner.spec.compute import check_compute, compute_name
-from runner.spec.context import ResolveContext, listed
+from runner.spec.context import ResolveContext, datastore_root
 from runner.spec.expressions import Ports, Scope, steps_named
 from runner.spec.inputs import InputReader, read_inputs
 from runner.spec.outputs import OutputReader, read_outputs
@@ -55,6 +55,7 @@ def resolve_pipeline(root: Node, context: ResolveContext, problems: Problems) ->
     defaults = _defaults(root, context, problems)
     scope = Scope(words={"name": context.name, "default_datastore": defaults.datastore})
     reader = Reader(root, scope, problems)
+    context = replace(context, identity=identity(reader))  # that of its steps, too, where they have none
     inputs, broken = read_inputs(reader.mapping("inputs"), InputReader(scope=scope, context=context, problems=problems), None)
     outputs_node = reader.mapping("outputs")
     outputs, broken_outputs = read_outputs(
@@ -156,14 +157,9 @@ def _datastore(reader: Reader, context: ResolveContext) -> str:
     if node is None:
         return context.default_datastore
     name = reader.text("default_datastore").removeprefix("azureml:").rpartition("/datastores/")[2].removeprefix("azureml://datastores/")
-    if name in context.datastores:
+    with reader.problems.catching():
+        datastore_root(name, context, node.place)
         return name
-    reader.problems.unsupported(
-        f"the datastore '{name}' is not mapped to a folder of this machine",
-        node.place,
-        allowed=listed(context.datastores, "datastores"),
-        todo=did_you_mean(name, context.datastores) or "map it to a local folder in workspace.yml",
-    )
     return context.default_datastore
 
 
@@ -251,7 +247,6 @@ def _notices(reader: Reader, outputs: Mapping[str, JobOutput], steps: _Steps) ->
     settings = reader.below("settings")
     if settings.written("force_rerun") and not settings.boolean("force_rerun", False):
         reader.problems.notice(f"settings.force_rerun: false has no effect yet: {NEVER_REUSED}")
-    identity(reader)
     for key in (*schema.WRITTEN_BY_AZURE, "services"):
         if reader.written(key):
             reader.problems.notice(f"{key} is kept without effect")

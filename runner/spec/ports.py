@@ -18,6 +18,7 @@ from runner.spec.problems import Problems
 from runner.spec.script import missing
 from runner.spec.values import Reader
 from runner.spec.yaml_source import Node
+from runner.storage.addresses import is_address, relative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,17 +86,32 @@ def read_ports(tree: Node, merged: Node, component: Component | None, frame: Fra
     for name, output in made.items():
         at = reader.below("outputs").written(name) or tree
         with frame.problems.catching():
-            _check_apart(name, output, {**found, **above}, split, at, frame.problems)
+            exists = output.type == "uri_file" and _is_file(output.path, frame.context)
+            _check_apart(name, output, {**found, **above}, split, at, frame.problems, exists=exists)
     return Ports(inputs=found, outputs=made, broken=broken | broken_outputs)
 
 
-def _check_apart(name: str, output: JobOutput, inputs: Mapping[str, JobInput], split: str | None, at: Node, problems: Problems) -> None:
-    """No output in the place of an input or of a file in one; inside the folder that is split it would be an item of the next run."""
-    exists = output.type == "uri_file" and is_file(output.path)
+def _is_file(path: str, context: ResolveContext) -> bool:
+    return context.blobs.there(path) == "file" if is_address(path) else is_file(path)
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    if is_address(path) or is_address(folder):
+        return bool(relative(path, folder))
+    return lies_in(path, folder)
+
+
+def _check_apart(
+    name: str, output: JobOutput, inputs: Mapping[str, JobInput], split: str | None, at: Node, problems: Problems, *, exists: bool
+) -> None:
+    """No output in the place of an input or of a file in one; inside the folder that is split it would be an item of the next run.
+
+    `exists`: there is a file in the output's place.
+    """
     for other, there in inputs.items():
         if there.path == output.path:
             raise UserError(f"the output '{name}' has the path of the input '{other}'", place=at.place, todo="give it a path of its own")
-        if not there.path or not lies_in(output.path, there.path):
+        if not there.path or not _lies_in(output.path, there.path):
             continue
         if exists:
             raise UserError(

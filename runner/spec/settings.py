@@ -183,7 +183,7 @@ def environment_variables(reader: Reader) -> dict[str, str]:
 
 
 def identity(reader: Reader) -> Mapping[str, object] | None:
-    """Kept; this build reads local data only, and says that no credential is used."""
+    """What reaches blob storage where neither a datastore nor an address has a credential of its own."""
     node = reader.mapping("identity")
     if node is None:
         return None
@@ -203,6 +203,5 @@ def identity(reader: Reader) -> Mapping[str, object] | None:
         )
         return None
     check_keys(node, schema.IDENTITY[kind], f"of an identity of type {kind}", reader.problems)
-    reader.problems.notice(f"identity ({kind}) is kept without effect: this build reads local data, which needs no credential")
     values = Reader(node, reader.scope, reader.problems)
     return {"type": kind, **{key: values.text(key) for key in node.entries if key != "type" and node.get(key)}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import NotSupportedHere, UserError
@@ -11,7 +12,7 @@ from runner.spec import schema, settings
 from runner.spec.arguments import Value, read_predefined, split_arguments
 from runner.spec.component import Component, merge, read_component
 from runner.spec.compute import check_compute, compute_name
-from runner.spec.context import locate
+from runner.spec.context import at_place, locate
 from runner.spec.disk import trouble
 from runner.spec.environment import read_environment
 from runner.spec.expressions import Ports, Scope, meaning, only_expression
@@ -19,6 +20,8 @@ from runner.spec.ports import Frame, Resolved, named_port, read_ports, words
 from runner.spec.script import missing, read_code
 from runner.spec.values import Reader, check_keys, near_case, require_scalar
 from runner.spec.yaml_source import Node, shown
+from runner.storage.addresses import is_address
+from runner.storage.uri import without_query
 
 SPLIT_TYPES = ("uri_file", "uri_folder", "mltable")
 LEVELS = ("WARNING", "INFO", "DEBUG")
@@ -45,6 +48,8 @@ def resolve_step(tree: Node, frame: Frame) -> Resolved:
     if failed:  # nothing more can be said without the component
         return Resolved(step=ParallelStep(name=frame.name), ports=Ports(unknown=True))
     merged = merge(component, tree, problems)
+    outer = Reader(tree, Scope(parent=frame.parent, jobs=frame.jobs, words=words(frame)), problems)
+    frame = replace(frame, context=replace(frame.context, identity=settings.identity(outer) or frame.context.identity))
     ports = read_ports(tree, merged, component, frame)
     scope = Scope(own=ports, parent=frame.parent, jobs=frame.jobs, words=words(frame))
     step = _Assembly(merged, scope, frame).step(ports)
@@ -103,7 +108,7 @@ class _Assembly:
             retry=retry,
             logging_level=reader.choice("logging_level", LEVELS, "INFO"),  # type: ignore[arg-type]
             resources=settings.resources(reader, self.frame.context, container=self._in_container(environment), cluster=cluster),
-            identity=settings.identity(reader),
+            identity=self.frame.context.identity,
             is_deterministic=reader.boolean("is_deterministic", True),
             arguments=system_arguments(arguments, retry.timeout),
             notices=tuple(self.problems.notices),
@@ -207,18 +212,27 @@ class _Assembly:
         if node is None:
             return None
         with self.problems.catching():
-            path = locate(task.text("model"), node.base, self.frame.context, node.place)
-            if not trouble(path) or (only_expression(node.text) or "").startswith("parent.jobs."):
-                return self.frame.context.uploads.get(path, path)
             bound = named_port(node, "inputs")
-            if bound is None or self.scope.own.inputs[bound].path != path:
+            given = self.scope.own.inputs.get(bound or "")
+            if given is not None and given.path and is_address(given.path):
+                return given.path
+            path = locate(task.text("model"), node.base, self.frame.context, node.place)
+            if not self._is_missing(path, node) or (only_expression(node.text) or "").startswith("parent.jobs."):
+                return self.frame.context.uploads.get(path, path)
+            if given is None or given.path != path:
                 raise UserError(
-                    f"the model '{node.text}' does not exist",
+                    f"the model '{without_query(node.text)}' does not exist",
                     place=node.place,
                     todo=f"looked for {path}; paths are relative to the job file",
                 )
             return path
         return None
+
+    def _is_missing(self, path: str, node: Node) -> bool:
+        if not is_address(path):
+            return bool(trouble(path))
+        with at_place(node.place):
+            return not self.frame.context.blobs.there(path)
 
     def _arguments(self, task: Reader) -> tuple[str, ...]:
         node = task.written("program_arguments")
@@ -263,7 +277,7 @@ class _Assembly:
         """What a job on a cluster writes must be seen by all of its machines, and by this one."""
         shared = self.frame.context.shared
         for name, output in ports.outputs.items():
-            if not any(folder in Path(output.path).parents for folder in shared):
+            if not is_address(output.path) and not any(folder in Path(output.path).parents for folder in shared):
                 self.problems.add(
                     f"the output '{name}' would lie in {output.path}, which the machines of the compute '{compute}' do not share",
                     (self.reader.below("outputs").written(name) or self.node).place,

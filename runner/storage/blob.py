@@ -34,7 +34,6 @@ T = TypeVar("T")
 CONNECT_SECONDS, READ_SECONDS = 20, 60
 PAGE = 5000  # names in one answer: the most there can be
 PASSING = (408, 429, 500, 502, 503, 504)
-WRITE_CHECK = ".runner-write-check"
 LARGEST_GET = 64 << 20  # bytes asked for in one request
 _RETRY_NOTHING: dict[str, Any] = {"retry_total": 0, "retry_connect": 0, "retry_read": 0, "retry_status": 0}
 
@@ -89,6 +88,10 @@ class BlobContainer:
             return blobs, folders
 
         return self._try("list", prefix, walk)
+
+    def holds(self, prefix: str) -> bool:
+        """Whether there is a blob whose name begins so."""
+        return self._try("list", prefix, lambda: next(iter(self._client.list_blobs(prefix or None, results_per_page=1)), None) is not None)
 
     def info(self, path: str) -> BlobInfo:
         """Errors: BlobMissing."""

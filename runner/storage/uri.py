@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from runner.errors import UserError, did_you_mean
 
@@ -42,11 +42,14 @@ class Uri:
     asset      name and version or label
     registry   registry, asset_kind, name and version or label
     blob       account, container, path; endpoint is the blob endpoint's host
-    web        any other https:// address; only `text`
+    web        any other http(s):// address: endpoint is its host, path what follows
+
+    The query of a web address is in `sas`, and nowhere else: it is a secret.
     """
 
     kind: Kind
     text: str  # as the user wrote it
+    sas: str = field(default="", repr=False)
     path: str = ""
     datastore: str = ""
     workspace: str = ""
@@ -68,6 +71,11 @@ def looks_like_uri(text: str) -> bool:
     """Whether a bare string is meant as a location rather than as a word: it has a known scheme, or begins with `./` or `../`."""
     match = _SCHEME.match(text)
     return bool(match and match[1].lower() in _KNOWN_SCHEMES) or text in (".", "..") or text.startswith(("./", "../"))
+
+
+def without_query(text: str) -> str:
+    """A web address as it may be shown and kept: what follows `?` may be a signature."""
+    return text.partition("?")[0] if re.match(r"\s*(azureml:)?https?://", text, re.IGNORECASE) else text
 
 
 def parse_uri(text: str) -> Uri:
@@ -164,6 +172,7 @@ def _at_account(text: str, scheme: str, rest: str) -> Uri:
 
 
 def _web(text: str) -> Uri:
+    query, text = text.partition("?")[2], without_query(text)
     try:
         parts = urlsplit(text)
         host = parts.hostname or ""
@@ -171,18 +180,23 @@ def _web(text: str) -> Uri:
         raise UserError(f"'{text}' is not a web address: {error}") from None
     if not host:
         raise UserError(f"'{text}' names no machine", allowed="https://<host>/<path>")
+    if "@" in parts.netloc:
+        raise UserError(f"'https://…@{host}' has the name of a user in it", allowed="https://<host>/<path>, with or without ?<SAS>")
+    if query and "sig" not in parse_qs(query):
+        raise UserError(f"what follows the ? of '{text}' is no SAS: it has no signature (sig=)", todo="write the whole SAS, or none")
     if ".blob." in host or ".dfs." in host:
         container, _, path = parts.path.lstrip("/").partition("/")
         account = host.split(".")[0]
         return Uri(
             kind="blob",
             text=text,
+            sas=query,
             account=account,
             container=container,
             endpoint=parts.netloc.replace(".dfs.", ".blob.", 1),
             path=unquote(path),
         )
-    return Uri(kind="web", text=text)
+    return Uri(kind="web", text=text, sas=query, endpoint=parts.netloc, path=unquote(parts.path.lstrip("/")))
 
 
 def local_path(uri: Uri, base: str | os.PathLike[str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from runner.errors import Place, UserError, did_you_mean
 from runner.model.cluster import RayCompute
+from runner.model.datastore import DataAsset
 from runner.model.docker import DockerPolicy
 from runner.model.paths import JobPaths
 from runner.workspace.settings import DEFAULT_DATASTORE, LOCAL, Settings, read_settings
@@ -61,6 +62,12 @@ class Workspace:
     def datastores(self) -> dict[str, Path]:
         """All datastores by name, the built-in one included."""
         return {DEFAULT_DATASTORE: self.state / "datastore", **self.settings.datastores}
+
+    @property
+    def data(self) -> dict[str, DataAsset]:
+        """The data assets, by `name:version`."""
+        named = self.settings.data.items()
+        return {f"{name}:{version}": entry for name, versions in named for version, entry in versions.items()}
 
     @property
     def shared_datastores(self) -> dict[str, Path]:

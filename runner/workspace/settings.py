@@ -6,13 +6,15 @@
     default_compute:   name
     environments:      {name: {version: {image: …, conda_file: …, build: {path: …, dockerfile_path: …}}}}
     defaults:          {free_space_floor: 512MB, max_snapshot: 300MB}
-    docker, instance_types: see docker_settings.py; computes of type ray, quotas, administrators: see cluster_settings.py
+    docker, instance_types: see docker_settings.py; computes of type ray, quotas, administrators: see cluster_settings.py;
+    datastores of type azure_blob, data: see datastore_settings.py
 
 A datastore is `shared` if all machines of a cluster, and those that submit to it, have it at the same path.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +22,11 @@ from typing import TYPE_CHECKING
 
 from runner.errors import UserError, UserErrors, did_you_mean
 from runner.model.cluster import Quotas, RayCompute
+from runner.model.datastore import DataAsset
 from runner.model.docker import DockerSettings, InstanceType
+from runner.storage.datastores import BlobDatastore
 from runner.workspace.cluster_settings import RAY, ClusterReading
+from runner.workspace.datastore_settings import AZURE_BLOB, DatastoreReading, warn_of_readers
 from runner.workspace.docker_settings import DockerReading
 from runner.workspace.units import parse_size
 
@@ -32,8 +37,9 @@ DEFAULT_DATASTORE = "workspaceblobstore"  # Azure's name for it
 LOCAL = "local"
 _KNOWN = (
     *("datastores", "default_datastore", "computes", "default_compute", "environments", "docker", "instance_types"),
-    *("quotas", "administrators", "defaults"),
+    *("quotas", "administrators", "defaults", "data"),
 )
+_STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +56,9 @@ class EnvironmentEntry:
 class Settings:
     """What `workspace.yml` says, or what holds without it. `datastores` and `computes` do not repeat the built-in ones."""
 
-    datastores: Mapping[str, Path] = field(default_factory=dict)
+    datastores: Mapping[str, Path] = field(default_factory=dict)  # those that are folders
+    blob_stores: Mapping[str, BlobDatastore] = field(default_factory=dict)  # those of type azure_blob
+    data: Mapping[str, Mapping[str, DataAsset]] = field(default_factory=dict)  # data assets: name → version → entry
     shared: frozenset[str] = frozenset()  # names of datastores
     default_datastore: str = DEFAULT_DATASTORE
     computes: Mapping[str, str] = field(default_factory=dict)  # name → type
@@ -73,7 +81,9 @@ def read_settings(file: Path) -> Settings:
         return Settings()
     from runner.spec.yaml_source import read_yaml  # only where there is something to read
 
-    return _Reading().settings(read_yaml(file))
+    settings = _Reading().settings(read_yaml(file))
+    warn_of_readers(file, dict(settings.blob_stores))
+    return settings
 
 
 class _Reading:
@@ -82,8 +92,13 @@ class _Reading:
 
     def settings(self, root: Node) -> Settings:
         self._check(root, ("$schema", *_KNOWN))
-        datastores = {name: self._datastore(node) for name, node in self._named(root, "datastores")}
-        shared = frozenset(name for name, node in self._named(root, "datastores") if self._shared(node))
+        named = self._named(root, "datastores")
+        blob_nodes = {name: node for name, node in named if node.is_mapping and self._type(node, LOCAL, AZURE_BLOB) == AZURE_BLOB}
+        datastores = {name: self._datastore(node) for name, node in named if name not in blob_nodes}
+        remote = DatastoreReading(self._errors)
+        blob_stores = {name: remote.blob(name, node) for name, node in blob_nodes.items()}
+        self._check_names(blob_nodes)
+        shared = frozenset(name for name, node in named if name in datastores and self._shared(node))
         computes = {name: self._compute(node) for name, node in self._named(root, "computes")}
         cluster = ClusterReading(self._errors)
         clusters = {name: cluster.compute(name, node) for name, node in self._named(root, "computes") if computes[name] == RAY}
@@ -97,8 +112,10 @@ class _Reading:
             self._check(defaults, ("free_space_floor", "max_snapshot"))
         settings = Settings(
             datastores=datastores,
+            blob_stores=blob_stores,
+            data={name: self._versions(node, remote) for name, node in self._named(root, "data")},
             shared=shared,
-            default_datastore=self._choice(root, "default_datastore", DEFAULT_DATASTORE, datastores),
+            default_datastore=self._default_datastore(root, datastores, blob_stores),
             computes=computes,
             ray_computes=clusters,
             default_compute=self._choice(root, "default_compute", LOCAL, computes),
@@ -158,8 +175,35 @@ class _Reading:
 
     def _datastore(self, node: Node) -> Path:
         self._check(node, ("type", "path", "shared", "description"))
-        self._type(node, LOCAL)
         return self._path(node, "path", required=True) or node.base
+
+    def _check_names(self, nodes: Mapping[str, Node]) -> None:
+        """Those of datastores in blob storage stand in addresses."""
+        for name, node in nodes.items():
+            if name == DEFAULT_DATASTORE:
+                self._error(f"'{name}' is always a folder of this machine", node, todo="give the datastore another name")
+            elif not _STORE_NAME.fullmatch(name):
+                self._error(f"'{name}' is not a name of a datastore", node, "letters, digits, _ and -")
+
+    def _versions(self, node: Node, reading: DatastoreReading) -> dict[str, DataAsset]:
+        found = {}
+        for version, entry in self._entries(node):
+            reading.version(version, entry)
+            found[version] = reading.data(entry)
+        return found
+
+    def _default_datastore(self, root: Node, datastores: Mapping[str, Path], blob_stores: Mapping[str, BlobDatastore]) -> str:
+        node = root.get("default_datastore")
+        name = node.text.removeprefix("azureml:") if node else ""
+        if node is None or name not in blob_stores:
+            return self._choice(root, "default_datastore", DEFAULT_DATASTORE, datastores)
+        self._error(
+            f"'{name}' is in blob storage, and the default datastore, which keeps jobs and logs, must be a folder",
+            node,
+            ", ".join((DEFAULT_DATASTORE, *datastores)),
+            f"leave it out, and give outputs a path: azureml://datastores/{name}/paths/…",
+        )
+        return DEFAULT_DATASTORE
 
     def _shared(self, node: Node) -> bool:
         written, path = node.get("shared"), node.get("path")

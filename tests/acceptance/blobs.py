@@ -30,7 +30,8 @@ class InBlob(Lab):
 
     azurite: Azurite
 
-    def __post_init__(self) -> None:
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
         self.container = self.azurite.container()
         self.prefix = uuid.uuid4().hex[:8]
         self._inputs: set[str] = set()
@@ -110,6 +111,7 @@ class InBlob(Lab):
         if data.setdefault("datastores", {}).get(DATASTORE) != entry:
             data["datastores"][DATASTORE] = entry
             path.write_text(yaml.safe_dump(data, sort_keys=False))
+            path.chmod(0o600)
 
 
 def in_blob(kind: type[Lab], azurite: Azurite) -> type[Lab]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.blobs import in_blob
 from tests.acceptance.jobs import ClusterLab, ContainerLab, Lab, UserLab, folder_for_all, folder_on
 
 RUNNER = (sys.executable, "-m", "runner.cli")
@@ -162,6 +163,8 @@ ALL_ON_CLUSTER = os.environ.get("ALL_ON_CLUSTER", "") not in ("", "0")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "in_processes: not in containers, though the test asks for `anywhere`")
     config.addinivalue_line("markers", "on_this_machine(why): not on a cluster, though the test asks for `anywhere`")
+    config.addinivalue_line("markers", "not_in_blob(why): not with its data in blob storage, though the test asks for `anywhere`")
+    config.addinivalue_line("markers", "in_blob: also in containers, and on a cluster, with its data in blob storage")
     config.addinivalue_line("markers", "on_cluster: also on a cluster, when it asks for `anywhere`; others with ALL_ON_CLUSTER=1")
     config.addinivalue_line("markers", "image(name): the image of the tests that the test's containers are made of")
 
@@ -175,10 +178,14 @@ def place_of(item: Any) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def fits(item: pytest.Item) -> bool:
         place = place_of(item)
+        if place.startswith(BLOB) and item.get_closest_marker("not_in_blob"):
+            return False
+        if place in (BLOB_CONTAINER, BLOB_CLUSTER):
+            return bool(item.get_closest_marker("in_blob"))
         if place == CLUSTER:
             chosen = ALL_ON_CLUSTER or item.get_closest_marker("on_cluster")
             return bool(chosen) and not any(item.get_closest_marker(name) for name in ("in_processes", "on_this_machine"))
-        return place in ("", "process") or not item.get_closest_marker("in_processes")
+        return place in ("", "process", BLOB) or not item.get_closest_marker("in_processes")
 
     items[:] = [item for item in items if fits(item)]
 
@@ -190,22 +197,26 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     if place == USER:
         with folder_for_all() as folder:
             yield folder
-    elif place == CLUSTER:
+    elif place in (CLUSTER, BLOB_CLUSTER):
         yield folder_on(request.getfixturevalue("cluster"), re.sub(r"\W+", "-", request.node.name.removeprefix("test_"))[:60].strip("-"))
     else:
         yield tmp_path
 
 
 USER, CLUSTER = "container-user", "cluster"
+BLOB, BLOB_CONTAINER, BLOB_CLUSTER = "blob", "blob-container", "blob-cluster"  # the data lies in blob storage
 PLACES = [
     "process",
+    pytest.param(BLOB, marks=pytest.mark.needs("azurite")),
+    pytest.param(BLOB_CONTAINER, marks=pytest.mark.needs("azurite", "docker")),
+    pytest.param(BLOB_CLUSTER, marks=pytest.mark.needs("azurite", "cluster")),
     pytest.param("container", marks=pytest.mark.needs("docker")),
     pytest.param(USER, marks=pytest.mark.needs("docker", "docker-user")),
     pytest.param(CLUSTER, marks=pytest.mark.needs("cluster")),
 ]
 
 
-IN_PROCESSES_OR_ON_A_CLUSTER = pytest.mark.parametrize("anywhere", [PLACES[0], PLACES[3]], indirect=True)
+IN_PROCESSES_OR_ON_A_CLUSTER = pytest.mark.parametrize("anywhere", [PLACES[0], PLACES[-1]], indirect=True)
 
 
 @pytest.fixture(params=PLACES)
@@ -213,17 +224,22 @@ def anywhere(request: pytest.FixtureRequest) -> Iterator[Callable[[Path], Lab]]:
     """Makes labs; a test that asks for it runs in processes of this machine, in containers, in containers of an ordinary user, and,
     where it is marked so, on a cluster.
     """
-    if request.param == "process":
-        yield Lab
+    place = request.param
+    if place in ("process", BLOB):
+        yield Lab if place == "process" else in_blob(Lab, request.getfixturevalue("azurite"))
         return
     image = request.getfixturevalue("test_image")(next((marker.args[0] for marker in request.node.iter_markers("image")), "bare"))
-    if request.param != CLUSTER:
-        yield partial(ContainerLab if request.param == "container" else UserLab, image=image)
+    if place == BLOB_CONTAINER:
+        yield partial(in_blob(ContainerLab, request.getfixturevalue("azurite")), image=image)
         return
+    if place not in (CLUSTER, BLOB_CLUSTER):
+        yield partial(ContainerLab if place == "container" else UserLab, image=image)
+        return
+    kind = in_blob(ClusterLab, request.getfixturevalue("azurite_of_the_cluster")) if place == BLOB_CLUSTER else ClusterLab
     labs: list[ClusterLab] = []
 
     def make(folder: Path) -> Lab:
-        labs.append(ClusterLab.at(folder, request.getfixturevalue("cluster"), image))
+        labs.append(kind.at(folder, request.getfixturevalue("cluster"), image))
         return labs[-1]
 
     yield make

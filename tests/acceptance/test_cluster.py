@@ -347,5 +347,3 @@ def test_another_version_is_refused(lab: ClusterLab, cluster: Cluster) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=10)
     assert "has runner 0.0.1, the cluster has" in refused.value.read().decode()
-
-

@@ -527,9 +527,7 @@ def test_from_python(lab: ContainerLab, monkeypatch: pytest.MonkeyPatch) -> None
         input_data="${{inputs.data}}",
         shm_size="1g",
         docker_args="--cpus 1",
-        task=RunFunction(
-            code="code", entry_script="score.py", append_row_to="${{outputs.rows}}", environment=Environment(image=lab.image)
-        ),
+        task=RunFunction(code="code", entry_script="score.py", append_row_to="${{outputs.rows}}", environment=Environment(image=lab.image)),
     )
     client = MLClient("a credential", "subscription", "group", "workspace")
     client.jobs.create_or_update(score)

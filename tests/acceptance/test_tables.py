@@ -284,7 +284,7 @@ def test_slices_that_are_not_plain_lose_no_row_and_no_attempt(lab: Lab, odd_rows
     text = "n,text,when,x\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
     (lab.folder / "input" / "a.csv").write_text(text)
     (lab.folder / "input" / "b.csv").write_text("n,text,when,x\n1000,b,2024-01-02,1\noops,b,2024-01-02,1\n")
-    lab.script("def run(b):\n    return [f\"{n} {text} {when:%d} {x}\" for n, text, when, x in b.itertuples(index=False)]\n")
+    lab.script('def run(b):\n    return [f"{n} {text} {when:%d} {x}" for n, text, when, x in b.itertuples(index=False)]\n')
     done = run(lab, DELIMITED, mini_batch_size="1kb", max_concurrency_per_instance=2, retry_settings={"max_retries": 0})
     assert done.status == 0, done.stderr
     total = -(-len(text) // 1024) + 1
