@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 from runner.inputs.bytes_of import Bytes, Range
 from runner.inputs.files import FileEntry
-from runner.inputs.read_ahead import PART, Fetch, ReadAhead, Window
 from runner.inputs.tabular import BadInputError
+from runner.inputs.windows import PART, Fetch, ReadAhead, Window
 from runner.storage.problems import BlobChanged, BlobMissing
 from runner.storage.stores import Stores
 
@@ -39,7 +39,7 @@ class BlobBytes:
         end = min(offset + length, self.file.size)
         if end <= offset:
             return b""
-        return self._read(lambda: self.read_ahead.read(self.file, self.fetch, offset, end))
+        return self.guarded(lambda: self.read_ahead.read(self.file, self.fetch, offset, end))
 
     def want(self, start: int, end: int) -> None:
         start, end = max(0, start), min(end, self.file.size)
@@ -68,7 +68,8 @@ class BlobBytes:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def _read(self, call: Callable[[], bytes]) -> bytes:
+    def guarded(self, call: Callable[[], bytes]) -> bytes:
+        """Calls what waits for ranges of this blob; errors as of all methods."""
         try:
             return call()
         except BlobChanged:
@@ -96,8 +97,7 @@ class _Near:
             windows = self._cover(offset, end)
         if not windows:
             return self._blob.pread(length, offset)
-        parts = self._blob._read(lambda: b"".join([window.part(offset, end) for window in windows]))
-        return parts
+        return self._blob.guarded(lambda: b"".join([window.part(offset, end) for window in windows]))
 
     def _cover(self, start: int, end: int) -> list[Window]:
         """The windows that the range lies in; none where it does not."""

@@ -67,7 +67,8 @@ class LocalBytes:
         return self
 
     def stream(self) -> BinaryIO:
-        return self._opened(lambda: Path(self.file.path).open("rb"))
+        opened: BinaryIO = self._opened(lambda: Path(self.file.path).open("rb"))  # noqa: SIM115
+        return opened
 
     def arrow(self, ranges: Iterable[Range] = ()) -> Any:  # noqa: ARG002
         """Arrow wants names to be UTF-8; files with others it reads through Python."""

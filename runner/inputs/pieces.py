@@ -1,7 +1,7 @@
 """Slices of files as lines of the manifest: listed in order, with the row counts that `take` and `skip` need, and read back.
 
-A line is `{"f": path or address, "z": size, "m": mtime_ns or ETag, "p": position}`, with `"at": […]` where rows are counted: how many have come to
-each counting step before.
+A line is `{"f": path or address, "z": size, "m": mtime_ns or ETag, "p": position}`, with `"at": […]` where rows are counted:
+how many have come to each counting step before.
 """
 
 from __future__ import annotations
