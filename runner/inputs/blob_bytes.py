@@ -191,6 +191,6 @@ class Blobs:
         container, path = self._stores.at(file.path)
 
         def fetch(start: int, end: int) -> Future[bytes]:
-            return self._pool.submit(partial(container.read, path, start, end - start, etag=str(file.mtime_ns)))
+            return self._pool.submit(partial(container.read, path, start, end - start, etag=str(file.version)))
 
         return BlobBytes(file=file, fetch=fetch, read_ahead=self._read_ahead)

@@ -127,7 +127,7 @@ class Pieces:
     def _of(self, source: Bytes) -> Iterator[Listed]:
         """A file of which not even the beginning can be read is one piece, whose mini-batch fails with the reason."""
         file = source.file
-        identity = {"f": file.path, "z": file.size, "m": file.mtime_ns}
+        identity = {"f": file.path, "z": file.size, "m": file.version}
         try:
             for position, size, rows in self._reader.format.slices(source, self._size):
                 yield Listed({**identity, "p": list(position)}, size, rows)
@@ -219,7 +219,7 @@ def verify(records: Sequence[Record]) -> None:
 
 def compare(known: FileEntry, now: FileEntry | None) -> None:
     """Raises a UserError when a known file is another in the new listing, or no longer there."""
-    if now is None or (known.size, known.mtime_ns) != (now.size, now.mtime_ns):
+    if now is None or (known.size, known.version) != (now.size, now.version):
         raise _other_input(known.path, gone=now is None)
 
 

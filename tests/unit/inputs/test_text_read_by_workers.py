@@ -56,7 +56,7 @@ def compared(path: Path, kinds: list[Kind], scratch: Path, sizes: list[int | Non
     pipeline = compile_pipeline(table.schema, path_column=None, steps=(), folder=path.parent, warn=print, place=Place())
     loader = TableLoader(reader=PieceReader(format=table, pipeline=pipeline, opener=Opener()), schema=pipeline.schema)
     file = status_of(str(path))
-    identity = {"f": file.path, "z": file.size, "m": file.mtime_ns}
+    identity = {"f": file.path, "z": file.size, "m": file.version}
     for size in sizes:
         for piece in table.slices(LocalBytes(file), size):
             line = json.dumps({**identity, "p": piece.position}).encode()
