@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from runner.engine import policy
-from runner.engine.backlog import FRAME_BYTES, Backlog
+from runner.engine.backlog import Backlog
 from runner.engine.courier import Courier
 from runner.engine.crew import Crew
 from runner.engine.results import Results
@@ -46,7 +46,7 @@ class Feeder:
         if self._courier.pending_bytes > PENDING_LIMIT or not self._has_room(ready):
             return
         seconds = self._results.seconds_each
-        size = policy.frame_size(seconds_each=seconds, bytes_each=self._backlog.bytes_each, frame_bytes=FRAME_BYTES)
+        size = policy.frame_size(seconds_each=seconds, bytes_each=self._backlog.bytes_each, frame_bytes=self._backlog.room.frame)
         size = max(1, min(size, self._backlog.count // (2 * self._processes)))
         self._backlog.load_ahead(size, frames=self._processes + 1)
         for depth in range(2 if seconds < PREFETCH_SECONDS else 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import struct
@@ -24,7 +25,7 @@ from runner.engine.workers import Frame, Worker
 from runner.errors import UserError
 from runner.model.batch import ErrorRecord, Lease, Loaded, Recall, Stop
 from runner.model.events import InitFailed, InstanceEnded, InstanceStarted, Observer, WorkerEnded, WorkerReady, WorkerStarted
-from runner.model.ports import Clock, InstanceRequest, Launcher, Loader, Transport
+from runner.model.ports import Clock, InstanceRequest, Launcher, Loader, Room, Transport
 from runner.model.ports import Instance as Keeper
 from runner.worker.protocol import message
 
@@ -70,7 +71,9 @@ class Instance:
         self._may_run, self._told_keeper = may_run, float("-inf")
         self._node = settings.worker.node
         self._processes = settings.worker.processes
-        self._pool = ThreadPoolExecutor(max_workers=max(2, self._processes), thread_name_prefix=self._node)
+        room = loader.room if loader else Room()
+        self._fetched = settings.fetched if room.on_disk else None
+        self._pool = ThreadPoolExecutor(max_workers=max(2, self._processes) + room.loads, thread_name_prefix=self._node)
         self._sockets = make_scratch()
         self._switchboard = Switchboard(self._sockets, self)
         self._stop: Stop | None = None
@@ -87,7 +90,14 @@ class Instance:
             now=clock.now,
             fail=partial(gateway.fail, "instance"),
         )
-        self._backlog = Backlog(loader=loader, pool=self._pool, scratch=self._sockets, loaded=self._loaded, now=clock.now)
+        self._backlog = Backlog(
+            loader=loader,
+            pool=self._pool,
+            scratch=self._fetched or self._sockets,
+            loaded=self._loaded,
+            now=clock.now,
+            transport=None if settings.worker.kind == "table" else "files",
+        )
         self._courier = Courier(
             exchange=gateway,
             name=self._node,
@@ -271,6 +281,11 @@ class Instance:
         self._switchboard.post(partial(self._arrived, frame, loaded))
 
     def _arrived(self, frame: Frame, loaded: Loaded | BaseException) -> None:
+        if isinstance(loaded, (UserError, OSError)):
+            self._backlog.not_loaded(frame)
+            text = loaded.describe() if isinstance(loaded, UserError) else f"the input cannot be read: {loaded.strerror or loaded}"
+            self._gateway.fail("input", text)
+            return
         if isinstance(loaded, BaseException):
             raise loaded
         for index, error in self._backlog.arrived(frame, loaded):
@@ -319,9 +334,11 @@ class Instance:
         self._switchboard.close()
         for worker in list(self._crew.workers.values()):
             self._crew.ended(worker)
-        self._pool.shutdown(wait=self._backlog.oldest_loading == float("inf"), cancel_futures=True)
+        self._pool.shutdown(wait=not self._backlog.is_loading, cancel_futures=True)
         self._crew.close()
         remove_scratch(self._sockets)
+        if self._fetched:
+            shutil.rmtree(self._fetched, ignore_errors=True)
         if self._courier.error and not isinstance(self._courier.error, OSError):
             raise self._courier.error
 

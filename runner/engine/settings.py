@@ -55,4 +55,5 @@ class InstanceSettings:
     error_threshold: int = -1
     task_overhead_timeout: float = 600
     first_task_creation_timeout: float = 600
+    fetched: Path = Path()  # where a loader lays out files for the workers: of this run of the instance alone, which removes it
     synced: tuple[str, ...] = ()  # folders that scripts write to: durable before their mini-batches count as done

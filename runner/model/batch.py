@@ -1,7 +1,7 @@
 """Mini-batches as the engine sees them: numbers in a row, each with one line of text in the manifest.
 
 The line is JSON made by `inputs` and understood by its loader and by the worker; the engine never looks inside:
-files    {"files": [["relative/path.png", size, mtime_ns], …]}   paths relative to the input's root, or absolute
+files    {"files": [["relative/path.png", size, version], …]}   paths relative to the input's root, or absolute
 tables   whatever the table's loader needs to find the slice again (file, byte range, row groups, rows of a spill file)
 """
 
@@ -39,7 +39,7 @@ class Loaded:
     """Mini-batches made ready for a worker.
 
     `lines[i]` is what the worker gets for the i-th of them (see worker/protocol.py); `failed[i]` says why the i-th could not be
-    read, in which case its line is empty. `scratch` are files to delete once all are done; `bytes` what they hold in memory.
+    read, in which case its line is empty. `scratch` are files that the loader frees once all are done; `bytes` what they hold.
     """
 
     lines: list[bytes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import runner.worker
 from runner.compute.local import gpus, gpus_of
 from runner.engine.settings import InstanceSettings, WorkerSettings
+from runner.inputs.fetch import place_of
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest, SourceSummary
@@ -17,7 +19,9 @@ from runner.outputs.folders import instance_paths
 from runner.pipeline.mounts import AGENT_FOLDER, for_container
 from runner.pipeline.site import Site
 from runner.pipeline.variables import job_variables, replace_path, replace_paths
+from runner.storage.addresses import is_address
 
+FETCHED = "inputs"  # in the folder of an instance: files of mini-batches that lie elsewhere
 AGENT = str(Path(runner.worker.__path__[0]))
 
 
@@ -48,7 +52,8 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     step, node = plan.step, f"node_{number}"
     written = {name: output for name, output in step.outputs.items() if name != step.append_row_to or output.type != "uri_file"}
     outputs = instance_paths(plan.paths.instance_outputs, node, written, instances=plan.instances)
-    moved = {**plan.moved, **outputs}
+    fetched = plan.paths.workers / node / FETCHED / os.urandom(4).hex()
+    moved = {**_split_input(step, fetched), **plan.moved, **outputs}
     output_dir = replace_path(_output_dir(plan), moved)
     gpus = _gpus(plan, number)
     arguments = step.arguments
@@ -57,6 +62,7 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
         request=_request(plan, node, moved, gpus, {output_dir, *(outputs.get(one.path, one.path) for one in written.values())}),
         parts=plan.paths.parts,
         epoch=plan.epoch,
+        fetched=fetched,
         max_retries=step.retry.max_retries,
         timeout=step.retry.timeout,
         error_threshold=step.error_threshold,
@@ -66,12 +72,21 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     )
 
 
+def _split_input(step: ParallelStep, fetched: Path) -> Mapping[str, str]:
+    """Its place here, if it is in blob storage: files are laid out below it while mini-batches need them."""
+    given = step.inputs.get(step.input_data)
+    if given is None or not given.path or not is_address(given.path) or given.mode == "direct":
+        return {}
+    return {given.path: place_of(given, fetched)}
+
+
 def _request(plan: InstancePlan, node: str, moved: Mapping[str, str], gpus: tuple[str, ...], written: set[str]) -> InstanceRequest:
     step, paths = plan.step, plan.paths
     log = paths.logs / "sys" / "node" / node / "_keeper.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     tracking = plan.cache / "mlruns"
-    variables = job_variables(step, bi_output=_output_dir(plan), tracking=tracking, gpus=len(gpus))
+    model = replace_path(step.model, moved) if step.model else None
+    variables = job_variables(step, bi_output=_output_dir(plan), tracking=tracking, model=model, gpus=len(gpus))
     request = InstanceRequest(
         job=step.name,
         node=node,

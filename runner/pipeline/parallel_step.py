@@ -84,6 +84,9 @@ class StepRun:
             coordinator = Coordinator(
                 settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._say_lost, silent=self._silent
             )  # fmt: skip
+            if self.options.cluster is None:
+                self._lay_out_inputs()
+                stack.callback(self._side_inputs.close)
             verdict = self._score(source, coordinator, first, chunks, journal)
             coordinator.close()
             result = self._finish(verdict, coordinator, journal)
@@ -106,7 +109,12 @@ class StepRun:
             self._site = prepare_site(
                 self.step, self.paths, self.options, say=self._say_of_environment, warn=warn, on_cancel=self.cancel.on_request
             )  # fmt: skip
-        return open_source(self.step, scratch=self.paths.scratch, warn=warn)
+        return open_source(self.step, stores=self.options.stores, scratch=self.paths.scratch, warn=warn)
+
+    def _lay_out_inputs(self) -> None:
+        say, warn = partial(self._say, "INFO"), partial(self._say, "WARNING")
+        stores, cache = self.options.stores, self.options.cache
+        self._side_inputs = lay_out_inputs(self.step, self.paths.scratch, cache=cache, stores=stores, say=say, warn=warn)
 
     def _say_of_environment(self, text: str) -> None:
         """What is done stands on the terminal; pip's own lines in the log only."""
@@ -219,7 +227,6 @@ class StepRun:
     def _on_this_machine(self, source: Source, coordinator: Coordinator, epoch: int, bug: Callable[[BaseException], None]) -> LocalCompute:
         step = self.step
         count = step.resources.instance_count
-        moved_inputs = lay_out_inputs(step, self.paths.scratch)
         plan = InstancePlan(
             step=step,
             paths=self.paths,
@@ -231,7 +238,7 @@ class StepRun:
             gpus_each=instance_type(step, self.options).gpus,
             epoch=epoch,
             cache=self.options.cache,
-            moved=moved_inputs,
+            moved=self._side_inputs.moved,
         )
 
         def make(number: int) -> Instance:
