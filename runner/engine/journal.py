@@ -102,6 +102,13 @@ def read_journal(path: Path) -> Restored:
     return restored
 
 
+def raise_epoch(path: Path, epoch: int) -> None:
+    """The next opening will have at least this epoch: names that go by it are none that another folder's journal has given meanwhile."""
+    if read_journal(path).epoch < epoch:
+        with open(path, "ab") as file:
+            file.write(_line({"open": epoch - 1}))
+
+
 def _line(record: dict[str, object]) -> bytes:
     text = json.dumps(record, separators=(",", ":")).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)

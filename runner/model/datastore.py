@@ -64,6 +64,7 @@ class Fetched:
     age: float
 
 
+@dataclass(frozen=True, kw_only=True)
 class DataAsset:
     """Data that the workspace knows by name. `path` is written as in a job file; relative ones start at the workspace's folder."""
 

@@ -81,6 +81,7 @@ class JobPaths:
         """As which owner in the datastore's archive (`workspace/archive`) this folder's job was last run here."""
         return self.root / "ownership.json"
 
+    @property
     def stores(self) -> Path:
         """The same without their credentials; it stays."""
         return self.root / "stores.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -125,14 +126,27 @@ def datastore_root(name: str, context: ResolveContext, place: Place) -> Path:
     """The folder of a local datastore."""
     if name in context.datastores:
         return context.datastores[name]
+    check_datastore(name, context, place)
+    raise NotSupportedHere(
+        f"the datastore '{name}' is in blob storage", place=place, allowed=listed(context.datastores, "datastores that are folders")
+    )
+
+
+def own_place(datastore: str, job: str, output: str, context: ResolveContext, place: Place) -> str:
+    """Where an output without a path of its own lies, as on Azure."""
+    path = f"azureml/{job}/{output}"
+    if datastore in context.blobs.datastores:
+        with at_place(place):
+            uri = Uri(kind="datastore", text=f"azureml://datastores/{datastore}/paths/{path}", datastore=datastore, path=path)
+            return context.blobs.locate(uri, context.identity)
+    return os.path.join(datastore_root(datastore, context, place), path)
+
+
+def check_datastore(name: str, context: ResolveContext, place: Place) -> None:
+    """Errors: NotSupportedHere for one that the workspace does not have."""
     known = (*context.datastores, *context.blobs.datastores)
-    if name in context.blobs.datastores:
-        raise NotSupportedHere(
-            f"the datastore '{name}' is in blob storage, and the default datastore must be a folder",
-            place=place,
-            allowed=listed(context.datastores, "datastores"),
-            todo=f"give the outputs that are to lie there a path: azureml://datastores/{name}/paths/…",
-        )
+    if name in known:
+        return
     raise NotSupportedHere(
         f"the workspace has no datastore '{name}'",
         place=place,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from runner.errors import UserError
 from runner.model.job import JobInput, JobOutput
-from runner.spec.context import ResolveContext, at_place, datastore_root, locate
+from runner.spec.context import ResolveContext, at_place, locate, own_place
 from runner.spec.disk import is_file, is_folder, lies_in, trouble
 from runner.spec.expressions import Scope, meaning, only_expression
 from runner.spec.inputs import check_port_name
@@ -63,17 +63,23 @@ class OutputReader:
             return self._bound(inner, kind, at)
         kind = kind or "uri_folder"
         if not text:
-            root = datastore_root(self.default_datastore, self.context, at.place)
-            path = os.path.join(root, "azureml", self.job, name)
-            _check_target(path, path, kind, at)
+            path = own_place(self.default_datastore, self.job, name, self.context, at.place)
+            self._check_place(path, path, kind, at)
             return JobOutput(type=kind, path=path)
         path, text = locate(text, at.base, self.context, at.place), without_query(text)
+        self._check_place(path, text, kind, at)
+        return JobOutput(type=kind, path=path, uri=text)
+
+    def default(self, name: str, kind: str, at: Node) -> JobOutput:
+        """Of an output that a component declares and the job does not mention."""
+        return JobOutput(type=kind, path=own_place(self.default_datastore, self.job, name, self.context, at.place))
+
+    def _check_place(self, path: str, text: str, kind: str, at: Node) -> None:
         if is_address(path):
             with at_place(at.place):
                 self._check_blob(path, text, kind)
         else:
             _check_target(path, text, kind, at)
-        return JobOutput(type=kind, path=path, uri=text)
 
     def _check_blob(self, path: str, text: str, kind: str) -> None:
         """The same for an address."""

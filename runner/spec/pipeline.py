@@ -10,7 +10,7 @@ from runner.errors import NotSupportedHere, UserError
 from runner.model.job import JobOutput, ParallelStep, PipelineJob
 from runner.spec import schema
 from runner.spec.compute import check_compute, compute_name
-from runner.spec.context import ResolveContext, datastore_root
+from runner.spec.context import ResolveContext, check_datastore
 from runner.spec.expressions import Ports, Scope, steps_named
 from runner.spec.inputs import InputReader, read_inputs
 from runner.spec.outputs import OutputReader, read_outputs
@@ -158,7 +158,7 @@ def _datastore(reader: Reader, context: ResolveContext) -> str:
         return context.default_datastore
     name = reader.text("default_datastore").removeprefix("azureml:").rpartition("/datastores/")[2].removeprefix("azureml://datastores/")
     with reader.problems.catching():
-        datastore_root(name, context, node.place)
+        check_datastore(name, context, node.place)
         return name
     return context.default_datastore
 

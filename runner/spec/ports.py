@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -79,9 +78,7 @@ def read_ports(tree: Node, merged: Node, component: Component | None, frame: Fra
     made, broken_outputs = read_outputs(reader.mapping("outputs"), outputs, component.outputs if component else None)
     for name, kind in (component.outputs if component else {}).items():
         if name not in made and name not in broken_outputs:
-            made[name] = JobOutput(
-                type=kind, path=os.path.join(frame.context.datastores[frame.default_datastore], "azureml", frame.name, name)
-            )
+            made[name] = outputs.default(name, kind, tree)
     above = {f"parent.inputs.{name}": one for name, one in (frame.parent.inputs if frame.parent else {}).items() if one.is_data}
     for name, output in made.items():
         at = reader.below("outputs").written(name) or tree

@@ -28,11 +28,6 @@ def resolve(loaded: LoadedJob, context: ResolveContext) -> ParallelStep | Pipeli
     Raises a UserError, or UserErrors with all mistakes in the order of the file; NotSupportedHere for what Azure ML has and this build
     cannot honour.
     """
-    if context.default_datastore not in context.datastores:
-        known = ", ".join(context.datastores)
-        raise UserError(
-            f"the workspace's default datastore '{context.default_datastore}' has no local folder", allowed=known, todo="see workspace.yml"
-        )
     problems = Problems()
     _check_name(loaded, context, problems)
     with problems.catching():

@@ -15,6 +15,7 @@ from runner.model.datastore import DataAsset
 from runner.model.docker import DockerPolicy
 from runner.model.paths import JobPaths
 from runner.storage.addresses import is_address
+from runner.storage.datastores import BlobDatastore
 from runner.workspace.settings import DEFAULT_DATASTORE, LOCAL, Settings, read_settings
 
 CONFIG_FILE = "workspace.yml"
@@ -119,9 +120,19 @@ class Workspace:
                 found[f"{name}:{version}"] = {key: _plain(value) for key, value in fields.items() if value is not None}
         return found
 
+    @property
+    def archive_store(self) -> BlobDatastore | None:
+        """The default datastore where that is in blob storage: jobs of this machine are copied there (`workspace/archive`)."""
+        return self.settings.blob_stores.get(self.settings.default_datastore)
+
+    @property
+    def default_folder(self) -> Path:
+        """The default datastore, or the folder of this machine that has what goes to it."""
+        return self.datastores[DEFAULT_DATASTORE if self.archive_store else self.settings.default_datastore]
+
     def data_folder(self, job: str) -> Path:
         """`azureml/<job>/` of the default datastore: logs and outputs without a path of their own."""
-        return self.datastores[self.settings.default_datastore] / "azureml" / job
+        return self.default_folder / "azureml" / job
 
     def claim_data_folder(self, job: str) -> None:
         """Makes it where the datastore is shared. Anybody could have made it first, with links in it to what only this user may write.
@@ -160,7 +171,7 @@ class Workspace:
     @property
     def uploads(self) -> Path:
         """Local inputs of jobs that run elsewhere, by their content, as Azure lays them out."""
-        return self.datastores[self.settings.default_datastore] / "LocalUpload"
+        return self.default_folder / "LocalUpload"
 
     def make(self) -> None:
         """Makes the folders, on the first job. Idempotent. In a shared workspace every user may make jobs, and remove only their own."""

@@ -21,9 +21,10 @@ from runner.model.paths import JobPaths
 from runner.workspace.clusters import ClusterJobs, Say, age_of, compute_of, credentials, gateway_of, say_on_stderr
 from runner.workspace.config import Workspace
 from runner.workspace.control import ask_to_cancel
+from runner.workspace.elsewhere import Elsewhere
 from runner.workspace.locks import FileLock, is_held, take_lock
 from runner.workspace.names import check_name
-from runner.workspace.records import NOT_RUN, STATUSES, JobRecord, interrupted, progress_from_json, read_json
+from runner.workspace.records import STATUSES, JobRecord, interrupted, load_quietly
 from runner.workspace.settings import LOCAL
 
 
@@ -75,6 +76,7 @@ class JobStore:
     def __init__(self, workspace: Workspace, *, say: Say = say_on_stderr) -> None:
         self.workspace, self._say = workspace, say
         self._told: set[str] = set()  # clusters that have not answered
+        self.elsewhere = Elsewhere(workspace, say)
 
     def paths(self, name: str) -> JobPaths:
         """The folders of a job that exists; raises `UserError` for others."""
@@ -87,6 +89,7 @@ class JobStore:
         """Raises `JobConflict` if the name is taken."""
         if os.path.lexists(self.workspace.job_paths(name).root):
             raise _taken(name)
+        self.elsewhere.check_free(name)
 
     @contextlib.contextmanager
     def draft(self, name: str) -> Iterator[tuple[JobPaths, FileLock]]:
@@ -130,7 +133,7 @@ class JobStore:
 
     def get(self, name: str) -> JobRecord:
         """The job as it is now. `<pipeline>.<step>` names a step. One whose owner is gone shows as Failed, interrupted."""
-        record = self._read(self.workspace.job_paths(check_name(name)), self._clusters())
+        record = self._newest(check_name(name))
         if record is not None:
             return record
         step = self._step(name)
@@ -143,12 +146,16 @@ class JobStore:
         if status is not None and status not in STATUSES:
             near = did_you_mean(status, STATUSES)
             raise UserError(f"there is no status {status!r}", place=Place(field="--status"), allowed=", ".join(STATUSES), todo=near)
-        jobs = list(self.get(parent).jobs.values()) if parent is not None else list(self._all())
+        jobs = list(self.get(parent).jobs.values()) if parent is not None else self.elsewhere.all(self.here())
         chosen = [job for job in jobs if (status is None or job.status == status) and (tag is None or _has_tag(job, tag))]
         return sorted(chosen, key=lambda job: (job.created_at or "", job.name), reverse=parent is None)
 
+    def here(self) -> dict[str, JobRecord]:
+        """The jobs whose folders this machine has, by name."""
+        return {record.name: record for record in self._all()}
+
     def names(self) -> list[str]:
-        """The names of all jobs."""
+        """The names of the jobs whose folders this machine has."""
         try:
             return sorted(entry.name for entry in os.scandir(self.workspace.jobs) if entry.is_dir())
         except FileNotFoundError:
@@ -207,20 +214,23 @@ class JobStore:
             if record is not None:
                 yield record
 
+    def _newest(self, name: str) -> JobRecord | None:
+        return self.elsewhere.newest(self._read(self.workspace.job_paths(name), self._clusters()), name)
+
     def _read(self, paths: JobPaths, clusters: ClusterJobs) -> JobRecord | None:
-        record = _load(paths)
+        record = load_quietly(paths)
         if record is None or record.finished or is_held(paths.lock):
             return record
         compute = self.cluster_of(record)
         if compute is not None:
-            return clusters.now(record, compute, lambda: _load(paths), age_of(paths)) or interrupted(_load(paths) or record)
-        record = _load(paths)  # it may have ended in between
+            return clusters.now(record, compute, lambda: load_quietly(paths), age_of(paths)) or interrupted(load_quietly(paths) or record)
+        record = load_quietly(paths)  # it may have ended in between
         return record if record is None or record.finished else interrupted(record)
 
     def _step(self, name: str) -> JobRecord | None:
         for at, letter in enumerate(name):
             if letter == ".":
-                pipeline = self._read(self.workspace.job_paths(name[:at]), self._clusters())
+                pipeline = self._newest(name[:at])
                 if pipeline is not None and name[at + 1 :] in pipeline.jobs:
                     return pipeline.jobs[name[at + 1 :]]
         return None
@@ -236,29 +246,6 @@ class JobStore:
             f"there is no job {name!r} in the workspace {self.workspace.root}",
             todo=did_you_mean(name, known) or "list the jobs with `runner job list`",
         )
-
-
-def _load(paths: JobPaths) -> JobRecord | None:
-    """None also for what is none: in a shared workspace one user's folder must not keep others from listing theirs."""
-    try:
-        return _loaded(paths)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return None
-
-
-def _loaded(paths: JobPaths) -> JobRecord | None:
-    data = read_json(paths.record)
-    if data is None:
-        return None
-    record = JobRecord.from_json(data)
-    if record.finished:
-        return record
-    newest = read_json(paths.progress) or {}  # written more often than the record
-    jobs = {
-        name: replace(job, progress=progress_from_json(newest[name])) if name in newest and job.status != NOT_RUN else job
-        for name, job in record.jobs.items()
-    }
-    return replace(record, jobs=jobs, progress=progress_from_json(newest[""]) if "" in newest else record.progress)
 
 
 def _has_tag(job: JobRecord, tag: str) -> bool:

@@ -97,7 +97,7 @@ def size_of(path: Path) -> int:
 
 def _candidates(store: JobStore, now: float) -> Iterator[Removal]:
     running = False
-    for record in store.find():
+    for record in store.here().values():
         if not record.finished or store.is_running(record.name):
             running = True
         elif _is_own(store.workspace.job_paths(record.name).root):

@@ -164,6 +164,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def load_quietly(paths: JobPaths) -> JobRecord | None:
+    """None also for what is none: in a shared workspace one user's folder must not keep others from listing theirs."""
+    try:
+        return load_record(paths)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def load_record(paths: JobPaths) -> JobRecord | None:
     """With the newest counts, which are written more often than the record. None if there is none."""
     data = read_json(paths.record)

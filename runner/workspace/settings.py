@@ -113,7 +113,7 @@ class _Reading:
             blob_stores=blob_stores,
             data={name: self._versions(node, remote) for name, node in self._named(root, "data")},
             shared=shared,
-            default_datastore=self._default_datastore(root, datastores, blob_stores),
+            default_datastore=self._choice(root, "default_datastore", DEFAULT_DATASTORE, {**datastores, **blob_stores}),
             computes=computes,
             ray_computes=clusters,
             default_compute=self._choice(root, "default_compute", LOCAL, computes),
@@ -190,19 +190,6 @@ class _Reading:
             found[version] = reading.data(entry)
         return found
 
-    def _default_datastore(self, root: Node, datastores: Mapping[str, Path], blob_stores: Mapping[str, BlobDatastore]) -> str:
-        node = root.get("default_datastore")
-        name = node.text.removeprefix("azureml:") if node else ""
-        if node is None or name not in blob_stores:
-            return self._choice(root, "default_datastore", DEFAULT_DATASTORE, datastores)
-        self._error(
-            f"'{name}' is in blob storage, and the default datastore, which keeps jobs and logs, must be a folder",
-            node,
-            ", ".join((DEFAULT_DATASTORE, *datastores)),
-            f"leave it out, and give outputs a path: azureml://datastores/{name}/paths/…",
-        )
-        return DEFAULT_DATASTORE
-
     def _shared(self, node: Node) -> bool:
         written, path = node.get("shared"), node.get("path")
         if written is None:
@@ -228,8 +215,9 @@ class _Reading:
             elif name in settings.ray_computes and settings.default_datastore not in settings.shared:
                 todo = "mark it, or another one and make that the default: datastores: {NAME: {path: /srv/runner/data, shared: true}}, "
                 todo += "default_datastore: NAME; every machine of the cluster must have the folder at that path"
+                is_not = "is in blob storage" if settings.default_datastore in settings.blob_stores else "is not"
                 self._error(
-                    f"the compute '{name}' needs a default datastore that is shared, and '{settings.default_datastore}' is not",
+                    f"the compute '{name}' needs a default datastore that is shared, and '{settings.default_datastore}' {is_not}",
                     node,
                     todo=todo,
                 )

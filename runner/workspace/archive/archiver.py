@@ -144,6 +144,7 @@ class Archiver:
             if not self._told:
                 self._say(f"the job goes on, but its archive does not: {text}")
             self._told = text
+            self._changed.set()
         else:
             if self._told:
                 self._say("the archive is up to date again")
@@ -152,6 +153,7 @@ class Archiver:
     def _check(self) -> None:
         """A blob is not what it was: written by another owner, or by somebody who has no business there. Then we begin again."""
         self._told = self._told or "written by somebody else"
+        self._changed.set()
         if self._copier is not None:
             self._copier.close()
             self._copier = None

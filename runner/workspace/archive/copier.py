@@ -79,7 +79,9 @@ class Copier:
     # What does not change
 
     def _begin(self) -> None:
-        self._blob(self._places.spec).put(self._paths.spec.read_bytes())
+        for path, place in ((self._paths.spec, self._places.spec), (self._paths.stores, self._places.stores)):
+            if path.exists():
+                self._blob(place).put(path.read_bytes())
         for paths, places in self._steps():
             if paths.code.is_dir():
                 self._code(paths.code, places.code)

@@ -72,6 +72,11 @@ class Seen:
         return f"{self.owner.user} on {self.owner.host} (pid {self.owner.pid})"
 
 
+def without_life(seen: Seen) -> Seen:
+    """As of an owner that has gone for sure: the caller knows."""
+    return replace(seen, owner=replace(seen.owner, ended=True))
+
+
 def look(container: BlobContainer, path: str) -> Seen | None:
     """None where there is no such job."""
     try:

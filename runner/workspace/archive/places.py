@@ -33,6 +33,11 @@ class Places:
         return self.root + "spec.json"
 
     @property
+    def stores(self) -> str:
+        """Which containers the job uses, without their credentials."""
+        return self.root + "stores.json"
+
+    @property
     def code(self) -> str:
         """The snapshot of the code, in one file."""
         return self.root + "code.tar"
