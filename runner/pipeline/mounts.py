@@ -14,6 +14,7 @@ from runner.model.docker import BindMount
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest
+from runner.storage.addresses import is_address
 
 AGENT_FOLDER = "/run/runner/agent"
 # Where an image keeps what makes it run: nothing of ours may cover it.
@@ -87,7 +88,7 @@ def folder_of(path: str, step: ParallelStep) -> str:
 def data_mounts(step: ParallelStep) -> tuple[BindMount, ...]:
     """What is known of a step's mounts before it runs. Errors: UserError for an input or output that no container can be given."""
     fixed = tuple(BindMount(source=path, target=path) for path in (AGENT_FOLDER, HOME, TEMPORARY))
-    outputs = {folder_of(output.path, step): True for output in step.outputs.values()}
+    outputs = {folder_of(output.path, step): True for output in step.outputs.values() if not is_address(output.path)}
     return fixed + path_mounts(read_only=read_paths(step, {}), writable=outputs, own=(), protected="")
 
 

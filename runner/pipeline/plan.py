@@ -68,7 +68,7 @@ def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepP
         instances=instances,
         workers=None if processes is None else instances * processes,
         arguments=step.program_arguments,
-        output="summary only" if step.append_row_to is None else str(row_file(step.outputs[step.append_row_to])),
+        output="summary only" if step.append_row_to is None else row_file(step.outputs[step.append_row_to]),
         python=python,
         compute=step.compute,
         notices=tuple(notices),
