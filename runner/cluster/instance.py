@@ -51,7 +51,7 @@ from runner.outputs.append_row import read_format
 from runner.pipeline.instances import AGENT, InstancePlan, instance_settings
 from runner.pipeline.options import RunOptions
 from runner.pipeline.parallel_step import SystemClock
-from runner.pipeline.side_inputs import lay_out_inputs
+from runner.pipeline.side_inputs import SideInputs, lay_out_inputs
 from runner.pipeline.site import Site, in_container, prepare_site
 from runner.report.resources import ResourceMonitor
 from runner.spec.stored import load
@@ -103,7 +103,10 @@ class NodeInstance:
         self._line.join(self._request.node, workers=self._processes, wake=lambda: None)
         try:
             site = self._site()
-            source = open_source(self._step, scratch=self._paths.scratch, warn=lambda _text: None)  # the owner has warned
+            self._side_inputs = self._lay_out_inputs()
+            source = open_source(
+                self._step, stores=self._options().stores, scratch=self._paths.scratch, warn=lambda _text: None
+            )  # the owner has warned
             lost = run_again(partial(self._make, self._plan(site, source), source))
             site.launcher.close(partial(self._say, "WARNING"))
         except UserError as error:
@@ -166,6 +169,12 @@ class NodeInstance:
         self._used = used_by(self._step, site, time.monotonic() - began)
         return site
 
+    def _lay_out_inputs(self) -> SideInputs:
+        """They stay locked until this process ends."""
+        options, say, warn = self._options(), partial(self._say, "INFO"), partial(self._say, "WARNING")
+        scratch = self._paths.scratch / self._request.node
+        return lay_out_inputs(self._step, scratch, cache=options.cache, stores=options.stores, say=say, warn=warn)
+
     def _on_cancel(self, wake: Callable[[], None]) -> None:
         self._wakers.append(wake)
         if self._ended.is_set():
@@ -185,7 +194,7 @@ class NodeInstance:
             instances=max(resources.max_instance_count or 0, resources.instance_count),
             epoch=time.time_ns() // 1_000_000,  # of each run of an instance another: names of parts are never used again
             cache=Path(self._request.folder) / "cache",
-            moved=lay_out_inputs(step, self._paths.scratch / self._request.node),
+            moved=self._side_inputs.moved,
             agent=self._agent() if site.container else AGENT,
             code=on_this_node(self._paths.code, Path(self._request.folder) / "code"),
         )

@@ -57,7 +57,7 @@ def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepP
     notices += more
     instances = step.resources.instance_count
     processes = asked_processes(step, options)
-    found = _Found() if waits else _list_input(step, notices.append)
+    found = _Found() if waits else _list_input(step, options, notices.append)
     return StepPlan(
         step=step.step or step.name,
         input=f"{step.input_data}: {found.description}",
@@ -69,7 +69,7 @@ def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepP
         instances=instances,
         workers=None if processes is None else instances * processes,
         arguments=step.program_arguments,
-        output="summary only" if step.append_row_to is None else str(row_file(step.outputs[step.append_row_to])),
+        output="summary only" if step.append_row_to is None else row_file(step.outputs[step.append_row_to]),
         python=python,
         compute=step.compute,
         notices=tuple(notices),
@@ -86,9 +86,9 @@ class _Found:
     largest: int = 0
 
 
-def _list_input(step: ParallelStep, warn: Callable[[str], None]) -> _Found:
+def _list_input(step: ParallelStep, options: RunOptions, warn: Callable[[str], None]) -> _Found:
     with tempfile.TemporaryDirectory(prefix="runner-plan-") as scratch:
-        source = open_source(step, scratch=Path(scratch), warn=warn)
+        source = open_source(step, stores=options.stores, scratch=Path(scratch), warn=warn)
         found = _Found(unit="files" if source.summary.kind == "files" else "rows", description=source.summary.description)
         for chunk in source.chunks(iter(())):
             found.mini_batches += len(chunk.lines)
