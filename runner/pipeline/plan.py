@@ -10,11 +10,10 @@ from pathlib import Path
 from runner.compute.local import cores
 from runner.errors import Place, UserError
 from runner.inputs.source import open_source
-from runner.model.job import Job, JobOutput, ParallelStep, PipelineJob
-from runner.outputs.append_row import DEFAULT_NAME, read_format, row_file
+from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.outputs.append_row import read_format, row_file
 from runner.pipeline.options import RunOptions, StepPlan
 from runner.pipeline.site import asked_processes, describe_site, on_cluster
-from runner.storage import addresses
 from runner.storage.addresses import is_address
 
 WORKERS_LIMIT = 2048  # on one machine: beyond that it is a slip of the pen
@@ -70,17 +69,11 @@ def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepP
         instances=instances,
         workers=None if processes is None else instances * processes,
         arguments=step.program_arguments,
-        output="summary only" if step.append_row_to is None else _row_file(step.outputs[step.append_row_to]),
+        output="summary only" if step.append_row_to is None else row_file(step.outputs[step.append_row_to]),
         python=python,
         compute=step.compute,
         notices=tuple(notices),
     )
-
-
-def _row_file(output: JobOutput) -> str:
-    if not is_address(output.path):
-        return str(row_file(output))
-    return output.path if output.type == "uri_file" else addresses.join(output.path, DEFAULT_NAME)
 
 
 @dataclass(kw_only=True)

@@ -45,6 +45,12 @@ class Stores:
                 return addresses.join(root, path)
         raise UserError(f"no credential is known for '{uri.text}'", allowed=", ".join(store.name for store in self._stores.values()))
 
+    @property
+    def calm_since(self) -> float:
+        """When (time.monotonic) the last of them began to answer again; inf while one does not, -inf when all always have."""
+        with self._lock:
+            return max((container.patience.calm_since for container in self._opened.values()), default=float("-inf"))
+
     def stop_waiting(self) -> None:
         """What waits for a storage fails at once (StorageUnavailable): the job is cancelled."""
         with self._lock:

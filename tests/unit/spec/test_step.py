@@ -160,7 +160,10 @@ class TestInputs:
     )
     def test_data(self, step: Make, folder: Path, written: str, kind: str, path: str, mode: str) -> None:
         (folder / "store" / "deep").mkdir(parents=True)
-        job = step(("  limit: 3", f"  limit: 3\n  more: {written}"), data={"digits:2": DataAsset(path="src"), "digits:10": DataAsset(path="images")})
+        job = step(
+            ("  limit: 3", f"  limit: 3\n  more: {written}"),
+            data={"digits:2": DataAsset(path="src"), "digits:10": DataAsset(path="images")},
+        )
         found = job.inputs["more"]
         assert (found.type, found.path, found.mode) == (kind, str(folder / path), mode)
 
