@@ -19,6 +19,7 @@ from runner.storage.stores import Stores
 from runner.workspace.access import drop_access, read_access, renew_access, stores_again, write_access
 from runner.workspace.clusters import gateway_of, read_proof, say_on_stderr
 from runner.workspace.config import CONFIG_FILE, Workspace, find_workspace
+from runner.workspace.elsewhere import TakenOver
 from runner.workspace.jobs import JobStore, new_record, output_paths
 from runner.workspace.locks import FileLock, hold_outputs
 from runner.workspace.names import generate_name
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from runner.remote import Remote
     from runner.spec.blobs import Blobs
     from runner.spec.load import LoadedJob
+    from runner.workspace.archive.archive import Archived
     from runner.workspace.prune import Removal
     from runner.workspace.transfer import Watch
 
@@ -183,6 +185,8 @@ class Client:
         held = self._create(job, blobs, local=local, python=_absolute(python), allow_large_snapshot=allow_large_snapshot)
         try:
             return self._start(job, held, stream=stream, watch=watch)
+        except TakenOver:
+            raise
         except UserError:
             if stream:  # refused before anything ran: its name is free again
                 self.delete(job.name)
@@ -250,7 +254,12 @@ class Client:
                 write_json(draft.spec, dump(job))
                 final = self.workspace.job_paths(job.name)
                 write_json(draft.record, new_record(job, final, local=local, python=python).to_json())
-                self.store.publish(draft, job.name)
+                self.store.elsewhere.claim(job.name, draft)
+                try:
+                    self.store.publish(draft, job.name)
+                except BaseException:
+                    self.store.elsewhere.give_back(job.name)
+                    raise
                 return Held(name=job.name, lock=FileLock(path=final.lock, handle=lock.handle), outputs=locks)
         except BaseException:
             locks.release()
@@ -293,6 +302,8 @@ class Client:
         """Follows a job until it has ended; `watch` sees its events from the latest state on. Errors: see `runner.remote`."""
         from runner.workspace.control import subscribe
 
+        if self.store.elsewhere.holds(name):
+            return self.store.elsewhere.follow(name, watch or (lambda _event: None))
         paths = self.store.paths(name)
         compute = self.store.cluster_of(JobStore(self.workspace, say=lambda _hint: None).get(name))
         if compute is not None:
@@ -309,9 +320,16 @@ class Client:
 
     def cancel(self, name: str) -> JobRecord:
         """Asks the owner of a running job to cancel it, and returns the job as it then is: mostly not ended yet."""
-        if not self.store.cancel(name):
+        found = self.store.elsewhere.holds(name)
+        if not (self._cancel_elsewhere(found) if found else self.store.cancel(name)):
             raise UserError(f"job {name} cannot be cancelled: its process is gone", todo=f"see `runner job show {name}`")
         return self.store.get(name)
+
+    def _cancel_elsewhere(self, found: Archived) -> bool:
+        record = found.shown
+        if record.finished:
+            raise UserError(f"job {record.name} cannot be cancelled: it has ended already ({record.status})")
+        return self.store.elsewhere.cancel(found)
 
     def resume(
         self,
@@ -332,6 +350,7 @@ class Client:
         from runner.workspace.space import check_space
 
         name = self.store.get(name).parent or name  # the step of a pipeline goes on with its pipeline
+        self._bring(name)
         record = self.store.get(name)
         if record.status == COMPLETED and not record.incomplete:
             raise UserError(f"job {name} cannot be resumed: it is complete", todo="create a new job to run it again")
@@ -356,6 +375,19 @@ class Client:
             record = self._remote(compute).resume(name, retry_failed=retry_failed)
             return self._followed(record, compute, stream=stream, watch=watch)
         return self._start(job, held, stream=stream, watch=watch, resume=True, retry_failed=retry_failed)
+
+    def _bring(self, name: str) -> None:
+        """Makes the folder of a job that another machine has had. Errors: JobConflict while its owner may be alive; UserError."""
+        found = self.store.elsewhere.holds(name)
+        if found is None or (found.record.status == COMPLETED and not found.record.incomplete):
+            return
+        self._say(f"job {name} ran on {found.seen.owner.host if found.seen else 'another machine'}: it is fetched from there")
+        owned = self.store.elsewhere.take_over(found)
+        with self.store.draft(name) as (draft, lock):
+            self.store.elsewhere.fetch(name, owned, draft)
+            self.store.discard(name)
+            final = self.store.publish(draft, name)
+            FileLock(path=final.lock, handle=lock.handle).release()
 
     def _check_renewal(self, job: Job, record: JobRecord, *, code: bool, python: str | None) -> None:
         from runner.pipeline.options import options_for
@@ -385,13 +417,14 @@ class Client:
         if self.store.get(name).status == COMPLETED:
             raise UserError(f"job {name} is complete: there is nothing to finish")
         parent = self.store.get(name).parent
+        self._bring(parent or name)
         if parent is not None:
             return self._finish_step(parent, name, watch)
         job = self._stored(name)
         paths = self.workspace.job_paths(name)
         held = self._take(name, job)
         with self._renewed(paths, held) as stores:
-            return self._own(job, held, lambda observe, _cancel: finish_partial(job, paths, observe, stores), watch)
+            return self._own(job, held, lambda observe, _cancel, _confirm: finish_partial(job, paths, observe, stores), watch)
 
     @contextmanager
     def _renewed(self, paths: JobPaths, held: Held) -> Iterator[Stores]:
@@ -422,6 +455,7 @@ class Client:
                 done = replace(record.jobs[step_name], status=result.status, progress=result.progress, incomplete=True, error=None)
                 changed = replace(record, jobs={**record.jobs, step_name: done})
                 write_json(self.workspace.job_paths(pipeline).record, changed.to_json())
+                self.store.elsewhere.put_away(pipeline)
                 return done
             finally:
                 held.release()
@@ -438,6 +472,7 @@ class Client:
         self.store.check_ended(self.store.get(name))
         lock = self.store.take(name)
         try:
+            self.store.elsewhere.retake(name)
             settle_code(self.workspace.job_paths(name))
             return Held(name=name, lock=lock, outputs=hold_outputs(output_paths(job), job=name, registry=self.workspace.locks))
         except BaseException:
@@ -455,15 +490,23 @@ class Client:
         record = self.store.get(name)
         paths = self.workspace.job_paths(record.parent or record.name)
 
+        elsewhere = self.store.elsewhere
+        away = elsewhere.holds(record.parent or record.name)
+
         def stores_of(address: str) -> Stores:
-            return stores_again(paths, self.workspace, address, say=self._say)
+            if away and address == record.logs:
+                return elsewhere.logs()
+            known = elsewhere.stores(away.record.name) if away else None
+            return stores_again(paths, self.workspace, address, say=self._say, known=known)
 
         return download(record, target, output_name=output_name, everything=everything, stores_of=stores_of, watch=watch)
 
     def delete(self, name: str) -> Removal:
         """Removes a job with its logs, and with its outputs as far as they lie in the workspace's own place for them."""
-        from runner.workspace.prune import delete_job
+        from runner.workspace.prune import delete_elsewhere, delete_job
 
+        if not self.store.is_here(name) and (removal := delete_elsewhere(self.store, name)):
+            return removal
         return delete_job(self.store, name)
 
     def plan_prune(self, *, keep: float | None = None, max_size: int | None = None) -> Removals:

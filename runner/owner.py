@@ -5,6 +5,7 @@ It is the process of the command itself (`--stream`), or one in the background t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -32,12 +33,14 @@ from runner.storage.addresses import is_address
 from runner.workspace.access import drop_access, read_access
 from runner.workspace.config import Workspace, find_workspace
 from runner.workspace.control import ControlServer
+from runner.workspace.elsewhere import TakenOver
 from runner.workspace.jobs import JobStore
 from runner.workspace.keeper import RecordKeeper
 from runner.workspace.locks import FileLock, OutputLocks
 from runner.workspace.records import CANCELED, FAILED, REFUSED, JobRecord
 
-Run = Callable[[Observer, Cancellation], RunResult]
+Confirm = Callable[[], None]  # see RunOptions.confirm
+Run = Callable[[Observer, Cancellation, Confirm], RunResult]
 _BACKGROUND: list[subprocess.Popen[bytes]] = []  # kept, because a Popen complains when it is thrown away before its process has ended
 
 
@@ -133,18 +136,20 @@ class Owner:
         """`owned`: entered for each change of the job's record; `monitored`: see Reports."""
         self._monitored = monitored
         self._job, self._held = job, held
-        self._paths = workspace.job_paths(held.name)
+        self._workspace, self._paths = workspace, workspace.job_paths(held.name)
         self._store = JobStore(workspace)
         self._cancel = Cancellation()
-        self._keeper = RecordKeeper(self._paths, self._beginning(), owned=owned)
+        self._archiver = self._store.elsewhere.archiver(held.name, cancel=self._cancel.request, lost=self._cancel.request, say=self._say)
+        self._keeper = RecordKeeper(self._paths, self._beginning(), owned=self._archiver.owned if self._archiver else owned)
         self._watch = watch
+        self._observers: list[Observer] = [self._keeper, *([watch] if watch else []), *([self._archiver] if self._archiver else [])]
         self.refused: UserError | None = None  # what run raised before anything ran: the request was wrong
 
     def run(self, run: Run, *, ready: Callable[[], None] = lambda: None) -> JobRecord:
         """`ready` is called once the job can be followed and cancelled. Returns the final record; bugs are raised after it is written."""
         with ExitStack() as stack:
             stack.callback(self._held.release)
-            observers: list[Observer] = [self._keeper, *([self._watch] if self._watch else [])]
+            observers = self._observers
             control = ControlServer(self._paths.control, self._cancel.request)
             try:
                 control.start()
@@ -155,23 +160,52 @@ class Owner:
                 stack.callback(control.close)
             stack.callback(self._paths.cancel.unlink, missing_ok=True)
             self._keeper.write()
+            if self._archiver is not None:
+                self._archiver.start()
             ready()
             if self._paths.cancel.exists():
                 self._cancel.request()
             reports = Reports(self._job, self._paths, monitored=self._monitored)
             observers.insert(1, reports)
 
-            def observe(event: Event) -> None:
-                for observer in observers:
-                    observer(event)
-
             try:
                 with cancelled_by_signals(self._cancel, give_up=self._give_up):
-                    result = self._guarded(run, observe)
-            finally:
-                reports.close()
-            told = {"log": str(self._paths.logs), **result.error} if result.error else {}
-            return self._finish(result.status, progress=result.progress, error=told, incomplete=result.incomplete)
+                    try:
+                        result = self._guarded(run, self._observe)
+                    finally:
+                        reports.close()
+                    self._settle()
+                told = {"log": str(self._paths.logs), **result.error} if result.error else {}
+                record = self._finish(result.status, progress=result.progress, error=told, incomplete=result.incomplete)
+                self._put_away()
+            except Superseded:
+                raise self._superseded() from None
+            return record
+
+    def _observe(self, event: Event) -> None:
+        for observer in self._observers:
+            observer(event)
+
+    def _say(self, text: str) -> None:
+        self._observe(Message(at=time.time(), level="WARNING", text=text))
+
+    def _settle(self) -> None:
+        """All but the record is in the archive when it is said that the job has ended."""
+        if self._archiver is not None:
+            self._cancel.on_request(self._archiver.hurry)
+            self._archiver.settle()
+
+    def _put_away(self) -> None:
+        if self._archiver is not None and not self._archiver.finish():
+            store = self._workspace.settings.default_datastore
+            print(f"Warning: the datastore '{store}' has not got all of job {self._held.name}; this machine has", file=sys.stderr)
+
+    def _superseded(self) -> BaseException:
+        if self._archiver is None:
+            return Superseded()
+        name = self._held.name
+        drop_access(self._paths)
+        return TakenOver(f"job {name} was taken over by another machine, and goes on there", todo=f"runner job stream {name}")
 
     def _finish(self, status: str, *, progress: Progress | None, error: dict[str, str], incomplete: bool) -> JobRecord:
         drop_access(self._paths)  # not where another process has taken the job over: it needs that
@@ -190,7 +224,7 @@ class Owner:
 
     def _guarded(self, run: Run, observe: Observer) -> RunResult:
         try:
-            result = run(observe, self._cancel)
+            result = run(observe, self._cancel, self._archiver.confirm if self._archiver else lambda: None)
         except UserError as error:
             if self._cancel.requested:
                 return self._ended(observe, CANCELED, "cancelled", f"cancelled: {error.problem}")
@@ -201,6 +235,9 @@ class Owner:
             raise
         except BaseException as error:
             self._finish_after_bug(observe, error)
+            with contextlib.suppress(Superseded):
+                self._settle()
+                self._put_away()
             raise
         if self._keeper.ended is None:
             message = result.error.get("message", "")
@@ -238,7 +275,11 @@ def run_of(job: Job, workspace: Workspace, record: JobRecord, *, resume: bool, r
 
     paths = workspace.job_paths(record.name)
     options = options_for(workspace, local=record.local, python=record.python, resume=resume, retry_failed=retry_failed)
-    return lambda observe, cancel: run_job(job, paths, with_stores(options, paths, observe, cancel), observe, cancel)
+
+    def run(observe: Observer, cancel: Cancellation, confirm: Confirm) -> RunResult:
+        return run_job(job, paths, with_stores(replace(options, confirm=confirm), paths, observe, cancel), observe, cancel)
+
+    return run
 
 
 def with_stores(options: RunOptions, paths: JobPaths, observe: Observer, cancel: Cancellation) -> RunOptions:

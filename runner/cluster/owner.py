@@ -81,7 +81,7 @@ def run_owner(request: OwnerRequest) -> None:
         workspace, local=False, python=record.python, resume=request.resume or paths.journal.exists(), retry_failed=request.retry_failed
     )
     options = replace(options, cluster=link)
-    owner.run(lambda observe, cancel: run_job(job, paths, with_stores(options, paths, observe, cancel), observe, cancel))
+    owner.run(lambda observe, cancel, _confirm: run_job(job, paths, with_stores(options, paths, observe, cancel), observe, cancel))
 
 
 def end_job(paths: JobPaths, end: Mapping[str, str]) -> None:

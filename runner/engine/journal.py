@@ -14,8 +14,8 @@ import json
 import threading
 import zlib
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -62,7 +62,9 @@ class Journal:
     Opening it takes it over from whoever has written to it before (see SoleFile).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, confirm: Callable[[], None] = lambda: None) -> None:
+        """`confirm` raises Superseded where the job is another machine's."""
+        self._confirm = confirm
         self.restored = Restored()
         self._pending: list[bytes] = []
         self.syncs = 0  # that have written something
@@ -116,9 +118,16 @@ class Journal:
                 self._pending[:0] = pending
             raise
 
-    def owned(self) -> AbstractContextManager[None]:
-        """For what must not be done beside a coordinator that has taken over. Errors: Superseded on entering."""
+    def held(self) -> AbstractContextManager[None]:
+        """For what must not be done beside a coordinator that has taken over the journal. Errors: Superseded on entering."""
         return self._file.owned()
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """The same for what others see: `confirm` says that the job has not been taken over elsewhere, with another folder."""
+        self._confirm()
+        with self.held():
+            yield
 
     def close(self) -> None:
         self._file.close()

@@ -27,6 +27,7 @@ class RunOptions:
     clusters: Collection[str] = ()  # computes that are not this machine
     retry_failed: bool = False  # with resume: mini-batches that failed for good are tried afresh (of a failed job)
     stores: Stores = field(default_factory=Stores)  # the containers of blobs that the job uses
+    confirm: Callable[[], None] = lambda: None  # asks, before anything is published, whether the job is still ours; raises Superseded
     cluster: ClusterLink | None = None  # the instances run on a cluster, and this process is the owner there
 
 

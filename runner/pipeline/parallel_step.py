@@ -79,9 +79,9 @@ class StepRun:
             self._say("WARNING", notice)
         with ExitStack() as stack:
             source = self._prepare()
-            journal = Journal(self.paths.journal)
+            journal = Journal(self.paths.journal, confirm=self.options.confirm)
             stack.callback(journal.close)
-            manifest = Manifest(self.paths.manifest, owned=journal.owned)
+            manifest = Manifest(self.paths.manifest, owned=journal.held)
             stack.callback(manifest.close)
             if journal.restored.published:
                 return self._published_before(journal)

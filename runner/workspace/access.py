@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import UserError
 from runner.model.datastore import BlobStore, Credential
@@ -53,11 +53,16 @@ def renew_access(paths: JobPaths, workspace: Workspace) -> None:
         write_access(paths, [fresh_store(store, workspace, left.get(store.root)) for store in known])
 
 
-def stores_again(paths: JobPaths, workspace: Workspace, address: str, *, say: Callable[[str], None]) -> Stores:
-    """Opens an address that a job has used, whether it has ended or not. Errors: UserError for credentials that are not to be had."""
-    known = [store for store in _stores(read_json(paths.stores)) if addresses.relative(address, store.root) is not None]
+def stores_again(
+    paths: JobPaths, workspace: Workspace, address: str, *, say: Callable[[str], None], known: dict[str, Any] | None = None
+) -> Stores:
+    """Opens an address that a job has used, whether it has ended or not. Errors: UserError for credentials that are not to be had.
+
+    `known`: what `stores.json` says, of a job whose folder is not here.
+    """
+    used = [store for store in _stores(known or read_json(paths.stores)) if addresses.relative(address, store.root) is not None]
     left = {store.root: store for store in _read(paths)}
-    return Stores([fresh_store(store, workspace, left.get(store.root)) for store in known], say=say)
+    return Stores([fresh_store(store, workspace, left.get(store.root)) for store in used], say=say)
 
 
 def fresh_store(store: BlobStore, workspace: Workspace, left: BlobStore | None = None) -> BlobStore:

@@ -47,7 +47,9 @@ def download(
         )
     made: list[Path] = []
     if everything or output_name is None:
-        made += _copy(Path(record.logs), target / "artifacts" / "logs", links=True)
+        logs = target / "artifacts" / "logs"
+        away = is_address(record.logs)
+        made += _fetch(record.logs, logs, stores_of(record.logs), watch) if away else _copy(Path(record.logs), logs, links=True)
     names = [output_name] if output_name is not None else list(record.outputs) if everything else []
     for name in names:
         source, place = str(record.outputs[name]["path"]), target / "named-outputs" / name

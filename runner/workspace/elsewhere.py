@@ -5,14 +5,16 @@ Without such a datastore there is nothing elsewhere, and all of this says so wit
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import JobConflict, UserError
 from runner.model.paths import JobPaths
 from runner.storage.problems import BlobChanged, StorageUnavailable
+from runner.storage.stores import Stores
 from runner.workspace.config import Workspace
 from runner.workspace.locks import is_held
 from runner.workspace.records import COMPLETED, JobRecord
@@ -20,9 +22,18 @@ from runner.workspace.records import COMPLETED, JobRecord
 if TYPE_CHECKING:
     from runner.model.events import Observer
     from runner.workspace.archive.archive import Archive, Archived
+    from runner.workspace.archive.archiver import Archiver
     from runner.workspace.archive.ownership import Ownership
 
 _TODO = "try again when it answers"
+
+
+class TakenOver(JobConflict):
+    """The job that this process ran is another machine's by now."""
+
+
+def _nothing() -> None:
+    pass
 
 
 class Elsewhere:
@@ -89,6 +100,22 @@ class Elsewhere:
         if seen is not None:
             raise taken(self.archive.container, name, seen)
 
+    def stores(self, name: str) -> dict[str, Any] | None:
+        """What `stores.json` of a job elsewhere says; None where it uses no container."""
+        from runner.storage.problems import BlobMissing
+        from runner.workspace.archive.places import places_of
+
+        assert self.archive is not None
+        with self._asking(), suppress(BlobMissing):
+            found: dict[str, Any] = json.loads(self.archive.container.read(places_of(name).stores))
+            return found
+        return None
+
+    def logs(self) -> Stores:
+        """What opens the logs of a job elsewhere."""
+        assert self.archive is not None
+        return Stores([self.archive.store], say=self._say)
+
     def follow(self, name: str, watch: Observer) -> JobRecord:
         """Until a job elsewhere has ended."""
         from runner.workspace.archive.following import follow
@@ -134,6 +161,30 @@ class Elsewhere:
                 owned = ownership.take_over(container, place, seen)
             ownership.remember(paths.ownership, owned)
 
+    def archiver(self, name: str, *, cancel: Callable[[], None], lost: Callable[[], None], say: Callable[[str], None]) -> Archiver | None:
+        """For the owner process of a job that was claimed or retaken; see Archiver. Asks nobody."""
+        store, paths = self._workspace.archive_store, self._workspace.job_paths(name)
+        if store is None:
+            return None
+        from runner.storage.blob import BlobContainer
+        from runner.workspace.archive.archiver import Archiver
+        from runner.workspace.archive.ownership import recall
+        from runner.workspace.archive.places import places_of
+
+        container, places = BlobContainer(store.open(), say=say), places_of(name)
+        owned = recall(container, places.owner, paths.ownership)
+        if owned is None:  # it was made when the default datastore was another
+            return None
+        return Archiver(paths, places, container, owned, cancel=cancel, lost=lost, say=say)
+
+    def put_away(self, name: str) -> None:
+        """Copies a job of this machine that was changed without an owner process, and gives it back. The caller has retaken it."""
+        archiver = self.archiver(name, cancel=_nothing, lost=_nothing, say=self._say)
+        if archiver is not None:
+            archiver.start()
+            archiver.settle()
+            archiver.finish()
+
     def take_over(self, found: Archived) -> Ownership:
         """Makes a job of another machine's this one's. Errors: JobConflict while its owner may be alive."""
         from runner.workspace.archive.fetching import check_portable, take_over
@@ -165,10 +216,13 @@ class Elsewhere:
         with self._asking():
             return ask_to_cancel(self.archive.container, places_of(found.record.name).owner)
 
-    def delete(self, name: str) -> int:
-        """All that the datastore has of a job, wherever it ran; how many bytes. Errors: JobConflict while it may be running elsewhere."""
+    def delete(self, name: str) -> int | None:
+        """All that the datastore has of a job, wherever it ran; how many bytes, None where there is nothing.
+
+        Errors: JobConflict while it may be running elsewhere.
+        """
         if self.archive is None:
-            return 0
+            return None
         from runner.workspace.archive import ownership
         from runner.workspace.archive.fetching import take_over
 
@@ -176,7 +230,7 @@ class Elsewhere:
         with self._asking():
             seen = self.archive.look(name)
             if seen is None:
-                return 0
+                return None
             if seen.owner.id == ownership.remembered(paths.ownership):  # the caller holds its lock
                 seen = ownership.without_life(seen)
             take_over(self.archive, name, seen)

@@ -161,6 +161,19 @@ class JobStore:
         except FileNotFoundError:
             return []
 
+    def is_here(self, name: str) -> bool:
+        """Whether this machine has a folder of the job."""
+        return self.workspace.job_paths(check_name(name)).record.is_file()
+
+    def discard(self, name: str) -> None:
+        """Removes the folder that this machine has of a job which has gone on elsewhere; its logs stay. Errors: JobConflict."""
+        if self.is_here(name):
+            lock = self.take(name)
+            try:
+                shutil.rmtree(self.workspace.job_paths(name).root, ignore_errors=True)
+            finally:
+                lock.release()
+
     def is_running(self, name: str) -> bool:
         """Whether a process owns the job."""
         return is_held(self.workspace.job_paths(name).lock)

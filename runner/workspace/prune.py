@@ -39,10 +39,17 @@ def delete_job(store: JobStore, name: str) -> Removal:
     lock = store.take(name)
     try:
         store.check_ended(record)
+        store.elsewhere.delete(name)
         _remove(removal)
     finally:
         lock.release()
     return removal
+
+
+def delete_elsewhere(store: JobStore, name: str) -> Removal | None:
+    """Removes a job of which the datastore alone has anything; None where it has nothing."""
+    size = store.elsewhere.delete(name)
+    return None if size is None else Removal(kind="job", name=name, bytes=size, last_used=0.0, paths=())
 
 
 def plan_prune(store: JobStore, *, keep: float | None, max_size: int | None, now: float | None = None) -> list[Removal]:

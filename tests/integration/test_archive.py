@@ -367,7 +367,7 @@ def test_a_job_is_there_to_its_end(container: Watched, paths: JobPaths) -> None:
     job.archiver(StatusChanged(at=0, status="Running"))
     wait_for(lambda: container.read(PLACES.journal) == b"a\nb\n")
     (paths.logs / "last.txt").write_text("last\n")
-    job.archiver.settle(10)
+    job.archiver.settle()
     assert container.read(PLACES.logs + "last.txt") == b"last\n"
     assert read_record(container)["status"] == "Running"
     write_json(paths.record, JobRecord(name="job", type="parallel", status="Completed").to_json())
@@ -386,7 +386,7 @@ def test_nothing_is_asked_while_nothing_happens(container: Watched, paths: JobPa
     container.writes.clear()
     time.sleep(1)
     assert len(container.writes) <= 1
-    job.archiver.settle(10)
+    job.archiver.settle()
     job.archiver.finish()
 
 
@@ -402,7 +402,7 @@ def test_an_outage_costs_rounds(container: Watched, paths: JobPaths) -> None:
     wait_for(lambda: len(job.said) == 2)
     assert container.read(PLACES.journal) == b"a\n"
     assert job.said == ["the job goes on, but its archive does not: out of reach", "the archive is up to date again"]
-    job.archiver.settle(10)
+    job.archiver.settle()
     assert job.archiver.finish()
 
 
@@ -410,7 +410,8 @@ def test_an_archive_that_is_not_complete_says_so(container: Watched, paths: JobP
     job = Job(paths, container, ownership.claim(container, PLACES.owner, "job"))
     wait_for(lambda: list(container.pages(PLACES.record)))
     container.away = True
-    job.archiver.settle(1)
+    paths.journal.write_bytes(b"a\n")
+    job.archiver.settle()
     assert not job.archiver.finish()
 
 
@@ -428,7 +429,7 @@ def test_a_job_that_is_another_owners_stops(container: Watched, paths: JobPaths)
     job.archiver(StatusChanged(at=0, status="Running"))
     wait_for(lambda: job.lost)
     assert container.read(PLACES.journal) == b"a\n"
-    for step in (lambda: job.archiver.settle(1), job.archiver.owned().__enter__, job.archiver.confirmed().__enter__):
+    for step in (lambda: job.archiver.settle(), job.archiver.owned().__enter__, job.archiver.confirm):
         with pytest.raises(Superseded):
             step()
     assert len(job.lost) == 1
@@ -444,7 +445,7 @@ def test_who_has_no_business_there_is_overwritten(container: Watched, paths: Job
     job.archiver(StatusChanged(at=0, status="Running"))
     wait_for(lambda: container.read(PLACES.journal) == b"a\nb\n")
     assert not job.lost
-    job.archiver.settle(10)
+    job.archiver.settle()
     assert job.archiver.finish()
 
 
@@ -456,5 +457,5 @@ def test_a_request_to_cancel_is_obeyed(container: Watched, paths: JobPaths) -> N
     owner.renew()
     job.archiver(StatusChanged(at=0, status="Running"))
     wait_for(lambda: job.cancelled)
-    job.archiver.settle(10)
+    job.archiver.settle()
     job.archiver.finish()

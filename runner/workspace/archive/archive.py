@@ -62,13 +62,18 @@ class Archive:
         return ownership.look(self.container, places_of(name).owner)
 
     def get(self, name: str, *, whose: bool = True) -> Archived | None:
-        """None for a job that is not there, or of which there is no record yet. `whose`: also of an ended one."""
+        """None for a job that is not there. `whose`: also of an ended one."""
+        record = self._record(name)
+        seen = self.look(name) if record is None or whose or not record.finished else None
+        if record is None and seen is not None:  # it is being made, or was cut short before there was a record
+            record = JobRecord(name=name, type="parallel", status="Preparing", created_at=seen.owner.at)
+        return None if record is None else Archived(record=self._elsewhere(record, places_of(name)), seen=seen)
+
+    def _record(self, name: str) -> JobRecord | None:
         try:
-            record = JobRecord.from_json(json.loads(self.container.read(places_of(name).record)))
-            seen = self.look(name) if whose or not record.finished else None
+            return JobRecord.from_json(json.loads(self.container.read(places_of(name).record)))
         except (BlobMissing, ValueError, TypeError, AttributeError):  # what others have put there is no record
             return None
-        return Archived(record=self._elsewhere(record, places_of(name)), seen=seen)
 
     def find(self, names: Iterable[str], *, whose: Collection[str] = ()) -> list[Archived]:
         """Those of the names that are there; of which of them it is asked `whose` they are, even if they have ended."""

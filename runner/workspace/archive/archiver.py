@@ -22,6 +22,7 @@ from runner.workspace.archive.ownership import BEAT, Ownership
 from runner.workspace.archive.places import Places
 
 ROUND = 5.0  # seconds between the beginnings of two rounds
+LAST, HURRY = 300.0, 30.0  # seconds for a datastore that does not answer at the job's end; when a user waits for that
 
 
 class Archiver:
@@ -49,6 +50,7 @@ class Archiver:
         self._told = ""
         self._asked = False
         self._was_told_lost = False
+        self._rounds = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
 
     def start(self) -> None:
@@ -63,18 +65,28 @@ class Archiver:
         self._ownership.check()
         yield
 
-    @contextmanager
-    def confirmed(self) -> Iterator[None]:
-        """The same for what others see: the datastore itself is asked, however long it takes. Errors: Superseded; StorageUnavailable."""
-        self._ownership.renew()
-        yield
+    def confirm(self) -> None:
+        """Before the output is published: the datastore itself says that the job is still ours, and has all that is needed to tell by
+        another machine that it was us who published. Errors: Superseded; StorageUnavailable, UserError.
+        """
+        with self._rounds:
+            self._ownership.renew()
+            try:
+                self._round()
+            except (BlobChanged, BlobMissing):
+                self._begin_again()
+                self._round()
 
-    def settle(self, patience: float) -> None:
-        """Copies all that there is but the record, and no more by itself. A datastore that does not answer is waited for so many seconds.
+    def hurry(self) -> None:
+        """Somebody waits for the job's end."""
+        self._container.patience.seconds = HURRY
+
+    def settle(self) -> None:
+        """Copies all that there is, and no more by itself. A datastore that does not answer is waited for, but not for ever.
 
         Errors: Superseded.
         """
-        self._container.patience.seconds = patience
+        self._container.patience.seconds = min(self._container.patience.seconds, LAST)
         self._end.set()
         self._changed.set()
         self._thread.join()
@@ -110,6 +122,11 @@ class Archiver:
         self._copier.copy()
         self._copier.copy_record()
 
+    def _begin_again(self) -> None:
+        if self._copier is not None:
+            self._copier.close()
+            self._copier = None
+
     def _still_mine(self) -> None:
         """Before each write: a process that was suspended does not go on where it was. Errors: Superseded."""
         self._ownership.check()
@@ -136,7 +153,8 @@ class Archiver:
     def _guarded(self, act: Callable[[], None]) -> None:
         """What goes wrong costs a round, not the job."""
         try:
-            act()
+            with self._rounds:
+                act()
         except (Superseded, BlobChanged, BlobMissing):
             self._check()
         except (UserError, OSError) as error:
@@ -154,9 +172,7 @@ class Archiver:
         """A blob is not what it was: written by another owner, or by somebody who has no business there. Then we begin again."""
         self._told = self._told or "written by somebody else"
         self._changed.set()
-        if self._copier is not None:
-            self._copier.close()
-            self._copier = None
+        self._begin_again()
         try:
             self._ownership.renew()
         except Superseded:

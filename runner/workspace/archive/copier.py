@@ -2,7 +2,8 @@
 
 1. the parts, up to what they have now, and the manifest
 2. the journal, up to the last whole record that there was before 1: it never speaks of what is not in the archive
-3. what has been put together: parts that are gone here go there, once the journal says that the output is published
+3. parts that are gone here go there. They are removed here after the journal has said, durably, that they are not needed: so those that
+   were gone before 1 are not spoken of in 2 either. Where some vanish during 1, it is done again.
 4. logs, and last the record: what it says is there
 
 Only what has a name in this file is copied: no locks, sockets, credentials or keys, and nothing that makes sense on this machine only.
@@ -31,7 +32,7 @@ from runner.workspace.records import load_record
 
 THREADS = 4  # that send at the same time
 BLOCK = 1 << 20
-PUBLISHED = b'{"published":true}'  # as the journal has it
+TRIES = 3  # to find the parts in rest
 SIGNATURE = "sha256"  # of the code, among the blob's metadata
 
 State = tuple[int, int, int]  # size, time of change, inode
@@ -104,32 +105,31 @@ class Copier:
     # What grows
 
     def _progress(self, paths: JobPaths, places: Places) -> bool:
-        size = whole_lines(paths.journal)
-        if size is None:
-            return False
-        changed = self._parts(paths.parts, places.parts)
-        failpoint("archive.parts")
-        # Parts vanish after the journal has said, durably, that the output is there: what was listed may then have been some of them.
-        now = whole_lines(paths.journal) or 0
-        published = _says(paths.journal, self._size(places.journal), now, PUBLISHED)
+        changed = False
+        for _ in range(TRIES):
+            before, size = _names(paths.parts), whole_lines(paths.journal)
+            if size is None:
+                return False
+            changed |= self._all((paths.parts / name, places.parts + name) for name in sorted(before))
+            failpoint("archive.parts")
+            after = _names(paths.parts)
+            if before <= after:
+                break
+        else:
+            return changed  # the journal waits for the next round
         changed |= self._grow(paths.manifest, places.manifest, whole_lines(paths.manifest))
         failpoint("archive.manifest")
-        changed |= self._grow(paths.journal, places.journal, now if published else size)
+        changed |= self._grow(paths.journal, places.journal, size)
         failpoint("archive.journal")
-        self._discard(paths.parts, places.parts)
+        self._discard(places.parts, after)
         return changed
 
-    def _parts(self, folder: Path, place: str) -> bool:
-        names = sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else []
-        return self._all((folder / name, place + name) for name in names)
-
-    def _discard(self, folder: Path, place: str) -> None:
-        """Parts that are gone here; the journal does not speak of them, or says that all is published."""
-        for path in [path for path in self._blobs if path.startswith(place)]:
-            if not (folder / path[len(place) :]).exists():
-                self._still_mine()
-                self._container.delete(path)
-                del self._blobs[path]
+    def _discard(self, place: str, names: set[str]) -> None:
+        """Parts that are gone here."""
+        for path in [path for path in self._blobs if path.startswith(place) and path[len(place) :] not in names]:
+            self._still_mine()
+            self._container.delete(path)
+            del self._blobs[path]
 
     def _logs(self) -> bool:
         root = self._paths.logs
@@ -195,18 +195,11 @@ def whole_lines(path: Path) -> int | None:
         return None
 
 
-def _says(path: Path, start: int, end: int, words: bytes) -> bool:
-    """Whether the words stand in a line between two line ends of the file."""
-    with open(path, "rb", buffering=0) as file:
-        rest = b""
-        while start < end:
-            data = _read(file, start, min(BLOCK, end - start))
-            if words in rest + data:
-                return True
-            start, rest = start + len(data), data[-len(words) :]
-            if not data:
-                return False
-    return False
+def _names(folder: Path) -> set[str]:
+    try:
+        return {entry.name for entry in os.scandir(folder)}
+    except FileNotFoundError:
+        return set()
 
 
 def pack(folder: Path, out: IO[bytes]) -> str:

@@ -81,9 +81,9 @@ def look(container: BlobContainer, path: str) -> Seen | None:
     """None where there is no such job."""
     try:
         found = container.fetch(path)
-    except BlobMissing:
+        return Seen(owner=Owner.from_bytes(found.data), etag=found.etag, age=found.age)
+    except (BlobMissing, ValueError, TypeError, AttributeError):  # what others have put there is no owner
         return None
-    return Seen(owner=Owner.from_bytes(found.data), etag=found.etag, age=found.age)
 
 
 class Ownership:
@@ -95,6 +95,10 @@ class Ownership:
         self._lock = threading.Lock()
         self._renewed = _now()
         self._lost = False
+
+    @property
+    def etag(self) -> str:
+        return self._etag
 
     @property
     def cancelled(self) -> bool:
@@ -194,7 +198,7 @@ def ask_to_cancel(container: BlobContainer, path: str) -> bool:
 
 
 def remember(file: Path, ownership: Ownership) -> None:
-    write_json(file, {"id": ownership.owner.id, "epoch": ownership.owner.epoch})
+    write_json(file, {"id": ownership.owner.id, "epoch": ownership.owner.epoch, "etag": ownership.etag})
 
 
 def remembered(file: Path) -> str:
@@ -202,12 +206,12 @@ def remembered(file: Path) -> str:
     return str((read_json(file) or {}).get("id", ""))
 
 
-def recall(container: BlobContainer, path: str, file: Path) -> Ownership:
-    """What another process of this machine has claimed for this one. Errors: Superseded."""
-    seen = look(container, path)
-    if seen is None or not seen.owner.id or seen.owner.id != remembered(file):
-        raise Superseded
-    return Ownership(container, path, seen.owner, seen.etag)
+def recall(container: BlobContainer, path: str, file: Path) -> Ownership | None:
+    """What another process of this machine has claimed for this one; None where nothing was. Asks nobody."""
+    known = read_json(file)
+    if known is None:
+        return None
+    return Ownership(container, path, Owner(id=known["id"], epoch=known["epoch"]), known["etag"])
 
 
 def _signed(owner: Owner) -> Owner:
