@@ -21,11 +21,15 @@ TOLD_EVERY = 15.0
 
 
 class Again(Exception):
-    """An attempt failed in a way that may pass: `reason` in words, `after` how many seconds the server asks us to wait, or 0."""
+    """An attempt failed in a way that may pass: `reason` in words, `after` how many seconds the server asks us to wait, or 0.
 
-    def __init__(self, reason: str, after: float = 0.0) -> None:
+    `refusal`: what it is where it has not passed after `trial` seconds and nothing has ever worked: something is written wrongly then.
+    """
+
+    def __init__(self, reason: str, after: float = 0.0, *, refusal: Exception | None = None, trial: float = 0.0) -> None:
         super().__init__(reason)
         self.reason, self.after = reason, after
+        self.refusal, self.trial = refusal, trial
 
 
 @dataclass(kw_only=True)
@@ -43,6 +47,7 @@ class Patience:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _since: float | None = None  # when the outage began
     _told: float = 0.0
+    _worked: bool = False  # something, once
 
     def attempt(self, call: Callable[[], T]) -> T:
         """The result of `call`, which raises Again for what may pass. Errors: StorageUnavailable; whatever else `call` raises."""
@@ -51,20 +56,28 @@ class Patience:
             try:
                 result = call()
             except Again as again:
-                waited = self.now() - began
-                if waited >= self.seconds or self._stopped.is_set():
-                    raise StorageUnavailable(f"{self.name} did not answer for {waited:.0f} s: {again.reason}") from None
+                self._give_up(again, self.now() - began)
                 self._tell(again.reason)
                 asked = min(again.after, LONGEST_ASKED)
                 self._stopped.wait(max(asked, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
+                self._worked = True
                 if self._since is not None:
                     self._over()
                 return result
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def _give_up(self, again: Again, waited: float) -> None:
+        """Raises, when it is time to."""
+        if self._stopped.is_set():
+            raise StorageUnavailable(f"nobody waits any longer for {self.name}: {again.reason}") from None
+        if again.refusal is not None and not self._worked and waited >= again.trial:
+            raise again.refusal from None
+        if waited >= self.seconds:
+            raise StorageUnavailable(f"{self.name} did not answer for {waited:.0f} s: {again.reason}") from None
 
     def _tell(self, reason: str) -> None:
         with self._lock:
