@@ -10,10 +10,8 @@ from pathlib import Path
 
 from runner.engine.workers import Frame, Scratch
 from runner.model.batch import ErrorRecord, Lease, Loaded
-from runner.model.ports import Loader, Transport
+from runner.model.ports import Loader, Room, Transport
 
-MEMORY = 256 << 20  # bytes of tables that may lie ready
-FRAME_BYTES = 32 << 20  # bytes of tables in one frame
 MANY_NOT_PLAIN = 4, 32  # more than so many, and than one of so many: mini-batches are no longer left to workers to read
 
 
@@ -28,16 +26,19 @@ class Backlog:
         scratch: Path,
         loaded: Callable[[Frame, Loaded | BaseException], None],
         now: Callable[[], float],
+        transport: Transport | None = None,
     ) -> None:
+        """`transport`: None where a worker will say what it can read."""
+        self.room = loader.room if loader else Room()
         self._loader, self._pool, self._scratch, self._loaded, self._now = loader, pool, scratch, loaded, now
         self._queue: deque[Frame] = deque()
         self._ready: deque[Frame] = deque()
         self._loading: dict[int, Frame] = {}
-        self._memory = 0
+        self._held = 0  # bytes of what is loaded, with a worker or not
         self._read, self._not_plain = 0, 0  # mini-batches: that were made ready, and that workers then could not read
         self.count = 0
         self.bytes_each = 0.0
-        self.transport: Transport | None = None
+        self.transport = transport
 
     def add(self, lease: Lease) -> None:
         self._push(self._queue.append, Frame(first=lease.first, lines=lease.lines.split(b"\n")))
@@ -69,32 +70,56 @@ class Backlog:
         return [(frame.next, frame.first + frame.count - 1) for frame in back]
 
     def load_ahead(self, size: int, *, frames: int) -> None:
-        """Starts loading until `frames` frames of `size` mini-batches are ready or on their way."""
+        """Starts loading until `frames` frames of up to `size` mini-batches are ready or on their way."""
         if self._loader is None or self.transport is None:
             return
-        while self._queue and len(self._ready) + len(self._loading) < frames and (self._memory < MEMORY or not self._ready):
-            frame = self._cut(size)
+        frames = max(frames, self.room.loads)
+        while self._queue and len(self._ready) + len(self._loading) < frames:
+            weights = self._weights(size)
+            if not self._may_load(sum(weights)):
+                return
+            frame = self._cut(len(weights))
             assert frame is not None
             few, share = MANY_NOT_PLAIN
             frame.careful = frame.careful or self._not_plain > few + self._read // share
+            frame.weight = sum(weights)
             self._loading[frame.first] = frame
             self._pool.submit(self._load, frame)
 
+    def _weights(self, size: int) -> list[int]:
+        """Of the next mini-batches that go into one frame, as far as they are known beforehand."""
+        assert self._loader is not None
+        front, weights = self._queue[0], list[int]()
+        for line in front.lines[front.done : front.done + size]:
+            weight = self._loader.weight(line)
+            if weights and sum(weights) + weight > self.room.frame:
+                break
+            weights.append(weight)
+        return weights
+
+    def _may_load(self, weight: int) -> bool:
+        if not self.room.on_disk:
+            return self._held < self.room.ahead or not self._ready
+        ahead = sum(frame.weight for frame in (*self._ready, *self._loading.values()))
+        return not ahead or ahead + weight <= self.room.ahead
+
     def arrived(self, frame: Frame, loaded: Loaded) -> list[tuple[int, ErrorRecord]]:
         """A frame is loaded; returns the mini-batches that could not be read."""
-        scratch = Scratch(files=loaded.scratch, bytes=loaded.bytes)
+        assert self._loader is not None
+        scratch = Scratch(files=loaded.scratch, bytes=loaded.bytes, free=self._loader.free)
         if self._loading.pop(frame.first, None) is not frame:  # it came too late
             scratch.release()
             return []
         good = len(frame.lines) - len(loaded.failed)
         self._read += good
         if good:
-            self._memory += loaded.bytes
+            self._held += loaded.bytes
             self.bytes_each = loaded.bytes / good
         for start, end in _runs(len(frame.lines), loaded.failed):
             scratch.users += 1
             ready = frame.part(start, end)
             ready.lines, ready.sources, ready.scratch = loaded.lines[start:end], ready.lines, scratch
+            ready.weight = loaded.bytes * ready.count // good
             self._ready.append(ready)
         if not good:
             scratch.release()
@@ -103,23 +128,42 @@ class Backlog:
 
     def give_up_loading(self, before: float) -> list[int]:
         """The mini-batches of frames whose loading began before that moment and has not ended; what still comes of them is ignored."""
+        if self.room.on_disk:
+            return []
         late = [frame for frame in self._loading.values() if 0 < frame.began < before]
         for frame in late:
             del self._loading[frame.first]
             self.count -= frame.count
         return [index for frame in late for index in range(frame.first, frame.first + frame.count)]
 
+    def not_loaded(self, frame: Frame) -> None:
+        """The loading of a frame has failed as a whole."""
+        self._loading.pop(frame.first, None)
+        self.count -= frame.count
+
+    @property
+    def is_loading(self) -> bool:
+        return bool(self._loading)
+
     @property
     def oldest_loading(self) -> float:
-        """When the loading began that has lasted longest."""
+        """When the loading began that has lasted longest, of what must not last too long."""
+        if self.room.on_disk:
+            return float("inf")
         return min((frame.began for frame in self._loading.values() if frame.began), default=float("inf"))
 
     def released(self, size: int) -> None:
         """Bytes of scratch files that are gone."""
-        self._memory -= size
+        self._held -= size
 
     def again(self, frame: Frame, index: int, *, attempt: int, beside: int | None = None) -> None:
-        """A mini-batch whose attempt has failed is tried again, before others."""
+        """A mini-batch whose attempt has failed is tried again, before others: with the same files, where they lie on a disk."""
+        if self.room.on_disk and frame.scratch:
+            at = index - frame.first
+            loaded = frame.part(at, at + 1)
+            loaded.attempt, loaded.beside = attempt, beside
+            self._push(self._ready.appendleft, loaded)
+            return
         line = frame.manifest_line(index)
         self._push(self._queue.appendleft, Frame(first=index, lines=[line], attempt=attempt, beside=beside, careful=frame.careful))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from runner.engine import policy
-from runner.engine.backlog import FRAME_BYTES, Backlog
+from runner.engine.backlog import Backlog
 from runner.engine.courier import Courier
 from runner.engine.crew import Crew
 from runner.engine.results import Results
@@ -36,7 +37,10 @@ class Feeder:
         results: Results,
         switchboard: Switchboard,
         clock: Clock,
+        calm_since: Callable[[], float] = lambda: float("-inf"),
     ) -> None:
+        """`calm_since`: when the storage that loading may wait for last began to answer; inf: it does not now."""
+        self._calm_since = calm_since
         self._settings, self._crew, self._backlog, self._courier = settings, crew, backlog, courier
         self._results, self._switchboard, self._clock = results, switchboard, clock
         self._processes = settings.worker.processes
@@ -46,7 +50,7 @@ class Feeder:
         if self._courier.pending_bytes > PENDING_LIMIT or not self._has_room(ready):
             return
         seconds = self._results.seconds_each
-        size = policy.frame_size(seconds_each=seconds, bytes_each=self._backlog.bytes_each, frame_bytes=FRAME_BYTES)
+        size = policy.frame_size(seconds_each=seconds, bytes_each=self._backlog.bytes_each, frame_bytes=self._backlog.room.frame)
         size = max(1, min(size, self._backlog.count // (2 * self._processes)))
         self._backlog.load_ahead(size, frames=self._processes + 1)
         for depth in range(2 if seconds < PREFETCH_SECONDS else 1):
@@ -131,7 +135,8 @@ class Feeder:
                 self._check(worker, now)
         self._results.gather_before(now - GATHER_SECONDS)
         limit = self._settings.task_overhead_timeout
-        for index in self._backlog.give_up_loading(now - limit):
+        patient = now - self._calm_since() < limit  # a wait for a storage is limited by its own patience
+        for index in () if patient else self._backlog.give_up_loading(now - limit):
             text = f"reading the mini-batch took longer than {limit:g} s (task_overhead_timeout)"
             self._results.input_failed(index, ErrorRecord(kind="timeout", message=text))
 

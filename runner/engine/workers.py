@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +18,11 @@ RECEIVE_SIZE = 1 << 18
 
 @dataclass(kw_only=True, eq=False)
 class Scratch:
-    """Files that several frames share; deleted when the last of them is done."""
+    """Files that several frames share; freed when the last of them is done."""
 
     files: tuple[str, ...]
     bytes: int
+    free: Callable[[Sequence[str]], None]
     users: int = 0
 
     def release(self) -> int:
@@ -29,8 +30,7 @@ class Scratch:
         self.users -= 1
         if self.users > 0:
             return 0
-        for file in self.files:
-            Path(file).unlink(missing_ok=True)
+        self.free(self.files)
         return self.bytes
 
 
@@ -45,6 +45,7 @@ class Frame:
     careful: bool = False  # it goes through the loader, whatever a worker can read itself
     sources: Sequence[bytes] = ()  # their manifest lines, where `lines` are not these
     scratch: Scratch | None = None
+    weight: int = 0  # bytes that a loader makes of it, as far as that is known
     count: int = 0  # how many of them are still this worker's
     seq: int = 0
     done: int = 0

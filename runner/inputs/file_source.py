@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from runner.errors import Place, UserError, did_you_mean
-from runner.inputs.file_list import START, Root, blocks_of
+from runner.inputs.fetch import FileLoader, whole_path
+from runner.inputs.file_list import NO_STORES, START, Root, blocks_of
 from runner.inputs.files import FileEntry, Strays, entries_of
 from runner.inputs.keys import EXAMPLE, PartitionFormat, pick
 from runner.inputs.known import verify, verify_groups
@@ -17,6 +17,7 @@ from runner.inputs.split import FILES_EACH, by_keys, group_chunks
 from runner.model.batch import Chunk
 from runner.model.job import ParallelStep
 from runner.model.ports import Loader, SourceSummary
+from runner.storage.stores import Stores
 
 
 class FileSource:
@@ -30,11 +31,12 @@ class FileSource:
         root: str,
         what: str,
         partition_format: PartitionFormat | None = None,
+        stores: Stores = NO_STORES,
         scratch: Path,
         warn: Callable[[str], None],
     ) -> None:
         """`root`: what relative manifest paths are below; `what`: the kind of input, for messages. Checks the step's settings."""
-        self._roots, self._scratch, self._warn = roots, scratch, warn
+        self._roots, self._stores, self._scratch, self._warn = roots, stores, scratch, warn
         self._keys = step.partition_keys
         self._format = partition_format
         if self._keys:
@@ -48,7 +50,8 @@ class FileSource:
         self._files_each = FILES_EACH if step.mini_batch_size is None else step.mini_batch_size
         how = f"by {', '.join(self._keys)}" if self._keys else f"{self._files_each} per mini-batch"
         self.summary = SourceSummary(kind="files", root=root, description=f"{what}, {how}")
-        self.loader: Loader | None = None
+        remote = any(each.is_remote for each in roots)
+        self.loader: Loader | None = FileLoader(stores, root=root, place=step.inputs[step.input_data].path or "") if remote else None
 
     def chunks(self, known: Iterator[bytes]) -> Iterator[Chunk]:
         """See `Source.chunks`. Split by keys, all files are listed before the first mini-batch."""
@@ -57,18 +60,18 @@ class FileSource:
         yield from self._by_keys(lines) if self._keys else self._by_count(lines)
 
     def _by_count(self, known: Iterator[bytes] | None) -> Iterator[Chunk]:
-        start = START if known is None else verify(known, self._roots, self._warn)
-        return count_chunks(self._roots, self._files_each, self._warn, start)
+        start = START if known is None else verify(known, self._roots, self._warn, self._stores)
+        return count_chunks(self._roots, self._files_each, self._warn, start, self._stores)
 
     def _by_keys(self, known: Iterator[bytes] | None) -> Iterator[Chunk]:
         assert self._format is not None
         match, root = self._format.match, self.summary.root
-        groups = by_keys(self._files(), lambda path: pick(match(os.path.join(root, path)), self._keys), self._scratch)
+        groups = by_keys(self._files(), lambda path: pick(match(whole_path(path, root)), self._keys), self._scratch)
         return group_chunks(groups if known is None else verify_groups(known, groups, self._keys, self._warn), self._keys)
 
     def _files(self) -> Iterator[FileEntry]:
         strays = Strays()
-        yield from entries_of(block for _, block in blocks_of(self._roots, strays))
+        yield from entries_of(block for _, block in blocks_of(self._roots, strays, stores=self._stores))
         strays.tell(self._warn)
 
 

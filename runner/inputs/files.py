@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -32,7 +32,7 @@ class FileEntry(NamedTuple):
 
     path: str
     size: int
-    mtime_ns: int
+    version: int | str  # changes whenever the file does: of a local one its st_mtime_ns, of a blob its ETag
 
 
 class Block(NamedTuple):
@@ -41,7 +41,7 @@ class Block(NamedTuple):
     folder: bytes
     names: list[bytes]
     sizes: list[int]
-    mtimes: list[int]  # nanoseconds
+    versions: Sequence[int | str]
 
 
 class Pace:
@@ -265,9 +265,9 @@ def _slowly(entries: Iterator[os.DirEntry[bytes]]) -> Iterator[os.DirEntry[bytes
 
 def entries_of(blocks: Iterator[Block]) -> Iterator[FileEntry]:
     """The files of blocks one by one."""
-    for folder, names, sizes, mtimes in blocks:
+    for folder, names, sizes, versions in blocks:
         paths = (os.fsdecode(folder + name) for name in names)
-        yield from map(FileEntry, paths, sizes, mtimes)
+        yield from map(FileEntry, paths, sizes, versions)
 
 
 def list_folder(
@@ -289,13 +289,9 @@ def status_of(path: str) -> FileEntry:
     return FileEntry(path, status.st_size, status.st_mtime_ns)
 
 
-class _HasFiles(Protocol):
-    def files(self) -> Iterator[FileEntry]: ...
-
-
-def lay_out(table: _HasFiles, target: Path) -> None:
+def lay_out(files: Iterable[FileEntry], target: Path) -> None:
     """Makes links to all files of an MLTable below `target`, as `local/<absolute path>`; those there already are kept."""
-    for file in table.files():
+    for file in files:
         link = target / "local" / file.path.lstrip("/")
         if link.is_symlink() or link.exists():
             if link.exists() and link.samefile(file.path):

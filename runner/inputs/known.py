@@ -10,9 +10,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from runner.errors import UserError
-from runner.inputs.file_list import Position, Root, entries_with_root
+from runner.inputs.file_list import NO_STORES, Position, Root, entries_with_root
 from runner.inputs.files import EXAMPLES, FileEntry
 from runner.inputs.split import Group, files_of
+from runner.storage.stores import Stores
 
 
 class Differences:
@@ -26,7 +27,7 @@ class Differences:
     def compare(self, known: FileEntry, now: FileEntry) -> None:
         if known.size != now.size:
             self._add(f"{known.path!r} had {known.size} bytes and has {now.size}")
-        elif known.mtime_ns != now.mtime_ns:
+        elif known.version != now.version:
             self._add(f"{known.path!r} was written again")
 
     def missing(self, known: FileEntry) -> None:
@@ -65,10 +66,10 @@ class _Route:
         return key
 
 
-def verify(known: Iterable[bytes], roots: Sequence[Root], warn: Callable[[str], None]) -> Position:
+def verify(known: Iterable[bytes], roots: Sequence[Root], warn: Callable[[str], None], stores: Stores = NO_STORES) -> Position:
     """Compares the manifest lines of an earlier run, split by count, with the files there are; returns where that run had got to."""
     differences, route = Differences(), _Route(roots)
-    listing = entries_with_root(roots)
+    listing = entries_with_root(roots, stores)
     end = (len(roots), FileEntry("", 0, 0))
     number, entry = next(listing, end)
     last = ""

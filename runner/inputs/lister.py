@@ -24,10 +24,11 @@ from typing import IO
 
 import runner
 from runner.errors import Place, RunnerError, UserError
-from runner.inputs.file_list import START, Position, Root, blocks_of
+from runner.inputs.file_list import NO_STORES, START, Position, Root, blocks_of
 from runner.inputs.files import Block, Strays
 from runner.inputs.split import Held, by_count, remainder
 from runner.model.batch import Chunk
+from runner.storage.stores import Stores
 
 AT_HOME = 4_000  # files after which a child goes on
 PIPE_SIZE = 1 << 20
@@ -35,11 +36,21 @@ _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from runner.inputs.list
 
 
 def count_chunks(
-    roots: Sequence[Root], files_each: int, warn: Callable[[str], None], start: Position = START, *, at_home: int = AT_HOME
+    roots: Sequence[Root],
+    files_each: int,
+    warn: Callable[[str], None],
+    start: Position = START,
+    stores: Stores = NO_STORES,
+    *,
+    at_home: int = AT_HOME,
 ) -> Iterator[Chunk]:
-    """All mini-batches of `files_each` files behind `start`, lazily; what is left out is told to `warn` at the end."""
-    held, strays, front = Held(), Strays(), _Front(at_home)
-    yield from by_count(front.blocks(roots, strays, start), files_each, held)
+    """All mini-batches of `files_each` files behind `start`, lazily; what is left out is told to `warn` at the end.
+
+    Blobs are listed at home: there is one call to wait for in thousands of names, and no credential need go to a child.
+    """
+    remote = any(root.is_remote for root in roots)
+    held, strays, front = Held(), Strays(), _Front(sys.maxsize if remote else at_home)
+    yield from by_count(front.blocks(roots, strays, start, stores), files_each, held)
     if front.stopped:
         yield from _from_child(_order(roots, files_each, front.stopped, held, strays), warn)
     else:
@@ -54,8 +65,8 @@ class _Front:
         self._left = limit
         self.stopped: Position | None = None
 
-    def blocks(self, roots: Sequence[Root], strays: Strays, start: Position) -> Iterator[Block]:
-        for number, block in blocks_of(roots, strays, start):
+    def blocks(self, roots: Sequence[Root], strays: Strays, start: Position, stores: Stores) -> Iterator[Block]:
+        for number, block in blocks_of(roots, strays, start, stores):
             yield block
             self._left -= len(block.names)
             if self._left <= 0 and block.names:

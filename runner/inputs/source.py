@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
-from runner.inputs.file_list import Root
+from runner.inputs.blob_files import kind_of
+from runner.inputs.file_list import NO_STORES, Root
 from runner.inputs.file_source import FileSource
 from runner.inputs.patterns import split_pattern
 from runner.model.job import JobInput, ParallelStep
 from runner.model.ports import Source
+from runner.storage.addresses import is_address
+from runner.storage.stores import Stores
 
 if TYPE_CHECKING:
     from runner.inputs.mltable import MLTable, PathEntry
@@ -21,8 +25,10 @@ if TYPE_CHECKING:
 SPLIT_TYPES = "uri_file, uri_folder, mltable"
 
 
-def open_source(step: ParallelStep, *, scratch: Path, warn: Callable[[str], None]) -> Source:
+def open_source(step: ParallelStep, *, stores: Stores = NO_STORES, scratch: Path, warn: Callable[[str], None]) -> Source:
     """The source of the step's `input_data`. `scratch`: for what grouping spills; `warn`: gets one sentence at a time.
+
+    `stores` opens addresses.
 
     Raises a UserError for an input that is not there, is of another kind than its type says, or cannot be split as the step wants.
     """
@@ -37,13 +43,26 @@ def open_source(step: ParallelStep, *, scratch: Path, warn: Callable[[str], None
     place = Place(field=f"inputs.{step.input_data}")
     if given.type not in ("uri_file", "uri_folder", "mltable"):
         raise UserError(f"an input of type {given.type} cannot be split into mini-batches", place=place, allowed=SPLIT_TYPES)
-    path = _checked_path(given, place)
+    make = partial(FileSource, step, stores=stores, scratch=scratch, warn=warn)
+    path = _checked_address(given, place, stores) if is_address(given.path or "") else _checked_path(given, place)
     if given.type == "uri_file":
         root = Root(kind="file", path=path, absolute=False, place=asdict(place))
-        return FileSource(step, [root], root=os.path.dirname(path), what="a uri_file", scratch=scratch, warn=warn)
+        return make([root], root=os.path.dirname(path), what="a uri_file")
     if given.type == "uri_folder":
-        return _folder(step, path, "a uri_folder of files", scratch, warn)
-    return _mltable(step, path, scratch, warn)
+        return make([_folder(path, place)], root=path, what="a uri_folder of files")
+    return _mltable(step, path, place, make, scratch, warn)
+
+
+def _checked_address(given: JobInput, place: Place, stores: Stores) -> str:
+    address = given.path or ""
+    kind = kind_of(address, stores)
+    if kind == "nothing":
+        raise UserError(f"there is nothing at '{given.uri or address}'", place=place, todo="check the path")
+    if given.type == "uri_file" and kind == "folder":
+        raise UserError(f"'{address}' is a folder, not a blob", place=place, todo="write type: uri_folder")
+    if given.type == "uri_folder" and kind == "file":
+        raise UserError(f"'{address}' is a blob, not a folder", place=place, todo="write type: uri_file")
+    return address
 
 
 def _checked_path(given: JobInput, place: Place) -> str:
@@ -57,27 +76,32 @@ def _checked_path(given: JobInput, place: Place) -> str:
     return given.path
 
 
-def _folder(step: ParallelStep, path: str, what: str, scratch: Path, warn: Callable[[str], None]) -> Source:
-    place = Place(field=f"inputs.{step.input_data}")
-    root = Root(kind="folder", path=path, hidden=False, absolute=False, place=asdict(place))
-    return FileSource(step, [root], root=path, what=what, scratch=scratch, warn=warn)
+def _folder(path: str, place: Place) -> Root:
+    return Root(kind="folder", path=path, hidden=False, absolute=False, place=asdict(place))
 
 
-def _mltable(step: ParallelStep, path: str, scratch: Path, warn: Callable[[str], None]) -> Source:
+def _mltable(
+    step: ParallelStep,
+    path: str,
+    place: Place,
+    make: Callable[..., FileSource],
+    scratch: Path,
+    warn: Callable[[str], None],
+) -> Source:
     from runner.inputs import mltable
 
     if Path(path).is_dir() and not mltable.find(Path(path)):
         warn(f"inputs.{step.input_data} is an mltable, but '{path}' has no MLTable file: read as a folder of files")
-        return _folder(step, path, "an mltable without an MLTable file, read as a folder of files", scratch, warn)
+        return make([_folder(path, place)], root=path, what="an mltable without an MLTable file, read as a folder of files")
     table = mltable.read(Path(path))
     if table.reader is None:
-        return _file_list(step, table, scratch, warn)
+        return _file_list(table, make)
     from runner.inputs.table_source import open_table_source
 
     return open_table_source(step, table, scratch=scratch, warn=warn)
 
 
-def _file_list(step: ParallelStep, table: MLTable, scratch: Path, warn: Callable[[str], None]) -> Source:
+def _file_list(table: MLTable, make: Callable[..., FileSource]) -> Source:
     """A table without a read step is a list of files."""
     from runner.inputs.mltable_steps import PartitionColumns, SelectColumns
 
@@ -93,8 +117,7 @@ def _file_list(step: ParallelStep, table: MLTable, scratch: Path, warn: Callable
                 todo="add a read step, or take this one out",
             )
     roots = [_root(entry, table) for entry in table.entries]
-    what = "an mltable of files"
-    return FileSource(step, roots, root=table.folder, what=what, partition_format=partition_format, scratch=scratch, warn=warn)
+    return make(roots, root=table.folder, what="an mltable of files", partition_format=partition_format)
 
 
 def _root(entry: PathEntry, table: MLTable) -> Root:

@@ -1,6 +1,6 @@
 """Files → mini-batches: by count, as a stream, or by partition keys, once all are known.
 
-A mini-batch is one line of the manifest: `{"files":[[path,size,mtime_ns],…]}`, with `"keys":{…}` when split by keys; JSON in
+A mini-batch is one line of the manifest: `{"files":[[path,size,version],…]}`, with `"keys":{…}` when split by keys; JSON in
 ASCII, bytes that are no UTF-8 as `\\udcXX`. The lines of hundreds of thousands of mini-batches a second are made here, so they
 are put together as text, many at a time.
 """
@@ -63,11 +63,16 @@ def remainder(held: Held, files_each: int) -> Iterator[Chunk]:
 
 
 def fragments(block: Block) -> list[str]:
-    """`["path",size,mtime_ns]` of each file."""
+    """`["path",size,version]` of each file."""
     folder = encode_basestring_ascii(os.fsdecode(block.folder))[1:-1]
     # Neither decoding nor escaping reaches across a "/", nor makes one: all names are escaped in one go.
     names = encode_basestring_ascii(os.fsdecode(b"/".join(block.names)))[1:-1].split("/")
-    return [f'["{folder}{name}",{size},{mtime}]' for name, size, mtime in zip(names, block.sizes, block.mtimes, strict=False)]
+    versions = map(_text, block.versions) if block.versions and isinstance(block.versions[0], str) else block.versions
+    return [f'["{folder}{name}",{size},{version}]' for name, size, version in zip(names, block.sizes, versions, strict=False)]
+
+
+def _text(version: int | str) -> str:
+    return encode_basestring_ascii(str(version))
 
 
 def _chunk(files: list[str], sizes: list[int], files_each: int) -> Chunk:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.csv
@@ -18,7 +18,8 @@ from runner.inputs.spill import Spill
 from runner.inputs.tabular import BadInputError
 from runner.inputs.transform import text_of
 from runner.model.batch import ErrorRecord, Loaded
-from runner.model.ports import Transport
+from runner.model.ports import Room, Transport
+from runner.storage.problems import StorageRefused
 
 NULL = "\\N"  # a missing text in CSV, where an empty field is an empty text: the worker's batches.py has the same
 
@@ -30,6 +31,14 @@ class TableLoader:
     reader: PieceReader
     schema: pa.Schema
     spill: Spill | None = None
+    room: ClassVar[Room] = Room()
+
+    def weight(self, line: bytes) -> int:  # noqa: ARG002 - rows are known when they are read
+        return 0
+
+    def free(self, scratch: Sequence[str]) -> None:
+        for path in scratch:
+            Path(path).unlink(missing_ok=True)
 
     def load(self, first: int, lines: Sequence[bytes], scratch: Path, transport: Transport) -> Loaded:
         """One IPC file with a record batch for each mini-batch that can be read; the others are in `failed`."""
@@ -90,13 +99,16 @@ class TableLoader:
 
     def _batches(self, lines: Sequence[bytes], failed: dict[int, ErrorRecord]) -> Iterator[pa.RecordBatch | None]:
         """One for each line; None, and an entry in `failed`, where it cannot be read."""
-        for at, line in enumerate(lines):
-            record = json.loads(line)
+        records: list[Record] = [json.loads(line) for line in lines]
+        self.reader.expect([each for record in records for each in record.get("of", [record]) if "f" in each])
+        for at, record in enumerate(records):
             try:
                 yield one_batch(self._table(record), self.schema)
             except BadInputError as bad:
                 failed[at] = bad.record()
                 yield None
+            except StorageRefused:  # so would all that follow
+                raise
             except UserError as error:
                 failed[at] = ErrorRecord(kind="input", type="InputError", message=error.describe(), item=", ".join(dataset(record)))
                 yield None

@@ -37,6 +37,12 @@ class BlobStore:
     credential: Credential = field(default_factory=Credential)
 
     @property
+    def account_name(self) -> str:
+        """https://NAME.blob.core.windows.net; http://host:port/NAME of an emulator."""
+        host, _, path = self.endpoint.partition("://")[2].partition("/")
+        return self.account or path.strip("/") or host.partition(".")[0]
+
+    @property
     def where(self) -> str:
         """For messages."""
         return f"datastore '{self.name}' ({self.endpoint}/{self.container})"

@@ -20,15 +20,40 @@ class Clock(Protocol):
 
 
 # How tables come to a worker: as Arrow IPC files in memory; the same, but what needs no change (row groups of Parquet files, slices of
-# delimited text) is left to the worker to read; or as typed CSV, for workers without pyarrow.
-Transport = Literal["arrow", "direct", "csv"]
+# delimited text) is left to the worker to read; or as typed CSV, for workers without pyarrow. Files come as files.
+Transport = Literal["arrow", "direct", "csv", "files"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Where a loader puts what it has made ready, and how much of it at once.
+
+    What lies on a disk is there for further attempts too, and however long it takes to come, it is waited for.
+    """
+
+    on_disk: bool = False  # or else in memory
+    ahead: int = 256 << 20  # bytes that may lie ready; on a disk, those on their way included and those with a worker left out
+    frame: int = 32 << 20  # bytes in one frame
+    loads: int = 0  # frames made ready at once, however few workers there are
 
 
 class Loader(Protocol):
-    """Runs beside the workers (one per instance, called from several threads): manifest lines → what a worker can read."""
+    """Runs beside the workers, shared by the instances of a process and called from several threads: manifest lines → what workers read."""
+
+    @property
+    def room(self) -> Room: ...
+
+    def weight(self, line: bytes) -> int:
+        """Bytes that a mini-batch will take, as far as it is known before it is loaded."""
 
     def load(self, first: int, lines: Sequence[bytes], scratch: Path, transport: Transport) -> Loaded:
-        """Reads the mini-batches first, first+1, … into new files below `scratch` (memory-backed)."""
+        """Reads the mini-batches first, first+1, … into new files below `scratch`, the instance's own.
+
+        Errors: UserError and OSError for what no other mini-batch would be spared.
+        """
+
+    def free(self, scratch: Sequence[str]) -> None:
+        """What was loaded is no longer needed: `scratch` of a Loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +73,7 @@ class Source(Protocol):
 
     @property
     def loader(self) -> Loader | None:
-        """None for files: their manifest lines go to the worker as they are."""
+        """None for local files: their manifest lines go to the worker as they are."""
 
     def chunks(self, known: Iterator[bytes]) -> Iterator[Chunk]:
         """All further mini-batches in input order, lazily.

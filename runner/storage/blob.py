@@ -31,6 +31,10 @@ class BlobContainer:
         self.patience = Patience(name=f"datastore '{store.name}'", say=say)
         self._client: Any = container_client(store)
 
+    @property
+    def account(self) -> str:
+        return self.store.account_name
+
     def address(self, path: str) -> str:
         return addresses.join(self.store.root, path) if path else self.store.root
 
@@ -47,23 +51,34 @@ class BlobContainer:
             if not token:
                 return
 
+    def level(self, prefix: str) -> Iterator[tuple[list[BlobInfo], list[str]]]:
+        """What lies directly below a prefix that ends in "/" (or is empty), by pages: blobs, and folders, whose names end in "/"."""
+        token: str | None = None
+        while True:
+            blobs, folders, token = self._try("list", prefix, partial(self._level, prefix, token))
+            if blobs or folders:
+                yield blobs, folders
+            if not token:
+                return
+
     def folder(self, prefix: str) -> tuple[list[BlobInfo], list[str]]:
-        """What lies directly below a prefix that ends in "/" (or is empty): blobs, and the names of folders, which end in "/"."""
-
-        def walk() -> tuple[list[BlobInfo], list[str]]:
-            blobs, folders = [], []
-            for each in self._client.walk_blobs(prefix or None, delimiter="/", results_per_page=PAGE):
-                if hasattr(each, "prefix"):
-                    folders.append(each.name)
-                else:
-                    blobs.append(_info(each))
-            return blobs, folders
-
-        return self._try("list", prefix, walk)
+        """All that `level` gives."""
+        blobs: list[BlobInfo] = []
+        folders: list[str] = []
+        for more_blobs, more_folders in self.level(prefix):
+            blobs += more_blobs
+            folders += more_folders
+        return blobs, folders
 
     def holds(self, prefix: str) -> bool:
         """Whether there is a blob whose name begins so."""
         return self._try("list", prefix, lambda: next(iter(self._client.list_blobs(prefix or None, results_per_page=1)), None) is not None)
+
+    def exists(self, path: str) -> bool:
+        try:
+            return bool(path) and bool(self.info(path).etag)
+        except BlobMissing:
+            return False
 
     def info(self, path: str) -> BlobInfo:
         """Errors: BlobMissing."""
@@ -110,11 +125,11 @@ class BlobContainer:
         self._try("write", path, lambda: self._client.get_blob_client(path).stage_block(block, data, length=len(data)))
 
     def staged(self, path: str) -> dict[str, int]:
-        """Blocks that wait to be committed: id → bytes."""
+        """Blocks that a commit may name, id → bytes: those that wait for one, and those of the blob as it is."""
 
         def ask() -> dict[str, int]:
-            _, waiting = self._client.get_blob_client(path).get_block_list("uncommitted")
-            return {str(block.id): int(block.size) for block in waiting}
+            committed, waiting = self._client.get_blob_client(path).get_block_list("all")
+            return {str(block.id): int(block.size) for block in (*committed, *waiting)}
 
         try:
             return self._try("read", path, ask)
@@ -144,9 +159,16 @@ class BlobContainer:
     # Inside
 
     def _page(self, prefix: str, token: str | None) -> tuple[list[BlobInfo], str | None]:
-        pager = self._client.list_blobs(name_starts_with=prefix or None, results_per_page=PAGE).by_page(token)
+        pager = self._client.list_blobs(name_starts_with=prefix or None, include=["metadata"], results_per_page=PAGE).by_page(token)
         page = [_info(each) for each in next(pager, ())]
         return page, pager.continuation_token
+
+    def _level(self, prefix: str, token: str | None) -> tuple[list[BlobInfo], list[str], str | None]:
+        walk = self._client.walk_blobs(name_starts_with=prefix or None, include=["metadata"], delimiter="/", results_per_page=PAGE)
+        pager = walk.by_page(token)
+        page = list(next(pager, ()))
+        folders = [each.name for each in page if hasattr(each, "prefix")]
+        return [_info(each) for each in page if not hasattr(each, "prefix")], folders, pager.continuation_token
 
     def _read(self, path: str, offset: int, length: int | None, etag: str) -> bytes:
         """As it lies there: the SDK would unpack what says that it is gzip."""

@@ -33,7 +33,7 @@ def no_answer(whom: str, error: Exception) -> Exception:
     """For no answer of `whom`, or the beginning of one. Some of it says that the address is wrong."""
     causes = list(_causes(error))
     for cause in causes:
-        if isinstance(cause, ssl.SSLError) and (isinstance(cause, ssl.SSLCertVerificationError) or cause.reason in _NO_TLS):
+        if isinstance(cause, ssl.SSLError) and (isinstance(cause, ssl.SSLCertVerificationError) or _reason(cause) in _NO_TLS):
             todo = "check its URL; for a certificate of one's own name its file in REQUESTS_CA_BUNDLE"
             return StorageRefused(f"{whom}: {_tls_words(cause)}", todo=todo)
         if isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_HOST:
@@ -46,7 +46,11 @@ def no_answer(whom: str, error: Exception) -> Exception:
 def _tls_words(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message})"
-    return f"it speaks no TLS that we understand ({error.reason})"
+    return f"it speaks no TLS that we understand ({_reason(error)})"
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return getattr(error, "reason", None) or ""
 
 
 def _words(causes: list[BaseException]) -> str:
@@ -55,6 +59,9 @@ def _words(causes: list[BaseException]) -> str:
         return "an answer was cut off"
     if "Timeout" in kinds:
         return "no answer in time"
+    broken = [cause for cause in causes if isinstance(cause, ssl.SSLError)]
+    if broken:
+        return f"TLS broke off {_reason(broken[-1])}".strip()
     numbers = [cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno in errno.errorcode]
     if numbers and numbers[-1] is not None:
         return os.strerror(numbers[-1]).lower()

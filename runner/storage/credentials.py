@@ -6,7 +6,7 @@ import base64
 import binascii
 import threading
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
@@ -43,17 +43,11 @@ def hide(credential: Credential, text: str) -> str:
     return text
 
 
-def account_of(store: BlobStore) -> str:
-    """The account's name, where nobody says it: https://NAME.blob.core.windows.net, or http://host:port/NAME of an emulator."""
-    url = urlsplit(store.endpoint)
-    return store.account or url.path.strip("/") or (url.hostname or "").partition(".")[0]
-
-
 def sdk_credential(store: BlobStore) -> Any:
     """What ContainerClient takes. Errors: StorageRefused for one that cannot be right."""
     credential = store.credential
     if credential.kind == "account_key":
-        return AzureNamedKeyCredential(account_of(store), _checked_key(store))
+        return AzureNamedKeyCredential(store.account_name, _checked_key(store))
     if credential.kind == "sas":
         return AzureSasCredential(_checked_sas(store))
     return None if credential.kind == "anonymous" else Tokens(store)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from runner.errors import UserError
 from runner.storage.problems import StorageUnavailable
 
 T = TypeVar("T")
@@ -48,6 +49,7 @@ class Patience:
     _since: float | None = None  # when the outage began
     _told: float = 0.0
     _worked: bool = False  # something, once
+    _ended: float = float("-inf")  # when the last outage was over
 
     def attempt(self, call: Callable[[], T]) -> T:
         """The result of `call`, which raises Again for what may pass. Errors: StorageUnavailable; whatever else `call` raises."""
@@ -59,13 +61,21 @@ class Patience:
                 self._give_up(again, self.now() - began)
                 self._tell(again.reason)
                 asked = min(again.after, LONGEST_ASKED)
-                self._stopped.wait(max(asked, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
+                if self._stopped.wait(max(asked, pause * random.uniform(0.5, 1.0))):  # noqa: S311 - no secret
+                    self._give_up(again, self.now() - began)
                 pause = min(2 * pause, LONGEST_PAUSE)
+            except UserError:
+                self._over()  # that was an answer
+                raise
             else:
                 self._worked = True
-                if self._since is not None:
-                    self._over()
+                self._over()
                 return result
+
+    @property
+    def calm_since(self) -> float:
+        """When the last outage was over; inf while one lasts, -inf when there was none."""
+        return self._ended if self._since is None else float("inf")
 
     def stop(self) -> None:
         self._stopped.set()
@@ -90,8 +100,12 @@ class Patience:
         self.say(f"waiting for {self.name}: {reason} (for {waited:.0f} s; gives up after {self.seconds:.0f} s)")
 
     def _over(self) -> None:
+        if self._since is None:
+            return
         with self._lock:
-            since, self._since = self._since, None
-            told = since is not None and self._told >= since
+            if self._since is None:
+                return
+            since, self._since, self._ended = self._since, None, self.now()
+            told = self._told >= since
         if told:
             self.say(f"{self.name} answers again")

@@ -37,7 +37,7 @@ supervisor → worker   {"t": "work", "first", "count", "seq"} + payload   `coun
                       {"t": "bye"}                                   call shutdown(), then exit
 
 A line of a payload, JSON:
-files    {"files": [[path, size, mtime_ns], …]}       path relative to CONFIG["root"], or absolute
+files    {"files": [[path, size, version], …]}       path relative to CONFIG["root"], or absolute
 tables   {"table": path of an Arrow IPC file, "batch": number of the record batch in it, "rows": n,
           "keys": {…} or null, "dataset": [paths it came from]}
          with `"parquet": path, "groups": [first, behind the last]` in the place of table and batch: row groups that are wanted as they lie
