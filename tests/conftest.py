@@ -30,6 +30,7 @@ from tests.azurite import VERSION as AZURITE_VERSION
 from tests.azurite import Azurite, find_azurite, running_azurite
 from tests.docker_engine import TESTER, find_engine, find_tester
 from tests.engines import KINDS, find_kind
+from tests.fault_proxy import FaultProxy
 
 if TYPE_CHECKING:
     from tests.cluster import Cluster
@@ -185,6 +186,13 @@ def azurite_of_the_cluster(cluster_of_the_session: Cluster) -> Iterator[Azurite]
     """One that the cluster's nodes reach, as this machine does: on their own network."""
     with running_azurite(demand(AZURITE), host=cluster_of_the_session.bridge) as running:
         yield running
+
+
+@pytest.fixture
+def fault_proxy(azurite: Azurite) -> Iterator[FaultProxy]:
+    """Stands before Azurite: `fault_proxy.front` is what to use, and the proxy is told what goes wrong (tests/fault_proxy.py)."""
+    with FaultProxy(azurite) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from runner.storage.blob import BlobContainer
-from runner.storage.problems import BlobChanged, BlobMissing, BlocksLost
+from runner.storage.problems import BlocksLost
 
 SMALL = 64 << 10  # bytes of a file that is put as a whole
 LARGEST = 4 << 20  # bytes of a block, unless there are very many
@@ -78,10 +78,7 @@ class GrowingBlob:
 
     def put(self, data: bytes) -> None:
         """Makes the blob these bytes. Errors: BlobChanged."""
-        try:
-            self.etag = self.container.put(self.path, data, etag=self.etag)
-        except BlobChanged:
-            self.etag = self._ours(lambda: self.container.read(self.path) == data)
+        self.etag = self.container.put(self.path, data, etag=self.etag)
         self._blocks, self._tail, self.size = [], data[-TAIL:], len(data)
 
     def _adopt(self) -> None:
@@ -110,21 +107,8 @@ class GrowingBlob:
         self._commit(blocks)
 
     def _commit(self, blocks: list[tuple[str, int]]) -> None:
-        try:
-            self.etag = self.container.commit(self.path, [block for block, _ in blocks], etag=self.etag)
-        except BlobChanged:
-            self.etag = self._ours(lambda: self.container.committed(self.path) == blocks)
+        self.etag = self.container.commit(self.path, [block for block, _ in blocks], etag=self.etag)
         self._blocks = blocks
-
-    def _ours(self, is_same: Callable[[], bool]) -> str:
-        """The ETag of what we have written ourselves, without having heard the answer. Errors: BlobChanged if it is another's."""
-        try:
-            etag = self.container.info(self.path).etag
-            if is_same() and self.container.info(self.path).etag == etag:
-                return etag
-        except BlobMissing:
-            pass
-        raise BlobChanged(f"'{self.container.address(self.path)}' was written by somebody else")
 
     def _name(self) -> str:
         self._made += 1

@@ -140,8 +140,7 @@ class Ownership:
                         raise Superseded from None
                     self._etag = seen.etag
                     self.owner = replace(self.owner, beat=seen.owner.beat, cancel=self.owner.cancel or seen.owner.cancel)
-                    if seen.owner != owner:
-                        continue  # a request of somebody's; else our own words, whose receipt was lost
+                    continue
                 self.owner = owner
                 self._renewed = began
                 return
@@ -154,10 +153,7 @@ def claim(container: BlobContainer, path: str, job: str) -> Ownership:
     try:
         return Ownership(container, path, owner, container.put(path, owner.to_bytes(), etag=""))
     except BlobChanged:
-        seen = look(container, path)
-        if seen is not None and seen.owner.id == owner.id:  # the answer to our own words was lost
-            return Ownership(container, path, owner, seen.etag)
-    raise taken(container, job, seen)
+        raise taken(container, job, look(container, path)) from None
 
 
 def taken(container: BlobContainer, job: str, seen: Seen | None) -> JobConflict:
@@ -173,13 +169,7 @@ def taken(container: BlobContainer, job: str, seen: Seen | None) -> JobConflict:
 def take_over(container: BlobContainer, path: str, seen: Seen) -> Ownership:
     """Makes a job this process's that was another's. Errors: BlobChanged if that has spoken, or a third was faster."""
     owner = _signed(Owner(id=secrets.token_hex(16), epoch=seen.owner.epoch + 1))
-    try:
-        return Ownership(container, path, owner, container.put(path, owner.to_bytes(), etag=seen.etag))
-    except BlobChanged:
-        now = look(container, path)
-        if now is None or now.owner.id != owner.id:
-            raise
-        return Ownership(container, path, owner, now.etag)
+    return Ownership(container, path, owner, container.put(path, owner.to_bytes(), etag=seen.etag))
 
 
 def ask_to_cancel(container: BlobContainer, path: str) -> bool:
