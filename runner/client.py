@@ -381,8 +381,8 @@ class Client:
         found = self.store.elsewhere.holds(name)
         if found is None or (found.record.status == COMPLETED and not found.record.incomplete):
             return
-        self._say(f"job {name} ran on {found.seen.owner.host if found.seen else 'another machine'}: it is fetched from there")
         owned = self.store.elsewhere.take_over(found)
+        self._say(f"job {name} ran on {found.host}: it is fetched from the datastore")
         with self.store.draft(name) as (draft, lock):
             self.store.elsewhere.fetch(name, owned, draft)
             self.store.discard(name)

@@ -14,7 +14,7 @@ from runner.storage import addresses
 from runner.storage.blob import BlobContainer
 from runner.storage.problems import BlobMissing
 from runner.workspace.archive import ownership
-from runner.workspace.archive.ownership import SILENT, Seen
+from runner.workspace.archive.ownership import Seen
 from runner.workspace.archive.places import JOBS, Places, data_of, places_of
 from runner.workspace.records import JobRecord, interrupted
 
@@ -34,13 +34,17 @@ class Archived:
         return self.seen.owner.id if self.seen else ""
 
     @property
+    def host(self) -> str:
+        return self.seen.owner.host if self.seen else "another machine"
+
+    @property
     def shown(self) -> JobRecord:
         """As users see it: an owner that is gone for sure has been interrupted, and of one that is silent, it is said."""
         if self.record.finished or self.seen is None:
             return self.record
         if self.seen.lives:
             return replace(self.record, reason=self.record.reason or f"runs as {self.seen.who}")
-        if self.seen.age < SILENT or self.seen.owner.ended:
+        if self.seen.is_gone:
             return interrupted(self.record)
         since = utc(time.time() - self.seen.age)
         return replace(self.record, reason=f"not heard of since {since}: it ran as {self.seen.who}")

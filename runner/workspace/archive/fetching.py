@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -136,9 +135,6 @@ def _alive(name: str, seen: Seen) -> JobConflict:
     )
 
 
-Say = Callable[[str], None]
-
-
 def check_portable(found: Archived) -> None:
     """Errors: UserError for a job that has left what it still needs on the machine where it ran."""
     here = [
@@ -147,9 +143,9 @@ def check_portable(found: Archived) -> None:
         for name, port in job.outputs.items()
         if port.get("type") != "uri_file" and not addresses.is_address(str(port["path"]))
     ]
-    host = found.seen.owner.host if found.seen else "the machine where it ran"
     if here:
         raise UserError(
-            f"job {found.record.name} cannot go on here: files that its script has written lie on {host}: {', '.join(sorted(set(here)))}",
-            todo=f"resume it on {host}; outputs in a datastore of type azure_blob can be gone on with from anywhere",
+            f"job {found.record.name} cannot go on here: files that its script has written lie on {found.host}: "
+            + ", ".join(sorted(set(here))),
+            todo=f"resume it on {found.host}; outputs in a datastore of type azure_blob can be gone on with from anywhere",
         )

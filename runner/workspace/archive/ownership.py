@@ -65,7 +65,12 @@ class Seen:
     @property
     def lives(self) -> bool:
         """Whether it may be running: it has neither gone for sure, nor been silent for long."""
-        return not self.owner.ended and self.age < SILENT and not _is_gone(self.owner)
+        return self.age < SILENT and not self.is_gone
+
+    @property
+    def is_gone(self) -> bool:
+        """For sure."""
+        return self.owner.ended or _is_gone(self.owner)
 
     @property
     def who(self) -> str:
@@ -176,7 +181,7 @@ def ask_to_cancel(container: BlobContainer, path: str) -> bool:
     """Leaves the request for the owner, which finds it when it renews; False where it has gone for sure. Errors: BlobChanged."""
     for _ in range(20):
         seen = look(container, path)
-        if seen is None or seen.owner.ended or _is_gone(seen.owner):
+        if seen is None or seen.is_gone:
             return False
         with suppress(BlobChanged):  # it has just spoken
             container.put(path, replace(seen.owner, cancel=True).to_bytes(), etag=seen.etag)
@@ -238,5 +243,5 @@ def _started(pid: int) -> int:
 
 
 def _is_gone(owner: Owner) -> bool:
-    """For sure: it ran where this process runs, and is no more."""
+    """It ran where this process runs, and is no more."""
     return bool(owner.place) and owner.place == _place() and _started(owner.pid) != owner.started
