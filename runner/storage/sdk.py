@@ -75,7 +75,7 @@ def _of_answer(store: BlobStore, doing: str, path: str, error: HttpResponseError
     code, status = _code(error), error.status_code or 0
     reason = f"{status} {code or error.reason or ''}".strip()
     address = f"{store.root}/{path}" if path else store.root
-    if again := passing(error, reason):
+    if again := passing(status, error.response, reason):
         return again
     if code == "InvalidBlockList":
         return BlocksLost(f"blocks of '{address}' are no longer there")
