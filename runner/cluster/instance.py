@@ -102,9 +102,8 @@ class NodeInstance:
         try:
             site = self._site()
             self._side_inputs = self._lay_out_inputs()
-            source = open_source(
-                self._step, stores=self._options().stores, scratch=self._paths.scratch, warn=lambda _text: None
-            )  # the owner has warned
+            # The owner has warned.
+            source = open_source(self._step, stores=self._options().stores, scratch=self._paths.scratch, warn=lambda _text: None)
             lost = run_again(partial(self._make, self._plan(site, source), source))
             site.launcher.close(partial(self._say, "WARNING"))
         except UserError as error:

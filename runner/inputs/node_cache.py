@@ -48,7 +48,10 @@ class NodeCache:
         self._folder, self._kept = folder, kept
 
     def get(self, blobs: Mapping[str, Blob], *, begin: Callable[[], None] = lambda: None) -> Use:
-        """The blobs as files: relative path → blob; `begin` is called where they have to be brought here first. Errors: UserError, BlobChanged and BlobMissing among them; OSError."""
+        """The blobs as files: relative path → blob; `begin` is called where they have to be brought here first.
+
+        Errors: UserError, BlobChanged and BlobMissing among them; OSError.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         entry = self._folder / _digest(blobs)
         use = Use(entry / "data", _locked(entry.with_suffix(".use"), fcntl.LOCK_SH))
