@@ -199,7 +199,7 @@ class BlobContainer:
 
     def _read(self, path: str, offset: int, length: int | None, etag: str) -> bytes:
         condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified} if etag else {}
-        stream = self._client.download_blob(path, offset=offset or None, length=length, max_concurrency=1, **condition)
+        stream = self._client.download_blob(path, offset=offset, length=length, max_concurrency=1, decompress=False, **condition)
         wanted = stream.size
         data: bytes = stream.readall()
         if len(data) != wanted:
