@@ -56,6 +56,7 @@ from runner.pipeline.site import Site, in_container, prepare_site
 from runner.report.resources import ResourceMonitor
 from runner.spec.stored import load
 from runner.version import VERSION
+from runner.workspace.access import read_access
 
 PR_SET_DUMPABLE = 4
 FAREWELL_SECONDS = 10.0  # for the last events to arrive
@@ -83,6 +84,7 @@ class NodeInstance:
         job = load(json.loads(paths.spec.read_text(encoding="utf-8")))
         self._step: ParallelStep = job.steps[request.step] if isinstance(job, PipelineJob) else job
         self._paths = paths.step(request.step) if isinstance(job, PipelineJob) else paths
+        self._stores = read_access(paths, say=partial(self._say, "WARNING"))
         self._line = self._new_line()
         disks = {"logs": self._paths.logs, "node": Path(request.folder)}
         self._monitor = ResourceMonitor(self._paths.logs, interval=self._step.arguments.resource_monitor_interval, disks=disks)
@@ -132,6 +134,7 @@ class NodeInstance:
     def end_now(self) -> None:
         """Workers are killed; what is finished is still handed in."""
         self._ended.set()
+        self._stores.stop_waiting()
         for wake in list(self._wakers):
             wake()
         if self._instance is not None:
@@ -151,7 +154,13 @@ class NodeInstance:
     def _options(self) -> RunOptions:
         request = self._request
         types = {request.type_name: request.kind} if request.type_name else {}
-        return RunOptions(cache=Path(request.folder) / "cache", docker=request.docker, python=request.python, instance_types=types)
+        return RunOptions(
+            cache=Path(request.folder) / "cache",
+            docker=request.docker,
+            python=request.python,
+            instance_types=types,
+            stores=self._stores,
+        )
 
     def _site(self) -> Site:
         say, warn, began = partial(self._say, "INFO"), partial(self._say, "WARNING"), time.monotonic()

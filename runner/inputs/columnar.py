@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from runner.errors import Place, UserError
+from runner.inputs.bytes_of import Bytes, Range
+from runner.inputs.cache import Cache
 from runner.inputs.files import FileEntry
 from runner.inputs.mltable_steps import Parquet
+from runner.inputs.opener import Opener
 from runner.inputs.tabular import BadInputError, Slice, is_utf8
 
 CACHE_BYTES = 256 << 20  # of row groups that are cut into several slices
 _FOOTERS = 64  # metadata kept
-
-
-class _Cache:
-    """Least recently used things by key, up to a weight; each is made once, however many threads ask for it."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._weight = limit, 0
-        self._entries: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
-        self._lock = threading.Lock()
-        self._making: dict[Any, threading.Lock] = {}
-
-    def get(self, key: Any, make: Callable[[], tuple[Any, int]]) -> Any:
-        with self._lock:
-            making = self._making.setdefault(key, threading.Lock())
-        with making:
-            with self._lock:
-                if key in self._entries:
-                    self._entries.move_to_end(key)
-                    return self._entries[key][0]
-            value, weight = make()
-            with self._lock:
-                self._entries[key] = value, weight
-                self._weight += weight
-                while self._weight > self._limit and len(self._entries) > 1:
-                    dropped, (_, freed) = self._entries.popitem(last=False)
-                    self._weight -= freed
-                    self._making.pop(dropped, None)
-            return value
+_TAIL = 64 * 1024  # bytes of the end of a file that Arrow looks for the footer in
+_HOLE = 256 * 1024  # bytes between wanted columns that are fetched along with them, rather than by a request of their own
+_AT_ONCE = 8 << 20  # bytes of columns that are fetched in one request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +29,17 @@ class ParquetTable:
     """The opened table; a `Format`. Threads may share it."""
 
     schema: pa.Schema
-    _footers: _Cache = field(default_factory=lambda: _Cache(_FOOTERS), compare=False)
-    _groups: _Cache = field(default_factory=lambda: _Cache(CACHE_BYTES), compare=False)
+    _footers: Cache = field(default_factory=lambda: Cache(_FOOTERS), compare=False)
+    _groups: Cache = field(default_factory=lambda: Cache(CACHE_BYTES), compare=False)
 
-    def slices(self, file: FileEntry, size: int | None) -> Iterator[Slice]:
+    def prepare(self, source: Bytes) -> None:
+        prepare(source)
+
+    def slices(self, source: Bytes, size: int | None) -> Iterator[Slice]:
         """Position: first and behind the last row group; for a part of one group also first and behind the last row in it."""
+        file = source.file
         try:
-            footer = _footer(file.path)
+            footer = self._footer(source)
         except BadInputError as bad:
             raise bad.user_error() from None
         groups = [(footer.row_group(number).num_rows, footer.row_group(number).total_byte_size) for number in range(footer.num_row_groups)]
@@ -68,16 +47,19 @@ class ParquetTable:
         # Sizes in a footer are before compression; what counts is the share of the file.
         yield from cut_groups([(rows, weight * file.size // held) for rows, weight in groups], size)
 
-    def read(self, file: str, position: Sequence[int], columns: frozenset[str] | None) -> pa.Table:
-        stamp = _stamp(file)
-        footer = self._footers.get(stamp, lambda: (_footer(file), 1))
+    def expect(self, source: Bytes, positions: Sequence[Sequence[int]]) -> None:
+        """What is to be fetched depends on the columns: `read` knows them."""
+
+    def read(self, source: Bytes, position: Sequence[int], columns: frozenset[str] | None) -> pa.Table:
+        file = source.file.path
+        footer = self._footer(source)
         wanted = [name for name in self.schema.names if columns is None or name in columns]
         present = set(footer.schema.to_arrow_schema().names)
         selected = [name for name in wanted if name in present]
         first, behind = position[:2]
 
         def read(threads: bool) -> pa.Table:
-            table = _read_groups(file, footer, range(first, behind), selected, threads=threads)
+            table = _read_groups(source, footer, range(first, behind), selected, threads=threads)
             try:
                 return self._fit(table, wanted)
             except pa.ArrowInvalid as error:
@@ -91,21 +73,25 @@ class ParquetTable:
             table = read(True).combine_chunks()
             return table, table.nbytes
 
-        table = self._groups.get((stamp, first, tuple(wanted)), make)
+        table = self._groups.get((source.file, first, tuple(wanted)), make)
         return table.slice(position[2], position[3] - position[2])
 
-    def direct(self, file: str, position: Sequence[int], schema: pa.Schema) -> dict[str, Any] | None:
+    def direct(self, source: Bytes, position: Sequence[int], schema: pa.Schema) -> dict[str, Any] | None:
         """Whole row groups of a file that has just the table's columns and types."""
+        file = source.file.path
         if len(position) != 2 or not is_utf8(file):
             return None
         try:
-            footer = self._footers.get(_stamp(file), lambda: (_footer(file), 1))
+            footer = self._footer(source)
         except BadInputError:
             return None
         if not footer.schema.to_arrow_schema().remove_metadata().equals(schema.remove_metadata()):
             return None
         rows = sum(footer.row_group(number).num_rows for number in range(*position))
         return {"parquet": file, "groups": list(position), "rows": rows, "keys": None, "dataset": [file]}
+
+    def _footer(self, source: Bytes) -> Any:
+        return self._footers.get(source.file, lambda: (_footer(source), 1))
 
     def _fit(self, table: pa.Table, wanted: Sequence[str]) -> pa.Table:
         """With the types of the whole table, and nulls for columns that this file has not."""
@@ -141,21 +127,22 @@ def cut_groups(groups: Sequence[tuple[int, int]], size: int | None) -> Iterator[
         yield Slice((first, len(groups)), held, rows)
 
 
-def open_parquet(_reader: Parquet, files: Callable[[], Iterator[FileEntry]]) -> ParquetTable:
+def open_parquet(_reader: Parquet, files: Callable[[], Iterator[FileEntry]], opener: Opener) -> ParquetTable:
     """Unites the columns of all files by name. Raises a UserError that names a file which is no Parquet or disagrees with the others."""
     schema: pa.Schema | None = None
     seen: set[pa.Schema] = set()
-    for file in files():
+    for source in opener.ahead(files(), prepare):
+        path = source.file.path
         try:
-            own = _plain(_footer(file.path).schema.to_arrow_schema())
+            own = _plain(_footer(source).schema.to_arrow_schema())
         except BadInputError as bad:
             raise bad.user_error() from None
         if len(set(own.names)) < len(own.names):
-            raise UserError("two columns have the same name", place=Place(file=file.path), todo="rename one of them")
+            raise UserError("two columns have the same name", place=Place(file=path), todo="rename one of them")
         if own in seen:
             continue
         seen.add(own)
-        schema = own if schema is None else _unite(schema, own, file.path)
+        schema = own if schema is None else _unite(schema, own, path)
     assert schema is not None  # a table without files is an error earlier
     return ParquetTable(schema=schema)
 
@@ -188,30 +175,53 @@ def _agree(one: pa.Field, other: pa.Field) -> bool:
     return True
 
 
-def _stamp(path: str) -> tuple[str, int]:
-    try:
-        return path, Path(path).stat().st_mtime_ns
-    except OSError as error:
-        raise BadInputError(problem=f"cannot be read: {error.strerror}", file=path) from None
+def prepare(source: Bytes) -> None:
+    """The footer will be read."""
+    source.want(source.file.size - _TAIL, source.file.size)
 
 
-def _footer(path: str) -> Any:
+def _footer(source: Bytes) -> Any:
     try:
-        with _open(path) as file:
+        with source.arrow() as file:
             return pq.read_metadata(file)
     except (pa.ArrowInvalid, OSError) as error:
-        raise BadInputError(problem=f"is no readable Parquet file: {error}", file=path, todo="leave it out of `paths`") from None
+        problem = f"is no readable Parquet file: {error}"
+        raise BadInputError(problem=problem, file=source.file.path, todo="leave it out of `paths`") from None
 
 
-def _open(path: str) -> Any:
-    """Arrow wants names to be UTF-8; files with others it reads through Python."""
-    return pa.OSFile(path) if is_utf8(path) else pa.PythonFile(Path(path).open("rb"))
-
-
-def _read_groups(path: str, footer: Any, groups: range, columns: Sequence[str], *, threads: bool) -> pa.Table:
+def _read_groups(source: Bytes, footer: Any, groups: range, columns: Sequence[str], *, threads: bool) -> pa.Table:
     try:
-        with _open(path) as file, pq.ParquetFile(file, metadata=footer) as opened:
+        with source.arrow(_ranges(footer, groups, columns)) as file, pq.ParquetFile(file, metadata=footer) as opened:
             table = opened.read_row_groups(list(groups), columns=list(columns), use_threads=threads)
     except (pa.ArrowInvalid, OSError) as error:
-        raise BadInputError(problem=f"row groups {groups.start} to {groups.stop - 1} cannot be read: {error}", file=path) from None
+        problem = f"row groups {groups.start} to {groups.stop - 1} cannot be read: {error}"
+        raise BadInputError(problem=problem, file=source.file.path) from None
     return table.replace_schema_metadata(None)
+
+
+def _ranges(footer: Any, groups: range, columns: Sequence[str]) -> Iterator[Range]:
+    """Where the wanted columns lie; neighbours together up to a size."""
+    wanted = set(columns)
+    start = end = 0
+    for first, behind in _chunks(footer, groups, wanted):
+        if end and 0 <= first - end <= _HOLE and behind - start <= _AT_ONCE:
+            end = behind
+            continue
+        if end:
+            yield start, end
+        start, end = first, behind
+    if end:
+        yield start, end
+
+
+def _chunks(footer: Any, groups: range, wanted: set[str]) -> Iterator[Range]:
+    """The column chunks, in the order in which they are read."""
+    for number in groups:
+        group = footer.row_group(number)
+        for at in range(group.num_columns):
+            column = group.column(at)
+            if column.path_in_schema.partition(".")[0] in wanted:
+                start = column.data_page_offset
+                if column.dictionary_page_offset is not None:
+                    start = min(start, column.dictionary_page_offset)
+                yield start, start + column.total_compressed_size

@@ -8,21 +8,22 @@ care (`delimited_text.py`), which gives the same values or says which one is wro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from runner.errors import Place, UserError, did_you_mean
+from runner.inputs.bytes_of import Bytes
+from runner.inputs.cache import Cache
 from runner.inputs.delimited_text import Dialect, parse
 from runner.inputs.files import FileEntry
 from runner.inputs.mltable_steps import Delimited
+from runner.inputs.opener import Opener
 from runner.inputs.records import Record, UnclosedQuoteError, split
 from runner.inputs.tabular import BadInputError, Slice, is_utf8, schema_of
-from runner.inputs.textfile import WHOLE, cut_lines, cut_records, is_whole, line_at, read_head, read_slice
+from runner.inputs.textfile import WHOLE, LineCounts, cut_lines, cut_records, expect, is_whole, read_head, read_slice
 from runner.inputs.types import CellType, infer
 
 HEAD = 8 * 1024  # bytes of a file that are read first for its header; more where that isn't enough
@@ -52,15 +53,20 @@ class DelimitedTable:
     names: tuple[str, ...]
     types: tuple[CellType, ...]
     first_file: str  # the first that isn't empty
+    _lines: LineCounts = field(default_factory=LineCounts, compare=False)
 
     @property
     def schema(self) -> pa.Schema:
         return schema_of(self.names, [kind.arrow for kind in self.types])
 
-    def slices(self, file: FileEntry, size: int | None) -> Iterator[Slice]:
+    def prepare(self, source: Bytes) -> None:
+        source.want(0, HEAD + 1)
+
+    def slices(self, source: Bytes, size: int | None) -> Iterator[Slice]:
+        file = source.file
         if file.size == 0:
             return
-        head = _head(file.path, self.reader)
+        head = _head(source, self.reader)
         header = _has_header(self.reader, file.path, self.first_file)
         if is_whole(file.path, self.reader.encoding):
             if head.rows(header):
@@ -70,12 +76,13 @@ class DelimitedTable:
         if size is None:
             size = file.size
         if self.reader.multi_line:
-            yield from cut_records(file, start, size, self.reader.delimiter.encode(self.reader.encoding))
+            yield from cut_records(source, start, size, self.reader.delimiter.encode(self.reader.encoding))
         else:
-            yield from cut_lines(file, start, size)
+            yield from cut_lines(source, start, size)
 
-    def direct(self, file: str, position: Sequence[int], schema: pa.Schema) -> dict[str, Any] | None:
+    def direct(self, source: Bytes, position: Sequence[int], schema: pa.Schema) -> dict[str, Any] | None:
         """A range of a file whose text and types Arrow's reader may know: a worker that finds more in it gives it back."""
+        file = source.file.path
         start, end = position
         reader = self.reader
         if end < 0 or not is_utf8(file) or reader.encoding != "utf-8" or len(reader.delimiter.encode()) > 1:
@@ -95,9 +102,13 @@ class DelimitedTable:
             "dataset": [file],
         }
 
-    def read(self, file: str, position: Sequence[int], columns: frozenset[str] | None) -> pa.Table:
+    def expect(self, source: Bytes, positions: Sequence[Sequence[int]]) -> None:
+        expect(source, positions)
+
+    def read(self, source: Bytes, position: Sequence[int], columns: frozenset[str] | None) -> pa.Table:
+        file = source.file.path
         start, end = position
-        data = read_slice(file, self.reader.encoding, start, end)
+        data = read_slice(source, self.reader.encoding, start, end)
         whole = end < 0
         if whole and _has_header(self.reader, file, self.first_file):
             lines = 0
@@ -108,21 +119,22 @@ class DelimitedTable:
                 lines, data = data.count(b"\n", 0, header[0].end), data[header[0].end :]
         else:
             lines = 0
-        names = self._names_of(file)
+        names = self._names_of(source)
         types = dict(zip(self.names, self.types, strict=True))
         wanted = [name for name in self.names if columns is None or name in columns]
         try:
             return parse(data, names, {name: types[name] for name in wanted}, _dialect(self.reader))
         except BadInputError as bad:
-            base = lines if whole else line_at(file, start) - 1
-            bad.file, bad.line = file, bad.line + base
+            bad.file, bad.line = file, bad.line + lines
+            if not whole:
+                self._lines.place(bad, source, start)
             raise
 
-    def _names_of(self, file: str) -> list[str]:
+    def _names_of(self, source: Bytes) -> list[str]:
         """The names of the file's columns, by position; a longer row of it has no place in the table."""
         if self.reader.header != "all_files_different_headers":
             return list(self.names)
-        own = _head(file, self.reader).names
+        own = _head(source, self.reader).names
         return own + [name for at in range(len(own), len(self.names)) if (name := f"Column{at + 1}") in self.names and name not in own]
 
 
@@ -159,26 +171,26 @@ class _Head:
         return self.records[1:] if header else self.records
 
 
-def _head(path: str, reader: Delimited, rows: int = 2) -> _Head:
+_HEADS = Cache(256)  # a table's first files are looked at twice; those whose columns are their own, for each slice
+
+
+def _head(source: Bytes, reader: Delimited, rows: int = 2) -> _Head:
     """The first `rows` records of the file, or all there are."""
-    try:
-        return _cached_head(path, Path(path).stat().st_mtime_ns, reader, rows)
-    except OSError as error:
-        raise BadInputError(problem=f"cannot be read: {error.strerror}", file=path) from None
+    found: _Head = _HEADS.get((source.file, reader, rows), lambda: (_read_head(source, reader, rows), 1))
+    return found
 
 
-@lru_cache(maxsize=256)
-def _cached_head(path: str, mtime_ns: int, reader: Delimited, rows: int) -> _Head:  # noqa: ARG001 - a changed file is another one
-    size = HEAD if rows <= 2 else SAMPLE
+def _read_head(source: Bytes, reader: Delimited, rows: int) -> _Head:
+    path, size = source.file.path, HEAD if rows <= 2 else SAMPLE
     while True:
-        data, complete = read_head(path, reader.encoding, size)
+        data, complete = read_head(source, reader.encoding, size)
         found, unclosed = _first_records(data, reader, rows + 1)
         if not complete and found and found[-1].end == len(data):
             found.pop()  # it may go on
         if complete and unclosed and not found:
             raise _unclosed(path, unclosed)
         if complete or len(found) >= rows:
-            return _Head(path=path, records=tuple(found[:rows]), complete=complete, data_start=_data_start(path, reader, size))
+            return _Head(path=path, records=tuple(found[:rows]), complete=complete, data_start=_data_start(source, reader, size))
         size *= 8
 
 
@@ -196,30 +208,29 @@ def _unclosed(path: str, line: int) -> BadInputError:
     return BadInputError(problem="the quote that begins in this line is never closed", file=path, line=line, todo="close it")
 
 
-def _data_start(path: str, reader: Delimited, size: int) -> int:
+def _data_start(source: Bytes, reader: Delimited, size: int) -> int:
     """Where the bytes behind the header begin: in the raw bytes, whose line breaks, quotes and ASCII characters are those of UTF-8."""
-    if is_whole(path, reader.encoding):
+    if is_whole(source.file.path, reader.encoding):
         return 0
-    with open(path, "rb") as file:
-        raw = file.read(size)
+    raw = source.pread(size, 0)
     bom = 3 if raw.startswith(b"\xef\xbb\xbf") and reader.encoding == "utf-8" else 0
     first = next(split(raw[bom:], reader.delimiter.encode(reader.encoding), multi_line=reader.multi_line), None)
     return bom + first.end if first else len(raw)
 
 
-def open_delimited(reader: Delimited, files: Files) -> DelimitedTable:
+def open_delimited(reader: Delimited, files: Files, opener: Opener) -> DelimitedTable:
     """Decides names and types from headers and the first rows.
 
     Files and rows that are broken are passed over, since they fail their mini-batches only. Raises a UserError where nothing can be read.
     """
     sample = _Sample(reader)
     broken: list[BadInputError] = []
-    for file in files():
+    for source in opener.ahead(files(), sample.prepare):
         if sample.is_full and not sample.by_name:
             break
-        if file.size:
+        if source.file.size:
             try:
-                sample.add(file.path)
+                sample.add(source)
             except BadInputError as bad:
                 broken.append(bad)
     if not sample.names and broken:
@@ -236,6 +247,7 @@ class _Sample:
     def __init__(self, reader: Delimited) -> None:
         self._reader = reader
         self._count = 0
+        self._prepared = False
         self.by_name = reader.header == "all_files_different_headers"
         self.first = ""  # file that has anything in it
         self.names: list[str] = []
@@ -245,10 +257,16 @@ class _Sample:
     def is_full(self) -> bool:
         return self._count >= self._reader.sample_rows
 
-    def add(self, path: str) -> None:
+    def prepare(self, source: Bytes) -> None:
+        """Of further files only the header may be of interest."""
+        if self.by_name or not self._prepared:
+            source.want(0, (HEAD if self._prepared else SAMPLE) + 1)
+        self._prepared = True
+
+    def add(self, source: Bytes) -> None:
         """The header of the file, and as many of its rows as are still wanted."""
-        wanted = self._reader.sample_rows - self._count
-        head = _head(path, self._reader, wanted + 2 if wanted > 0 else 2)
+        path, wanted = source.file.path, self._reader.sample_rows - self._count
+        head = _head(source, self._reader, wanted + 2 if wanted > 0 else 2)
         if not head.records:
             return
         header = _has_header(self._reader, path, self.first or path)

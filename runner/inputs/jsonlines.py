@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.json
 
 from runner.errors import UserError
+from runner.inputs.bytes_of import Bytes
 from runner.inputs.cells import INT64
 from runner.inputs.files import FileEntry
 from runner.inputs.mltable_steps import SAMPLE_ROWS, JsonLines
+from runner.inputs.opener import Opener
 from runner.inputs.tabular import BadInputError, Slice, shown
-from runner.inputs.textfile import WHOLE, cut_lines, is_whole, line_at, read_head, read_slice
+from runner.inputs.textfile import AROUND_CUT, WHOLE, LineCounts, cut_lines, expect, is_whole, read_head, read_slice
 
 HEAD = 256 * 1024
 
@@ -28,28 +30,38 @@ class JsonLinesTable:
 
     reader: JsonLines
     schema: pa.Schema
+    _lines: LineCounts = field(default_factory=LineCounts, compare=False)
 
-    def slices(self, file: FileEntry, size: int | None) -> Iterator[Slice]:
+    def prepare(self, source: Bytes) -> None:
+        source.want(0, AROUND_CUT)
+
+    def slices(self, source: Bytes, size: int | None) -> Iterator[Slice]:
+        file = source.file
         if file.size == 0:
             return
         if is_whole(file.path, self.reader.encoding):
-            if read_head(file.path, self.reader.encoding, HEAD)[0].strip():
+            if read_head(source, self.reader.encoding, HEAD)[0].strip():
                 yield Slice(WHOLE, file.size)
             return
-        yield from cut_lines(file, 0, file.size if size is None else size)
+        yield from cut_lines(source, 0, file.size if size is None else size)
 
-    def direct(self, file: str, position: Sequence[int], schema: pa.Schema) -> None:
+    def expect(self, source: Bytes, positions: Sequence[Sequence[int]]) -> None:
+        expect(source, positions)
+
+    def direct(self, source: Bytes, position: Sequence[int], schema: pa.Schema) -> None:
         """Text is read here only: its types are decided by rules of our own."""
 
-    def read(self, file: str, position: Sequence[int], columns: frozenset[str] | None) -> pa.Table:
+    def read(self, source: Bytes, position: Sequence[int], columns: frozenset[str] | None) -> pa.Table:
         start, end = position
-        data = read_slice(file, self.reader.encoding, start, end)
+        data = read_slice(source, self.reader.encoding, start, end)
         try:
             table = self._fast(data)
             if table is None:
                 table = _with_care(data, self.schema, drop=self.reader.drop_invalid)
         except BadInputError as bad:
-            bad.file, bad.line = file, bad.line + (0 if end < 0 else line_at(file, start) - 1)
+            bad.file = source.file.path
+            if end >= 0:
+                self._lines.place(bad, source, start)
             raise
         return table if columns is None else table.select([name for name in self.schema.names if name in columns])
 
@@ -66,7 +78,7 @@ class JsonLinesTable:
         return table.select(self.schema.names) if table.schema.equals(self.schema) else None
 
 
-def open_json_lines(reader: JsonLines, files: Callable[[], Iterator[FileEntry]]) -> JsonLinesTable:
+def open_json_lines(reader: JsonLines, files: Callable[[], Iterator[FileEntry]], opener: Opener) -> JsonLinesTable:
     """Decides keys and types by the first lines. Broken ones are passed over, since they fail their mini-batches only.
 
     Raises a UserError where there is no other.
@@ -77,7 +89,7 @@ def open_json_lines(reader: JsonLines, files: Callable[[], Iterator[FileEntry]])
         if len(rows) >= SAMPLE_ROWS:
             break
         if file.size:
-            rows += _sample(file.path, reader, SAMPLE_ROWS - len(rows), broken)
+            rows += _sample(opener.open(file), reader, SAMPLE_ROWS - len(rows), broken)
     keys = list(dict.fromkeys(key for row in rows for key in row))
     if not keys and broken:
         raise broken[0].user_error()
@@ -86,10 +98,11 @@ def open_json_lines(reader: JsonLines, files: Callable[[], Iterator[FileEntry]])
     return JsonLinesTable(reader=reader, schema=pa.schema([(key, _type_of(key, [row.get(key) for row in rows])) for key in keys]))
 
 
-def _sample(path: str, reader: JsonLines, count: int, broken: list[BadInputError]) -> list[dict[str, Any]]:
+def _sample(source: Bytes, reader: JsonLines, count: int, broken: list[BadInputError]) -> list[dict[str, Any]]:
     """So many rows of the file; what is wrong with others is added to `broken`."""
     try:
-        lines = _head_lines(path, reader, count)
+        with source:
+            lines = _head_lines(source, reader, count)
     except BadInputError as bad:
         broken.append(bad)
         return []
@@ -99,16 +112,16 @@ def _sample(path: str, reader: JsonLines, count: int, broken: list[BadInputError
             try:
                 rows.append(_object(line, number))
             except BadInputError as bad:
-                bad.file = path
+                bad.file = source.file.path
                 broken += [] if reader.drop_invalid else [bad]
     return rows
 
 
-def _head_lines(path: str, reader: JsonLines, count: int) -> list[bytes]:
+def _head_lines(source: Bytes, reader: JsonLines, count: int) -> list[bytes]:
     """The first lines of the file, `count` of which are not blank."""
     size = HEAD
     while True:
-        data, complete = read_head(path, reader.encoding, size)
+        data, complete = read_head(source, reader.encoding, size)
         lines = data.split(b"\n")
         if not complete:
             lines.pop()

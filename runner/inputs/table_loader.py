@@ -19,6 +19,7 @@ from runner.inputs.tabular import BadInputError
 from runner.inputs.transform import text_of
 from runner.model.batch import ErrorRecord, Loaded
 from runner.model.ports import Room, Transport
+from runner.storage.problems import StorageRefused
 
 NULL = "\\N"  # a missing text in CSV, where an empty field is an empty text: the worker's batches.py has the same
 
@@ -98,13 +99,16 @@ class TableLoader:
 
     def _batches(self, lines: Sequence[bytes], failed: dict[int, ErrorRecord]) -> Iterator[pa.RecordBatch | None]:
         """One for each line; None, and an entry in `failed`, where it cannot be read."""
-        for at, line in enumerate(lines):
-            record = json.loads(line)
+        records: list[Record] = [json.loads(line) for line in lines]
+        self.reader.expect([each for record in records for each in record.get("of", [record]) if "f" in each])
+        for at, record in enumerate(records):
             try:
                 yield one_batch(self._table(record), self.schema)
             except BadInputError as bad:
                 failed[at] = bad.record()
                 yield None
+            except StorageRefused:  # so would all that follow
+                raise
             except UserError as error:
                 failed[at] = ErrorRecord(kind="input", type="InputError", message=error.describe(), item=", ".join(dataset(record)))
                 yield None

@@ -9,25 +9,29 @@ from pathlib import Path
 
 from runner.errors import UserError
 from runner.inputs.delimited import open_delimited
+from runner.inputs.formats import Format
 from runner.inputs.grouping import KeyPlan, group_files, group_rows, plan_keys
 from runner.inputs.jsonlines import open_json_lines
 from runner.inputs.mltable import MLTable
 from runner.inputs.mltable_steps import Delimited, JsonLines
-from runner.inputs.pieces import Listed, PieceReader, Pieces, Record, to_line, verify
+from runner.inputs.opener import Opener
+from runner.inputs.pieces import Listed, PieceReader, Pieces, Record, compare_pieces, to_line, verify
 from runner.inputs.spill import Spill
 from runner.inputs.table_loader import TableLoader
-from runner.inputs.tabular import Format
 from runner.inputs.transform import compile_pipeline
 from runner.model.batch import Chunk
 from runner.model.job import ParallelStep
 from runner.model.ports import SourceSummary
+from runner.storage.stores import Stores
 
 DEFAULT_SIZE = 1 << 20  # bytes of a mini-batch
 LARGEST_CHUNK = 512  # lines; chunks begin with one and double
 _READERS = {Delimited: "delimited text", JsonLines: "JSON lines"}
 
 
-def open_table_source(step: ParallelStep, table: MLTable, *, scratch: Path, warn: Callable[[str], None]) -> TableSource:
+def open_table_source(
+    step: ParallelStep, table: MLTable, *, scratch: Path, warn: Callable[[str], None], stores: Stores | None = None
+) -> TableSource:
     """Decides columns and types from the head of the table (of Parquet: from all footers).
 
     Raises a UserError for files that cannot be read, steps that the columns don't allow, and partition keys that don't exist.
@@ -36,19 +40,20 @@ def open_table_source(step: ParallelStep, table: MLTable, *, scratch: Path, warn
     reader = table.reader
     assert reader is not None
     opened: Format
+    opener = Opener(stores)
     if isinstance(reader, Delimited):
-        opened = open_delimited(reader, table.files)
+        opened = open_delimited(reader, table.files, opener)
     elif isinstance(reader, JsonLines):
-        opened = open_json_lines(reader, table.files)
+        opened = open_json_lines(reader, table.files, opener)
     else:
         from runner.inputs.columnar import open_parquet  # pyarrow.parquet takes 40 ms to import, which text need not wait for
 
-        opened = open_parquet(reader, table.files)
+        opened = open_parquet(reader, table.files, opener)
     pipeline = compile_pipeline(
         opened.schema, path_column=reader.path_column, steps=table.steps, folder=table.folder, warn=warn, place=reader.place
     )
     plan = plan_keys(step.partition_keys, pipeline) if step.partition_keys else None
-    pieces = PieceReader(format=opened, pipeline=pipeline)
+    pieces = PieceReader(format=opened, pipeline=pipeline, opener=opener)
     size = step.mini_batch_size or DEFAULT_SIZE
     kind = _READERS.get(type(reader), "Parquet")
     return TableSource(table, pieces, size=size, plan=plan, spill=Spill(folder=scratch / "groups"), kind=kind, warn=warn)
@@ -116,6 +121,7 @@ def _behind(groups: Iterator[Listed], known: Iterator[Record], warn: Callable[[s
         for listed in groups:
             if listed.record["keys"] == record["keys"]:
                 if listed.record["of"] != record["of"]:
+                    compare_pieces(record["of"], listed.record["of"])
                     new.append(str(record["keys"]))
                 break
             new.append(str(listed.record["keys"]))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from runner.errors import InputError, Place, UserError, one_line
-from runner.inputs.files import FileEntry
 from runner.model.batch import ErrorRecord
 
 
@@ -28,42 +27,29 @@ class BadInputError(Exception):
     problem: str
     file: str
     line: int = 0  # 1-based in the file; 0 where there are no lines
+    behind: int = 0  # bytes from which the lines are counted, where those before are too many to count
     todo: str = ""
 
     @property
     def message(self) -> str:
-        where = f"{self.file}:{self.line}" if self.line else self.file
-        return one_line(f"{where}: {self.problem}") + (f"\n  next: {one_line(self.todo)}" if self.todo else "")
+        return one_line(f"{self._where}: {self.problem}") + (f"\n  next: {one_line(self.todo)}" if self.todo else "")
 
     def __str__(self) -> str:
         return self.message
+
+    @property
+    def _where(self) -> str:
+        if self.behind:
+            return f"{self.file} (line {self.line} behind byte {self.behind})"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
     def record(self) -> ErrorRecord:
         return ErrorRecord(kind="input", type="InputError", message=self.message, item=self.file)
 
     def user_error(self) -> UserError:
         """The same for input that is read before there are mini-batches."""
-        return InputError(one_line(self.problem), place=Place(file=self.file, line=self.line or None), todo=self.todo)
-
-
-class Format(Protocol):
-    """An opened table: its columns and types stand, the same for every slice of every file."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns as they are read, before the path column and any transformation."""
-
-    def slices(self, file: FileEntry, size: int | None) -> Iterator[Slice]:
-        """Pieces of about `size` bytes that hold at least one record (None: the whole file is one); nothing for empty files."""
-
-    def read(self, file: str, position: Sequence[int], columns: frozenset[str] | None) -> pa.Table:
-        """The rows of a slice; only the given columns, in the order of the schema. Raises BadInputError."""
-
-    def direct(self, file: str, position: Sequence[int], schema: pa.Schema) -> dict[str, Any] | None:
-        """Where a worker's own pyarrow reads the same rows from, with exactly this schema; None where it could not.
-
-        The worker may give a mini-batch back, which is then read here.
-        """
+        place = Place(file=self._where) if self.behind else Place(file=self.file, line=self.line or None)
+        return InputError(one_line(self.problem), place=place, todo=self.todo)
 
 
 def shown(text: str, limit: int = 80) -> str:

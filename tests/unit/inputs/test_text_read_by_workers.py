@@ -13,9 +13,11 @@ import pyarrow as pa
 import pytest
 
 from runner.errors import Place
+from runner.inputs.bytes_of import LocalBytes
 from runner.inputs.delimited import DelimitedTable
 from runner.inputs.files import status_of
 from runner.inputs.mltable_steps import Delimited
+from runner.inputs.opener import Opener
 from runner.inputs.pieces import PieceReader
 from runner.inputs.table_loader import TableLoader
 from runner.inputs.transform import compile_pipeline
@@ -52,11 +54,11 @@ def compared(path: Path, kinds: list[Kind], scratch: Path, sizes: list[int | Non
     types = tuple(CellType(kind=kind) for kind in kinds)
     table = DelimitedTable(reader=reader, names=names, types=types, first_file=str(path))
     pipeline = compile_pipeline(table.schema, path_column=None, steps=(), folder=path.parent, warn=print, place=Place())
-    loader = TableLoader(reader=PieceReader(format=table, pipeline=pipeline), schema=pipeline.schema)
+    loader = TableLoader(reader=PieceReader(format=table, pipeline=pipeline, opener=Opener()), schema=pipeline.schema)
     file = status_of(str(path))
     identity = {"f": file.path, "z": file.size, "m": file.version}
     for size in sizes:
-        for piece in table.slices(file, size):
+        for piece in table.slices(LocalBytes(file), size):
             line = json.dumps({**identity, "p": piece.position}).encode()
             yield same(loader.load(0, [line], scratch, "arrow"), loader.load(0, [line], scratch, "direct"))
 
