@@ -205,7 +205,8 @@ class BlobContainer:
 
     def _read(self, path: str, offset: int, length: int | None, etag: str) -> bytes:
         condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified} if etag else {}
-        stream = self._client.download_blob(path, offset=offset, length=length, max_concurrency=1, decompress=False, **condition)
+        start = None if length is None and not offset else offset
+        stream = self._client.download_blob(path, offset=start, length=length, max_concurrency=1, decompress=False, **condition)
         wanted = stream.size
         data: bytes = stream.readall()
         if len(data) != wanted:

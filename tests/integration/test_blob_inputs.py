@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -252,7 +251,8 @@ SIDE = """
             if os.path.isfile(top):
                 found.append(f"{os.path.basename(top)} {open(top).read()}")
             for folder, _, names in sorted(os.walk(top)):
-                found += [f"{os.path.relpath(os.path.join(folder, name), top)} {open(os.path.join(folder, name)).read()}" for name in sorted(names)]
+                for path in sorted(os.path.join(folder, name) for name in names):
+                    found.append(f"{os.path.relpath(path, top)} {open(path).read()}")
         return [*found, os.environ["AZUREML_MODEL_DIR"].rpartition("/")[2], os.environ["AZURE_ML_INPUT_far"]]
 """
 
@@ -268,7 +268,7 @@ def test_side_inputs_and_the_model(bench: Bench) -> None:
     words = (bench.address("side"), bench.address("word.txt"), model, bench.address("sideways"))
     step = bench.step(SIDE, inputs=inputs, program_arguments=words, model=model, instances=2)
     assert bench.run(step).status == "Completed"
-    assert bench.rows == [".h/three 3", "f/two 2", "one 1", "word.txt w", "model.bin m", "data", bench.address("sideways")]
+    assert bench.rows == ["one 1", ".h/three 3", "f/two 2", "word.txt w", "model.bin m", "data", bench.address("sideways")]
     assert bench.warnings == ["left out of the input, since there is a folder of the same name: 'side/f'"]
     kept = bench.folder / "cache" / "blobs"
     assert len(list(kept.glob("*/data"))) == 3
@@ -282,10 +282,3 @@ def test_side_inputs_and_the_model(bench: Bench) -> None:
     assert bench.rows[3:5] == ["word.txt v", "model.bin m"]
     assert sum(path.stat().st_ctime_ns == at for path, at in times.items() if path.exists()) == 2
     assert len(list(kept.glob("*/data"))) == 4
-
-
-def wait_until(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.01)
