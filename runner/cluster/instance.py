@@ -194,6 +194,7 @@ class NodeInstance:
             epoch=time.time_ns() // 1_000_000,  # of each run of an instance another: names of parts are never used again
             cache=Path(self._request.folder) / "cache",
             moved=self._side_inputs.moved,
+            stores=self._stores,
             agent=self._agent() if site.container else AGENT,
             code=on_this_node(self._paths.code, Path(self._request.folder) / "code"),
         )
