@@ -22,6 +22,7 @@ class Window(NamedTuple):
     start: int
     end: int
     data: Future[bytes]
+    step: int = 0  # bytes to fetch for who reads on; 0 where nobody is known to
 
     def part(self, start: int, end: int) -> bytes:
         """What of the range lies in it."""
@@ -69,7 +70,7 @@ class ReadAhead:
         """What the range lies in; what is missing is asked for, and what may follow."""
         step = self._runs.pop((file, start), 0)
         if not step and (inside := self._at(file, start)):
-            step = inside.end - inside.start  # somebody else of those who read on here was faster
+            step = inside.step  # somebody else of those who read on here was faster
         goal = end
         if step:
             step = min(max(2 * step, end - start), PART)
@@ -93,7 +94,7 @@ class ReadAhead:
             if window is None:
                 following = self._next_start(file, at)
                 last = min(following, file.size, at + PART, max(end, at + least))
-                window = Window(at, last, fetch(at, last))
+                window = Window(at, last, fetch(at, last), least)
                 if last > keep_behind:
                     self._keep(file, window)
             else:
