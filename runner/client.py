@@ -14,17 +14,21 @@ from runner.errors import UserError
 from runner.model.cluster import RayCompute
 from runner.model.events import Observer, StatusChanged
 from runner.model.job import Job, PipelineJob
+from runner.storage.stores import Stores
+from runner.workspace.access import renew_access, write_access
 from runner.workspace.clusters import gateway_of, read_proof, say_on_stderr
-from runner.workspace.config import Workspace, find_workspace
-from runner.workspace.jobs import JobStore, new_record
+from runner.workspace.config import CONFIG_FILE, Workspace, find_workspace
+from runner.workspace.jobs import JobStore, new_record, output_paths
 from runner.workspace.locks import FileLock, hold_outputs
 from runner.workspace.names import generate_name
 from runner.workspace.records import CANCELED, COMPLETED, FAILED, REFUSED, JobRecord, write_json
 
 if TYPE_CHECKING:
+    from runner.model.paths import JobPaths
     from runner.owner import Held, Run
     from runner.pipeline.options import StepPlan
     from runner.remote import Remote
+    from runner.spec.blobs import Blobs
     from runner.spec.load import LoadedJob
     from runner.workspace.prune import Removal
 
@@ -52,14 +56,23 @@ class Client:
 
     # Making jobs
 
-    def resolve(self, loaded: LoadedJob, *, name: str | None = None, local: bool = False, uploads: Mapping[str, str] | None = None) -> Job:
+    def resolve(
+        self,
+        loaded: LoadedJob,
+        *,
+        name: str | None = None,
+        local: bool = False,
+        uploads: Mapping[str, str] | None = None,
+        blobs: Blobs | None = None,
+    ) -> Job:
         """The checked job, ready to run; nothing is written. Raises `UserError`, or `UserErrors` with all mistakes at once.
 
-        `uploads`: where local inputs lie for the cluster that is to run it.
+        `uploads`: where local inputs lie for the cluster that is to run it; `blobs` gathers the containers that the job uses.
         """
         from runner.spec.resolve import ResolveContext, resolve
+        from runner.workspace.table_stores import note_tables
 
-        workspace = self.workspace
+        workspace, blobs = self.workspace, blobs or self._blobs()
         context = ResolveContext(
             name=name if name is not None else loaded.name or generate_name(),
             root=workspace.root,
@@ -72,18 +85,35 @@ class Client:
             default_compute=workspace.settings.default_compute,
             instance_types=tuple(workspace.settings.instance_types),
             environments=workspace.environments,
+            data=workspace.data,
+            blobs=blobs,
             docker_policy=workspace.docker_policy,
             local=local,
             experiment=Path.cwd().name,
         )
         job = resolve(loaded, context)
-        for path in _output_paths(job):
+        note_tables(job, blobs)
+        for path in output_paths(job):
             workspace.check_output(path)
         if self._cluster_of(job) is not None:
             from runner.workspace.upload import check_reachable
 
             check_reachable(job, workspace)
         return job
+
+    def _blobs(self) -> Blobs:
+        from runner.spec.blobs import Blobs
+
+        return Blobs(self.workspace.settings.blob_stores, say=self._say)
+
+    def _warn_of_secrets(self, blobs: Blobs) -> None:
+        """Those of the datastores that a job uses, where others can read them."""
+        from runner.workspace.datastore_settings import open_secrets
+
+        stores = self.workspace.settings.blob_stores
+        used = [stores[store.name] for store in blobs.used if store.name in stores]
+        for text in open_secrets(self.workspace.root / CONFIG_FILE, used):
+            self._say(f"Warning: {text}")
 
     def _check_name(self, name: str | None) -> None:
         """Where several users have jobs, a name that is another's would be told as the lack of a permission."""
@@ -105,9 +135,12 @@ class Client:
         from runner.pipeline.options import options_for
         from runner.pipeline.run import plan_job
 
-        job = self.resolve(loaded, name=name, local=local)
+        blobs = self._blobs()
+        job = self.resolve(loaded, name=name, local=local, blobs=blobs)
         self.store.check_free(job.name)
-        return job, plan_job(job, options_for(self.workspace, local=local, python=python))
+        self._warn_of_secrets(blobs)
+        options = options_for(self.workspace, local=local, python=python, stores=Stores(blobs.used, say=self._say))
+        return job, plan_job(job, options)
 
     def submit(
         self,
@@ -130,18 +163,22 @@ class Client:
         from runner.pipeline.plan import check_job
 
         self._check_name(name or loaded.name)
-        job = self.resolve(loaded, name=name, local=local)
+        blobs = self._blobs()
+        job = self.resolve(loaded, name=name, local=local, blobs=blobs)
         compute = self._cluster_of(job)
         if compute is not None:
             self._remote(compute).check()
         self.store.check_free(job.name)
         check_job(job, options_for(self.workspace, local=local, python=python))
+        self._warn_of_secrets(blobs)
         if compute is not None:
-            record = self._hand_over(loaded, job, compute, python=python, allow_large_snapshot=allow_large_snapshot, priority=priority)
+            record = self._hand_over(
+                loaded, job, blobs, compute, python=python, allow_large_snapshot=allow_large_snapshot, priority=priority
+            )
             return self._followed(record, compute, stream=stream, watch=watch, made=True)
         if priority:
             self._say("the priority has no effect: the job does not run on a cluster")
-        held = self._create(job, local=local, python=_absolute(python), allow_large_snapshot=allow_large_snapshot)
+        held = self._create(job, blobs, local=local, python=_absolute(python), allow_large_snapshot=allow_large_snapshot)
         try:
             return self._start(job, held, stream=stream, watch=watch)
         except UserError:
@@ -150,7 +187,15 @@ class Client:
             raise
 
     def _hand_over(
-        self, loaded: LoadedJob, job: Job, compute: RayCompute, *, python: str | None, allow_large_snapshot: bool, priority: int
+        self,
+        loaded: LoadedJob,
+        job: Job,
+        blobs: Blobs,
+        compute: RayCompute,
+        *,
+        python: str | None,
+        allow_large_snapshot: bool,
+        priority: int,
     ) -> JobRecord:
         """Copies what lies on this machine only, and hands the job over. Its outputs are reserved by its owner there."""
         from runner.workspace.code import copy_code
@@ -158,15 +203,18 @@ class Client:
         from runner.workspace.upload import place_inputs
 
         self.workspace.make()
-        outputs = _output_paths(job)
+        outputs = output_paths(job)
         check_space(self.workspace, outputs)
         hold_outputs(outputs, job=job.name, registry=self.workspace.locks).release()
         placed = place_inputs(job, self.workspace, self._say)
-        resolved = self.resolve(loaded, name=job.name, uploads=placed) if placed else job
+        resolved = self.resolve(loaded, name=job.name, uploads=placed, blobs=blobs) if placed else job
         limit = None if allow_large_snapshot else self.workspace.settings.max_snapshot
-        return self._remote(compute).submit(
-            resolved, python=_absolute(python), priority=priority, copy_code=lambda draft: copy_code(job, draft, limit=limit)
-        )
+
+        def fill(draft: JobPaths) -> None:
+            copy_code(job, draft, limit=limit, say=self._say)
+            write_access(draft, blobs.used)
+
+        return self._remote(compute).submit(resolved, python=_absolute(python), priority=priority, fill=fill)
 
     def _followed(self, record: JobRecord, compute: RayCompute, *, stream: bool, watch: Observer | None, made: bool = False) -> JobRecord:
         """`made`: the job is new. Errors: UserError for one that its owner has refused before anything ran, as on this machine."""
@@ -183,19 +231,20 @@ class Client:
             raise UserError(record.error["message"])
         return record
 
-    def _create(self, job: Job, *, local: bool, python: str | None, allow_large_snapshot: bool) -> Held:
+    def _create(self, job: Job, blobs: Blobs, *, local: bool, python: str | None, allow_large_snapshot: bool) -> Held:
         from runner.owner import Held
         from runner.spec.stored import dump
         from runner.workspace.code import copy_code
         from runner.workspace.space import check_space
 
         self.workspace.make()
-        outputs = _output_paths(job)
+        outputs = output_paths(job)
         check_space(self.workspace, outputs)
         locks = hold_outputs(outputs, job=job.name, registry=self.workspace.locks)
         try:
             with self.store.draft(job.name) as (draft, lock):
-                copy_code(job, draft, limit=None if allow_large_snapshot else self.workspace.settings.max_snapshot)
+                copy_code(job, draft, limit=None if allow_large_snapshot else self.workspace.settings.max_snapshot, say=self._say)
+                write_access(draft, blobs.used)
                 write_json(draft.spec, dump(job))
                 final = self.workspace.job_paths(job.name)
                 write_json(draft.record, new_record(job, final, local=local, python=python).to_json())
@@ -285,7 +334,7 @@ class Client:
         if record.status == COMPLETED and not record.incomplete:
             raise UserError(f"job {name} cannot be resumed: it is complete", todo="create a new job to run it again")
         job = self._stored(name)
-        check_space(self.workspace, _output_paths(job))
+        check_space(self.workspace, output_paths(job))
         retry_failed = record.status == FAILED and (record.error or {}).get("code") != "interrupted"
         self._check_renewal(job, record, code=code, python=python)
         compute = self.store.cluster_of(record)
@@ -294,6 +343,7 @@ class Client:
         held = self._take(name, job)
         try:
             limit = None if allow_large_snapshot else self.workspace.settings.max_snapshot
+            renew_access(self.workspace.job_paths(name), self.workspace)
             self._renew(job, name, limit, code=code, python=python)
         except BaseException:
             held.release()
@@ -320,7 +370,7 @@ class Client:
 
         paths = self.workspace.job_paths(name)
         if code:
-            renew_code(job, paths, limit=limit)
+            renew_code(job, paths, limit=limit, say=self._say)
         if python:
             record, python = self.store.get(name), _absolute(python)
             steps = {step: replace(one, python=python) for step, one in record.jobs.items()}
@@ -371,7 +421,7 @@ class Client:
         lock = self.store.take(name)
         try:
             settle_code(self.workspace.job_paths(name))
-            return Held(name=name, lock=lock, outputs=hold_outputs(_output_paths(job), job=name, registry=self.workspace.locks))
+            return Held(name=name, lock=lock, outputs=hold_outputs(output_paths(job), job=name, registry=self.workspace.locks))
         except BaseException:
             lock.release()
             raise
@@ -434,10 +484,3 @@ def _absolute(python: str | None) -> str | None:
     if python is None or "/" not in python:
         return python  # a command or a version
     return os.path.abspath(os.path.expanduser(python))  # noqa: PTH100, PTH111 (a venv's python is a link that must not be followed)
-
-
-def _output_paths(job: Job) -> list[Path]:
-    ports = list(job.outputs.values())
-    if isinstance(job, PipelineJob):
-        ports += [port for step in job.steps.values() for port in step.outputs.values()]
-    return [Path(port.path) for port in ports]

@@ -19,14 +19,17 @@ from pathlib import Path
 from runner.engine.sole_file import Superseded
 from runner.errors import SetupError, UserError
 from runner.interrupts import cancelled_by_signals
-from runner.model.events import Event, JobEnded, Observer
+from runner.model.batch import Progress
+from runner.model.events import Event, JobEnded, Message, Observer
 from runner.model.job import Job, ParallelStep, PipelineJob
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
-from runner.pipeline.options import Cancellation, RunResult, options_for
+from runner.pipeline.options import Cancellation, RunOptions, RunResult, options_for
 from runner.report.logs import LogTree
 from runner.report.progress import TerminalProgress
 from runner.report.resources import ResourceMonitor
+from runner.storage.addresses import is_address
+from runner.workspace.access import drop_access, read_access
 from runner.workspace.config import Workspace, find_workspace
 from runner.workspace.control import ControlServer
 from runner.workspace.jobs import JobStore
@@ -110,7 +113,7 @@ class Reports:
         tree = LogTree(paths.logs, name=job.name, outputs=outputs, level=level)
         if not isinstance(job, ParallelStep) or not self._monitored:
             return tree, None
-        disks = {"job": paths.root, "logs": paths.logs} | {key: Path(path).parent for key, path in outputs.items()}
+        disks = {"job": paths.root, "logs": paths.logs} | {key: Path(path).parent for key, path in outputs.items() if not is_address(path)}
         return tree, ResourceMonitor(paths.logs, interval=job.arguments.resource_monitor_interval, disks=disks)
 
 
@@ -168,7 +171,11 @@ class Owner:
             finally:
                 reports.close()
             told = {"log": str(self._paths.logs), **result.error} if result.error else {}
-            return self._keeper.finish(result.status, progress=result.progress, error=told, incomplete=result.incomplete)
+            return self._finish(result.status, progress=result.progress, error=told, incomplete=result.incomplete)
+
+    def _finish(self, status: str, *, progress: Progress | None, error: dict[str, str], incomplete: bool) -> JobRecord:
+        drop_access(self._paths)  # not where another process has taken the job over: it needs that
+        return self._keeper.finish(status, progress=progress, error=error, incomplete=incomplete)
 
     @property
     def record(self) -> JobRecord:
@@ -213,13 +220,13 @@ class Owner:
         what = f"{type(error).__name__}: {error}"
         message = f"a bug in the runner, or a full disk: {what}; go on with: runner job resume -n {self._held.name}"
         result = self._failure(observe, "internal", message)
-        self._keeper.finish(FAILED, progress=result.progress, error=result.error, incomplete=False)
+        self._finish(FAILED, progress=result.progress, error=result.error, incomplete=False)
 
     def _give_up(self) -> None:
         """At a second signal: what there is stays as it is, workers end with this process."""
         message = f"stopped at once by a second signal; go on with: runner job resume -n {self._held.name}"
         error = {"message": message, "code": "cancelled", "log": str(self._paths.logs)}
-        self._keeper.finish(CANCELED, progress=None, error=error, incomplete=False)
+        self._finish(CANCELED, progress=None, error=error, incomplete=False)
         if isinstance(self._watch, TerminalProgress):
             self._watch.close()  # gives the terminal its cursor back
         os._exit(130)
@@ -231,7 +238,14 @@ def run_of(job: Job, workspace: Workspace, record: JobRecord, *, resume: bool, r
 
     paths = workspace.job_paths(record.name)
     options = options_for(workspace, local=record.local, python=record.python, resume=resume, retry_failed=retry_failed)
-    return lambda observe, cancel: run_job(job, paths, options, observe, cancel)
+    return lambda observe, cancel: run_job(job, paths, with_stores(options, paths, observe, cancel), observe, cancel)
+
+
+def with_stores(options: RunOptions, paths: JobPaths, observe: Observer, cancel: Cancellation) -> RunOptions:
+    """What opens the containers that the job uses: a wait for a storage is told of, and ends when the job is cancelled."""
+    stores = read_access(paths, say=lambda text: observe(Message(at=time.time(), level="WARNING", text=text)))
+    cancel.on_request(stores.stop_waiting)
+    return replace(options, stores=stores)
 
 
 def start_in_background(workspace: Workspace, held: Held, *, resume: bool, retry_failed: bool) -> None:

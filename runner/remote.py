@@ -48,8 +48,11 @@ class Remote:
         self._gateway.check_version(cluster)
         self._gateway.check_state(cluster, str(self._store.workspace.state))
 
-    def submit(self, job: Job, *, python: str | None, priority: int, copy_code: Callable[[JobPaths], None]) -> JobRecord:
-        """Makes the job's folder and hands it over; nothing is left if the gateway refuses. The job belongs to this user."""
+    def submit(self, job: Job, *, python: str | None, priority: int, fill: Callable[[JobPaths], None]) -> JobRecord:
+        """Makes the job's folder, which `fill` puts code and credentials into, and hands it over; nothing is left if the gateway refuses.
+
+        The job belongs to this user.
+        """
         from runner.spec.stored import dump
         from runner.workspace.code import sign_code
 
@@ -57,7 +60,7 @@ class Remote:
         final = store.workspace.job_paths(job.name)
         record = replace(new_record(job, final, local=False, python=python), status="Queued")
         with store.draft(job.name) as (draft, lock):
-            copy_code(draft)
+            fill(draft)
             sign_code(job, draft)
             write_json(draft.spec, dump(job))
             key = write_key(draft)

@@ -51,11 +51,12 @@ from runner.outputs.append_row import read_format
 from runner.pipeline.instances import AGENT, InstancePlan, instance_settings
 from runner.pipeline.options import RunOptions
 from runner.pipeline.parallel_step import SystemClock
-from runner.pipeline.side_inputs import lay_out_inputs
+from runner.pipeline.side_inputs import SideInputs, lay_out_inputs
 from runner.pipeline.site import Site, in_container, prepare_site
 from runner.report.resources import ResourceMonitor
 from runner.spec.stored import load
 from runner.version import VERSION
+from runner.workspace.access import read_access
 
 PR_SET_DUMPABLE = 4
 FAREWELL_SECONDS = 10.0  # for the last events to arrive
@@ -83,6 +84,7 @@ class NodeInstance:
         job = load(json.loads(paths.spec.read_text(encoding="utf-8")))
         self._step: ParallelStep = job.steps[request.step] if isinstance(job, PipelineJob) else job
         self._paths = paths.step(request.step) if isinstance(job, PipelineJob) else paths
+        self._stores = read_access(paths, say=partial(self._say, "WARNING"))
         self._line = self._new_line()
         disks = {"logs": self._paths.logs, "node": Path(request.folder)}
         self._monitor = ResourceMonitor(self._paths.logs, interval=self._step.arguments.resource_monitor_interval, disks=disks)
@@ -101,7 +103,10 @@ class NodeInstance:
         self._line.join(self._request.node, workers=self._processes, wake=lambda: None)
         try:
             site = self._site()
-            source = open_source(self._step, scratch=self._paths.scratch, warn=lambda _text: None)  # the owner has warned
+            self._side_inputs = self._lay_out_inputs()
+            source = open_source(
+                self._step, stores=self._options().stores, scratch=self._paths.scratch, warn=lambda _text: None
+            )  # the owner has warned
             lost = run_again(partial(self._make, self._plan(site, source), source))
             site.launcher.close(partial(self._say, "WARNING"))
         except UserError as error:
@@ -130,6 +135,7 @@ class NodeInstance:
     def end_now(self) -> None:
         """Workers are killed; what is finished is still handed in."""
         self._ended.set()
+        self._stores.stop_waiting()
         for wake in list(self._wakers):
             wake()
         if self._instance is not None:
@@ -149,13 +155,25 @@ class NodeInstance:
     def _options(self) -> RunOptions:
         request = self._request
         types = {request.type_name: request.kind} if request.type_name else {}
-        return RunOptions(cache=Path(request.folder) / "cache", docker=request.docker, python=request.python, instance_types=types)
+        return RunOptions(
+            cache=Path(request.folder) / "cache",
+            docker=request.docker,
+            python=request.python,
+            instance_types=types,
+            stores=self._stores,
+        )
 
     def _site(self) -> Site:
         say, warn, began = partial(self._say, "INFO"), partial(self._say, "WARNING"), time.monotonic()
         site = prepare_site(self._step, self._paths, self._options(), say=say, warn=warn, on_cancel=self._on_cancel)
         self._used = used_by(self._step, site, time.monotonic() - began)
         return site
+
+    def _lay_out_inputs(self) -> SideInputs:
+        """They stay locked until this process ends."""
+        options, say, warn = self._options(), partial(self._say, "INFO"), partial(self._say, "WARNING")
+        scratch = self._paths.scratch / self._request.node
+        return lay_out_inputs(self._step, scratch, cache=options.cache, stores=options.stores, say=say, warn=warn)
 
     def _on_cancel(self, wake: Callable[[], None]) -> None:
         self._wakers.append(wake)
@@ -176,7 +194,7 @@ class NodeInstance:
             instances=max(resources.max_instance_count or 0, resources.instance_count),
             epoch=time.time_ns() // 1_000_000,  # of each run of an instance another: names of parts are never used again
             cache=Path(self._request.folder) / "cache",
-            moved=lay_out_inputs(step, self._paths.scratch / self._request.node),
+            moved=self._side_inputs.moved,
             agent=self._agent() if site.container else AGENT,
             code=on_this_node(self._paths.code, Path(self._request.folder) / "code"),
         )

@@ -24,12 +24,14 @@ from runner.engine.sole_file import SoleFile, Superseded
 from runner.model.job import Job, PipelineJob
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
-from runner.owner import Held, Owner
+from runner.owner import Held, Owner, with_stores
 from runner.pipeline.options import options_for
 from runner.pipeline.run import run_job
 from runner.spec.stored import load
 from runner.version import VERSION
+from runner.workspace.access import drop_access
 from runner.workspace.config import Workspace, find_workspace
+from runner.workspace.jobs import output_paths
 from runner.workspace.keeper import RecordKeeper
 from runner.workspace.locks import FileLock, hold_outputs, take_lock
 from runner.workspace.records import JobRecord, read_json
@@ -78,7 +80,8 @@ def run_owner(request: OwnerRequest) -> None:
     options = options_for(
         workspace, local=False, python=record.python, resume=request.resume or paths.journal.exists(), retry_failed=request.retry_failed
     )
-    owner.run(lambda observe, cancel: run_job(job, paths, replace(options, cluster=link), observe, cancel))
+    options = replace(options, cluster=link)
+    owner.run(lambda observe, cancel: run_job(job, paths, with_stores(options, paths, observe, cancel), observe, cancel))
 
 
 def end_job(paths: JobPaths, end: Mapping[str, str]) -> None:
@@ -88,6 +91,7 @@ def end_job(paths: JobPaths, end: Mapping[str, str]) -> None:
         return
     keeper = RecordKeeper(paths, record, owned=Ownership(paths.owners).owned)
     error = {"message": end["message"], "code": end["code"], "log": str(paths.logs)}
+    drop_access(paths)
     keeper.finish(end["status"], progress=None, error=error, incomplete=False)
 
 
@@ -95,9 +99,7 @@ def _held(workspace: Workspace, job: Job) -> Held:
     """The locks of a job. One that hangs may still hold them: `Ownership` keeps it from doing harm."""
     path = workspace.job_paths(job.name).lock
     lock = take_lock(path) or FileLock(path=path, handle=os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-    steps = job.steps.values() if isinstance(job, PipelineJob) else ()
-    outputs = [Path(port.path) for one in (job, *steps) for port in one.outputs.values()]
-    return Held(name=job.name, lock=lock, outputs=hold_outputs(outputs, job=job.name, registry=workspace.locks, again=True))
+    return Held(name=job.name, lock=lock, outputs=hold_outputs(output_paths(job), job=job.name, registry=workspace.locks, again=True))
 
 
 def _listen(broker: LineBroker, owner: Owner) -> None:

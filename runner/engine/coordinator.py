@@ -30,7 +30,8 @@ class Coordinator:
     """One per job. Runs that the journal tells of count as done; their mini-batches must already stand in the manifest.
 
     `lost` is told of a mini-batch that is given up because instances were lost with it again and again, and the name of the last;
-    `silent` of an instance that was not heard of for too long, by its name. Neither may call back.
+    `silent` of an instance that was not heard of for too long, by its name. Neither may call back. `waiting`: the listing waits for a
+    storage that does not answer.
     """
 
     def __init__(
@@ -42,14 +43,17 @@ class Coordinator:
         clock: Clock,
         lost: Callable[[str, int, ErrorRecord], None] = lambda _name, _index, _error: None,
         silent: Callable[[str], None] = lambda _name: None,
+        waiting: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._lost, self._silent = lost, silent
+        self._lost, self._silent, self._waiting = lost, silent, waiting
+        self.problem = ""  # what came up with the outputs after all mini-batches were done
         self._settings, self._manifest, self._journal, self._clock = settings, manifest, journal, clock
         self._lock = threading.Condition()
         self._sessions: dict[int, Session] = {}
         self._epochs = 0
         self._supply = Supply()
         self._done = 0
+        self._written = 0  # bytes of rows
         self._listed = False
         self._durable = Tally()
         self._volatile = Tally()  # of all sessions' reports
@@ -145,7 +149,7 @@ class Coordinator:
         with self._lock:  # before their counts, which may bring about the verdict that names them
             self._failures.extend(report.failures)
             del self._failures[FAILURES_KEPT:]
-        if report.segments:
+        if report.segments or report.blocks:
             try:
                 self._commit(epoch, session, report)
             except Superseded:
@@ -193,6 +197,8 @@ class Coordinator:
 
     def fail(self, code: str, message: str) -> None:
         with self._lock:
+            if code == "output" and self._verdict is not None and self._verdict.status == "Completed":
+                self.problem = self.problem or message
             self._fail(code, message)
 
     def supersede(self) -> None:
@@ -267,6 +273,7 @@ class Coordinator:
         self._supply.add(0, self._manifest.count)
         for segment in restored.segments:
             self._supply.cut(segment.first, segment.last + 1)
+            self._written += segment.length
             self._durable += segment.tally
             self._done += segment.last + 1 - segment.first
         self._listed = False
@@ -281,6 +288,8 @@ class Coordinator:
                     session.outstanding.remove(segment.first, segment.last + 1)  # at once: it may stand in the report twice
                     self._journal.segment(segment)
                     accepted.append(segment)
+            for block in report.blocks if epoch in self._sessions else ():
+                self._journal.block(block)
             if report.header and (self._header is None or report.header[0] < self._header[0]):
                 self._header = report.header
                 self._journal.header(*report.header)
@@ -289,6 +298,7 @@ class Coordinator:
             self._journal.sync()
         with self._lock:
             for segment in accepted:
+                self._written += segment.length
                 self._durable += segment.tally
                 self._done += segment.last + 1 - segment.first
             if epoch in self._sessions:
@@ -298,7 +308,7 @@ class Coordinator:
         now = self._clock.now()
         self._forgive_own_absence(now)
         session.expires, session.begun = self._expiry(), True
-        if report.attempts != session.report.attempts:
+        if report.attempts != session.report.attempts or report.waiting:
             self._alive = now
         for first, last in report.returned:
             if session.outstanding.contains(first, last + 1):
@@ -319,8 +329,8 @@ class Coordinator:
             session.recall = False
             return Recall(), self._hungry()
         if session.leaving:
-            return Wait(), self._hungry()
-        wait = Wait(pace=pace(len(self._sessions)))
+            return Wait(written=self._written), self._hungry()
+        wait = Wait(pace=pace(len(self._sessions)), written=self._written)
         if self._awaited:
             self._hungry_ones[session] = None
             return wait, []
@@ -335,7 +345,9 @@ class Coordinator:
         self._hungry_ones.pop(session, None)
         session.outstanding.add(*taken)
         first, end = taken
-        return Lease(first=first, count=end - first, lines=self._manifest.read(first, end - first), pace=wait.pace), self._hungry()
+        return Lease(
+            first=first, count=end - first, lines=self._manifest.read(first, end - first), pace=wait.pace, written=self._written
+        ), self._hungry()
 
     def _recall_from_others(self, session: Session) -> list[Callable[[], None]]:
         """Nothing is free: whoever holds more than its workers are busy with is asked to hand it back."""
@@ -422,6 +434,8 @@ class Coordinator:
                 _call(self._hungry())
         if self._settings.session is not None and not any(one.begun for one in self._sessions.values()):
             self._alive = now  # instances are waited for, or get their images
+        if self._waiting():
+            self._alive = now
         silent = now - self._alive
         timeout = self._settings.progress_update_timeout
         if silent >= timeout:

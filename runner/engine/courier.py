@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
-from runner.engine.gather import Piece, write
+from runner.engine.gather import Piece, merge
 from runner.model.batch import ErrorRecord, Lease, Recall, Report, Stop, Tally, Wait
 from runner.model.ports import Clock
-from runner.outputs.folders import sync_filesystem
-from runner.outputs.rows import PartWriter
+from runner.outputs.outlet import Durable, Outlet
 
-FLUSH_BYTES = 8 << 20  # rows that make a flush due at once
 FLUSH_SECONDS = 1.0  # the longest that rows wait
 REPORT_SECONDS = 0.25  # between two reports of mere progress
+WAITING_SECONDS = 5.0  # between two reports that a storage does not answer
 FAILURES_PER_REPORT = 20
 
 
@@ -41,7 +39,7 @@ class Exchange(Protocol):
 
 class Courier:
     """The loop thread calls all methods but `nudge`. `deliver` is called in the courier's thread, with each answer that matters, and with
-    None when rows have left the memory.
+    None when rows have left the memory. `outlet(prefix, changed)` makes what takes the rows; `waiting`: a storage does not answer.
     """
 
     def __init__(
@@ -50,16 +48,18 @@ class Courier:
         exchange: Exchange,
         name: str,
         workers: int,
-        parts: Path,
+        outlet: Callable[[str, Callable[[], None]], Outlet],
         prefix: str,
         clock: Clock,
         deliver: Callable[[Lease | Recall | Stop | None], None],
-        synced: tuple[str, ...] = (),
+        waiting: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._exchange, self._clock, self._deliver, self._synced = exchange, clock, deliver, synced
+        self._exchange, self._clock, self._deliver, self._storage_waits = exchange, clock, deliver, waiting
         self._changed = threading.Condition()
         self._pieces: list[Piece] = []
-        self._pending_bytes = 0
+        self._gathered_bytes = 0  # of the pieces
+        self._pending_bytes = 0  # and of what the outlet has
+        self._came = False  # something from the outlet
         self._oldest = float("inf")  # when the first of the pieces came
         self._finished = Tally()
         self._durable = Tally()
@@ -69,14 +69,16 @@ class Courier:
         self._ready = self._attempts = 0
         self._running: tuple[int, ...] = ()
         self._want = 0
+        self._patiently = self._whole = True
         self._waiting = self._nudged = self._idle = self._dirty = self._ended = self._stopped = False
         self._reported = 0.0
-        self._lease_on_its_way = False
+        self._lease_on_its_way = self._fenced = False
+        self._written = 0  # bytes of rows that the job has
         self.pace = 0.0  # seconds between two exchanges, as the coordinator would have it
         self._thread = threading.Thread(target=self._run, name=f"courier-{name}", daemon=True)
         self.error: BaseException | None = None
         self.epoch = exchange.join(name, workers=workers, wake=self.nudge)
-        self._parts = PartWriter(parts, f"{prefix}-{self.epoch}")
+        self._outlet = outlet(f"{prefix}-{self.epoch}", self._outlet_changed)
 
     def start(self) -> None:
         self._thread.start()
@@ -89,11 +91,12 @@ class Courier:
             if not self._pieces:
                 self._oldest = self._clock.now()
             self._pieces.append(piece)
+            self._gathered_bytes += piece.bytes
             self._pending_bytes += piece.bytes
             self._finished += piece.tally
             self._attempts += attempts
             self._dirty = True
-            if len(self._pieces) == 1 or self._pending_bytes >= FLUSH_BYTES:
+            if len(self._pieces) == 1 or self._gathered_bytes >= self._outlet.flush_bytes:
                 self._changed.notify()
 
     def failed(self, index: int, error: ErrorRecord) -> None:
@@ -138,7 +141,7 @@ class Courier:
 
     @property
     def pending_bytes(self) -> int:
-        """Rows that are in memory because the disk has not taken them yet."""
+        """Rows that are in memory because no disk and no storage has taken them yet."""
         return self._pending_bytes
 
     def nudge(self) -> None:
@@ -147,10 +150,10 @@ class Courier:
             self._nudged, self._waiting = True, False
             self._changed.notify()
 
-    def end(self) -> None:
-        """Hands in what there is and ends; returns when that is done."""
+    def end(self, *, patiently: bool = True, whole: bool = False) -> None:
+        """Hands in what there is and ends; returns when that is done. See Outlet: `finish`, and with `whole` `put_together`."""
         with self._changed:
-            self._ended = True
+            self._ended, self._patiently, self._whole = True, patiently, whole
             self._changed.notify()
         self._thread.join()
 
@@ -170,16 +173,27 @@ class Courier:
                 self._changed.wait(seconds)
             last = self._ended
             pieces, returned, want = self._collect()
-        if pieces:
-            for folder in self._synced:
-                sync_filesystem(Path(folder))
-        segments = write(pieces, self._parts)
-        for segment in segments:
+        self._outlet.write(merge(pieces))
+        if last:
+            self._outlet.finish(patiently=self._patiently)
+        self._hand_in(self._outlet.take(), returned, want)
+        if last and self._whole and not self._fenced:
+            self._outlet.put_together()
+            if durable := self._outlet.take():
+                self._hand_in(durable, [], 0)
+        if (error := self._outlet.error) and self.error is None:
+            self.error = error
+            self._deliver(Stop(reason="output"))  # the loop ends the instance; what is finished until then is still handed in
+        return not last
+
+    def _hand_in(self, durable: Durable, returned: list[tuple[int, int]], want: int) -> None:
+        for segment in durable.segments:
             self._durable += segment.tally
         with self._changed:
             failures, self._failures = self._failures, []  # now, with the counts that they are in: the verdict names the first
             report = Report(
-                segments=segments,
+                segments=durable.segments,
+                blocks=durable.blocks,
                 volatile=self._finished - self._durable,
                 returned=tuple(returned),
                 failures=tuple(failures),
@@ -187,43 +201,56 @@ class Courier:
                 ready=self._ready,
                 running=self._running,
                 attempts=self._attempts,
+                waiting=self._storage_waits(),
             )
         answer = self._exchange.exchange(self.epoch, report, want)
         with self._changed:
-            self._pending_bytes -= sum(piece.bytes for piece in pieces)
+            self._pending_bytes -= sum(segment.length for segment in durable.segments)
             if isinstance(answer, (Lease, Wait)):
-                self.pace = answer.pace
+                self.pace, self._written = answer.pace, answer.written
             if isinstance(answer, Wait):
                 self._waiting = want > 0 and not self._nudged
             elif isinstance(answer, Lease):
                 self._want, self._lease_on_its_way = 0, True
-        if pieces and isinstance(answer, Wait):
+        self._fenced = answer == Stop(reason="fenced")
+        if not self._fenced:
+            self._outlet.acknowledged(durable.segments, self._written)
+        if durable.segments and isinstance(answer, Wait):
             self._deliver(None)
         if not isinstance(answer, Wait) and not self._stopped:
             self._stopped = isinstance(answer, Stop)
             self._deliver(answer)
-        return not last
+
+    def _outlet_changed(self) -> None:
+        with self._changed:
+            self._came = True
+            self._changed.notify()
 
     def _seconds_until_due(self) -> float:
         now = self._clock.now()
         if self._stopped and not self._ended:
             return 3600
-        if self._ended or self._nudged or (self._want > 0 and not self._waiting) or self._pending_bytes >= FLUSH_BYTES:
+        if self._ended or self._nudged or self._came or (self._want > 0 and not self._waiting):
+            return 0
+        if self._gathered_bytes >= self._outlet.flush_bytes:
             return 0
         if self._idle and self._pieces:
             return 0
         due = self._oldest + flush_seconds(self.pace) if self._pieces else now + 10
         if self._dirty:
             due = min(due, self._reported + report_seconds(self.pace))
+        if self._storage_waits():
+            due = min(due, self._reported + WAITING_SECONDS)
         return min(due - now, 10)
 
     def _collect(self) -> tuple[list[Piece], list[tuple[int, int]], int]:
         now = self._clock.now()
-        flush = self._ended or self._idle or self._pending_bytes >= FLUSH_BYTES or now >= self._oldest + FLUSH_SECONDS
+        full = self._gathered_bytes >= self._outlet.flush_bytes
+        flush = self._ended or self._idle or full or now >= self._oldest + FLUSH_SECONDS
         pieces: list[Piece] = []
         if flush:
-            pieces, self._pieces, self._oldest = self._pieces, [], float("inf")
+            pieces, self._pieces, self._oldest, self._gathered_bytes = self._pieces, [], float("inf"), 0
         returned, self._returned = self._returned, []
-        self._nudged = self._dirty = False
+        self._nudged = self._dirty = self._came = False
         self._reported = now
         return pieces, returned, self._want

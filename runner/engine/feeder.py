@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from runner.engine import policy
 from runner.engine.backlog import Backlog
@@ -36,7 +37,10 @@ class Feeder:
         results: Results,
         switchboard: Switchboard,
         clock: Clock,
+        calm_since: Callable[[], float] = lambda: float("-inf"),
     ) -> None:
+        """`calm_since`: when the storage that loading may wait for last began to answer; inf: it does not now."""
+        self._calm_since = calm_since
         self._settings, self._crew, self._backlog, self._courier = settings, crew, backlog, courier
         self._results, self._switchboard, self._clock = results, switchboard, clock
         self._processes = settings.worker.processes
@@ -131,7 +135,8 @@ class Feeder:
                 self._check(worker, now)
         self._results.gather_before(now - GATHER_SECONDS)
         limit = self._settings.task_overhead_timeout
-        for index in self._backlog.give_up_loading(now - limit):
+        patient = now - self._calm_since() < limit  # a wait for a storage is limited by its own patience
+        for index in () if patient else self._backlog.give_up_loading(now - limit):
             text = f"reading the mini-batch took longer than {limit:g} s (task_overhead_timeout)"
             self._results.input_failed(index, ErrorRecord(kind="timeout", message=text))
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from runner.model.batch import Segment, Tally
-from runner.outputs.rows import PartWriter
+from runner.model.batch import Tally
 
 
 @dataclass(kw_only=True, eq=False)
@@ -43,13 +42,3 @@ def merge(pieces: Iterable[Piece]) -> list[Piece]:
         else:
             merged.append(piece)
     return merged
-
-
-def write(pieces: Iterable[Piece], parts: PartWriter) -> tuple[Segment, ...]:
-    """Makes the rows of the pieces durable; returns what the journal is to say of them. Errors: OSError."""
-    segments = []
-    for piece in merge(pieces):
-        part, offset, length, crc = parts.append(piece.rows)
-        segments.append(Segment(first=piece.first, last=piece.last, tally=piece.tally, part=part, offset=offset, length=length, crc=crc))
-    parts.sync()
-    return tuple(segments)

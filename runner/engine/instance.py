@@ -17,22 +17,26 @@ from runner.engine.backlog import Backlog
 from runner.engine.courier import Courier, Exchange
 from runner.engine.crew import SHUTDOWN_SECONDS, Crew
 from runner.engine.feeder import GATHER_SECONDS, RECALL_AFTER, Feeder
+from runner.engine.outlets import open_outlet
 from runner.engine.results import Results
 from runner.engine.scratch import make_scratch, remove_scratch
 from runner.engine.settings import InstanceSettings
 from runner.engine.switchboard import Switchboard
 from runner.engine.workers import Frame, Worker
-from runner.errors import UserError
+from runner.errors import RunnerError, UserError
 from runner.model.batch import ErrorRecord, Lease, Loaded, Recall, Stop
 from runner.model.events import InitFailed, InstanceEnded, InstanceStarted, Observer, WorkerEnded, WorkerReady, WorkerStarted
 from runner.model.ports import Clock, InstanceRequest, Launcher, Loader, Room, Transport
 from runner.model.ports import Instance as Keeper
+from runner.storage.stores import Stores
 from runner.worker.protocol import message
 
 KEEPER_SECONDS = 10.0
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # as a process's parent and as an engine tell it
 DIRECT_FROM = 14  # pyarrow's major version from which on workers read files themselves: as ours does, types included
 KEEPER_TOLD_EVERY = 1.0  # seconds
+WHOLE_ENDS = ("completed", "retired")  # words of the coordinator after which workers may say goodbye
+PATIENT_ENDS = (*WHOLE_ENDS, "init", "")  # after which the job goes on, with others
 GREETING_LOOK = 0.25  # seconds between two looks at a keeper that has not said hello yet
 
 
@@ -65,9 +69,14 @@ class Instance:
         publish: Observer,
         clock: Clock,
         may_run: Callable[[], float] | None = None,
+        stores: Stores | None = None,
     ) -> None:
-        """`may_run`: how many seconds from now workers may go on, should nothing more be heard of the coordinator; None: for ever."""
+        """`stores`: those that the outputs lie in.
+
+        `may_run`: how many seconds from now workers may go on, should nothing more be heard of the coordinator; None: for ever.
+        """
         self.settings, self._gateway, self._launcher, self._publish, self._clock = settings, gateway, launcher, publish, clock
+        stores = stores or Stores()
         self._may_run, self._told_keeper = may_run, float("-inf")
         self._node = settings.worker.node
         self._processes = settings.worker.processes
@@ -102,11 +111,11 @@ class Instance:
             exchange=gateway,
             name=self._node,
             workers=self._processes,
-            parts=settings.parts,
+            outlet=partial(open_outlet, settings, stores),
             prefix=f"{settings.epoch:04d}-{self._node}",
             clock=clock,
             deliver=lambda answer: self._switchboard.post(partial(self._answer, answer)),
-            synced=settings.synced,
+            waiting=lambda: stores.calm_since == float("inf"),
         )
         self._results = Results(settings, courier=self._courier, backlog=self._backlog, crew=self._crew, publish=publish, clock=clock)
         self._feeder = Feeder(
@@ -117,6 +126,7 @@ class Instance:
             results=self._results,
             switchboard=self._switchboard,
             clock=clock,
+            calm_since=lambda: stores.calm_since,
         )
 
     def run(self) -> None:
@@ -194,7 +204,7 @@ class Instance:
     def _over(self) -> bool:
         if self._stop is None:
             return False
-        if self._stop.reason not in ("completed", "retired") or not self._crew.workers:
+        if self._stop.reason not in WHOLE_ENDS or not self._crew.workers:
             return True
         assert self._ended_at is not None
         return self._clock.now() > self._ended_at + SHUTDOWN_SECONDS
@@ -301,7 +311,7 @@ class Instance:
             self._courier.give_back(self._backlog.give_back())
         elif self._stop is None:
             self._stop, self._ended_at = answer, self._clock.now()
-            if answer.reason in ("completed", "retired"):
+            if answer.reason in WHOLE_ENDS:
                 self._say_goodbye()
 
     def _say_goodbye(self) -> None:
@@ -325,9 +335,10 @@ class Instance:
         self._switchboard.tell_keeper(message({"t": "end"}))
         if fenced:  # others begin with what runs here: its end must not wait for a disk
             self._end_keeper()
-        self._courier.end()
-        if isinstance(self._courier.error, OSError):
-            self._gateway.fail("output", f"rows of finished mini-batches could not be written: {self._courier.error}")
+        reason = "lost" if lost else self.stopped
+        self._courier.end(patiently=lost or reason in PATIENT_ENDS, whole=reason in WHOLE_ENDS)
+        if isinstance(self._courier.error, (OSError, RunnerError)):
+            self._gateway.fail("output", f"what mini-batches have written could not be made durable: {self._courier.error}")
         self._gateway.leave(self._courier.epoch, lost=lost)
         if not fenced:
             self._end_keeper()
@@ -339,7 +350,7 @@ class Instance:
         remove_scratch(self._sockets)
         if self._fetched:
             shutil.rmtree(self._fetched, ignore_errors=True)
-        if self._courier.error and not isinstance(self._courier.error, OSError):
+        if self._courier.error and not isinstance(self._courier.error, (OSError, RunnerError)):
             raise self._courier.error
 
     def _end_keeper(self) -> None:

@@ -3,6 +3,8 @@
 One record per line: the CRC-32 of the text in hexadecimal, a blank, the text (JSON). A torn last line is cut off at the next opening.
 Records: {"open": epoch} at each opening, which takes the journal over; {"segment": […]}; {"listed": mini-batches, "items": 0 if not known};
 {"header": [mini-batch, text]};
+rows in a blob: {"block": […]}, which segments' rows lie in it now; {"gone": [block id, …]}, blocks that are lost, with what only they had;
+{"target": ETag}, of what the rows will replace; {"commit": token}, of a commit that is about to be made;
 {"retry": true}: what has failed for good so far is tried afresh, as if it had not run; {"published": true}; {"ended": status}.
 """
 
@@ -11,26 +13,47 @@ from __future__ import annotations
 import json
 import threading
 import zlib
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from runner.engine.sole_file import SoleFile
-from runner.model.batch import Segment, Tally
+from runner.model.batch import Block, Segment, Tally
+from runner.outputs.block_ids import blocks_of
 
 
 @dataclass(kw_only=True)
 class Restored:
-    """What a journal says when it is opened. `segments` are disjoint and in input order."""
+    """What a journal says when it is opened. `segments` are disjoint and in input order.
+
+    `target`: the ETag of the blob that the rows will replace, empty when there was none; None: not known yet.
+    """
 
     epoch: int = 1
     segments: list[Segment] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    target: str | None = None
+    commit: str = ""
     listed: int | None = None
     items: int = 0
     header: tuple[int, str] | None = None
     published: bool = False
     ended: str = ""
+
+    def forget_failed(self) -> None:
+        """Their mini-batches are not done. They may get rows now: blocks around them are cut apart, into the parts that these came from."""
+        self.segments.sort(key=lambda segment: segment.first)
+        failed = [segment.first for segment in self.segments if segment.tally.failed]
+        self.segments = [segment for segment in self.segments if not segment.tally.failed]
+        self.blocks = [block for block in self.blocks if bisect_left(failed, block.first) == bisect_left(failed, block.last + 1)]
+
+    def forget_blocks(self, ids: Collection[str]) -> None:
+        """What lay only in these blocks is not done."""
+        self.segments = [segment for segment in self.segments if not any(one in ids for one in blocks_of(segment))]
+        self.blocks = [block for block in self.blocks if block.id not in ids]
 
 
 class Journal:
@@ -49,6 +72,21 @@ class Journal:
     def segment(self, segment: Segment) -> None:
         self._append({"segment": encode_segment(segment)})
 
+    def block(self, block: Block) -> None:
+        self._append({"block": encode_block(block)})
+
+    def gone(self, ids: Sequence[str]) -> None:
+        self._append({"gone": list(ids)})
+        self.restored.forget_blocks(frozenset(ids))
+
+    def target(self, etag: str) -> None:
+        self._append({"target": etag})
+        self.restored.target = etag
+
+    def commit(self, token: str) -> None:
+        self._append({"commit": token})
+        self.restored.commit = token
+
     def listed(self, total: int, items: int) -> None:
         self._append({"listed": total, "items": items})
 
@@ -60,7 +98,7 @@ class Journal:
 
     def retry_failed(self) -> None:
         self._append({"retry": True})
-        self.restored.segments = [segment for segment in self.restored.segments if not segment.tally.failed]
+        self.restored.forget_failed()
 
     def ended(self, status: str) -> None:
         self._append({"ended": status})
@@ -123,6 +161,16 @@ def read_segments(path: Path) -> list[Segment]:
     return read_journal(path).segments
 
 
+def encode_block(block: Block) -> list[object]:
+    return [block.first, block.last, block.id, block.length]
+
+
+def decode_block(values: object) -> Block:
+    assert isinstance(values, list)
+    first, last, id_, length = values
+    return Block(first=int(first), last=int(last), id=str(id_), length=int(length))
+
+
 def _replay(file: BinaryIO, restored: Restored) -> int:
     """Reads all whole records; returns where the last of them ends."""
     good = 0
@@ -140,8 +188,16 @@ def _replay(file: BinaryIO, restored: Restored) -> int:
 def _apply(key: str, value: Any, restored: Restored) -> None:
     if key == "segment":
         restored.segments.append(decode_segment(value))
+    elif key == "block":
+        restored.blocks.append(decode_block(value))
+    elif key == "gone":
+        restored.forget_blocks(frozenset(value))
+    elif key == "target":
+        restored.target = str(value)
+    elif key == "commit":
+        restored.commit = str(value)
     elif key == "retry":
-        restored.segments = [segment for segment in restored.segments if not segment.tally.failed]
+        restored.forget_failed()
     elif key == "open":
         restored.epoch = int(value) + 1
     elif key == "header":

@@ -6,9 +6,9 @@ import errno
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,15 @@ class Blob:
 class Downloads:
     """Threads may share it."""
 
+    def __init__(self) -> None:
+        self._given_up = False
+
+    def __enter__(self) -> Downloads:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._pool.shutdown(wait=False)
+
     def start(self, blob: Blob, part: Path, arrived: Callable[[], None]) -> Future[None]:
         """Brings a blob into the new file `part`; `arrived` is called when it is complete, before the result is there.
 
@@ -51,8 +60,15 @@ class Downloads:
         """
         download = _Download(blob=blob, part=part, arrived=arrived)
         for offset in range(0, blob.size or 1, PIECE):
-            self._pool.submit(partial(download.piece, offset))
+            self._pool.submit(self._piece, download, offset)
         return download.result
+
+    def give_up(self) -> None:
+        """What has not begun fails."""
+        self._given_up = True
+
+    def _piece(self, download: _Download, offset: int) -> None:
+        download.piece(offset, given_up=self._given_up)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -72,7 +88,9 @@ class _Download:
     def __post_init__(self) -> None:
         self._left = len(range(0, self.blob.size or 1, PIECE))
 
-    def piece(self, offset: int) -> None:
+    def piece(self, offset: int, *, given_up: bool = False) -> None:
+        if given_up and self.error is None:
+            self.error = CancelledError()
         if self.error is None:
             try:
                 self._bring(offset)

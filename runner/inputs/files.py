@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -289,13 +289,9 @@ def status_of(path: str) -> FileEntry:
     return FileEntry(path, status.st_size, status.st_mtime_ns)
 
 
-class _HasFiles(Protocol):
-    def files(self) -> Iterator[FileEntry]: ...
-
-
-def lay_out(table: _HasFiles, target: Path) -> None:
+def lay_out(files: Iterable[FileEntry], target: Path) -> None:
     """Makes links to all files of an MLTable below `target`, as `local/<absolute path>`; those there already are kept."""
-    for file in table.files():
+    for file in files:
         link = target / "local" / file.path.lstrip("/")
         if link.is_symlink() or link.exists():
             if link.exists() and link.samefile(file.path):

@@ -91,10 +91,20 @@ class Segment:
     first: int
     last: int  # inclusive
     tally: Tally
-    part: str = ""  # file name below the job's parts folder; "" when there are no rows
+    part: str = ""  # file name below the job's parts folder, or what block_ids.part_of says of staged blocks; "" when there are no rows
     offset: int = 0
     length: int = 0
     crc: int = 0  # zlib.crc32 of the rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Rows that were in parts and now also lie together in a staged block of the final blob: those of all mini-batches first … last."""
+
+    first: int
+    last: int  # inclusive
+    id: str
+    length: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +115,7 @@ class Lease:
     count: int
     lines: bytes
     pace: float = 0.0  # seconds that the instance should let pass between two exchanges; 0: as it likes
+    written: int = 0  # bytes of rows that the job has so far
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +123,7 @@ class Wait:
     """Nothing to do at the moment; the instance is woken when there is."""
 
     pace: float = 0.0  # as in Lease
+    written: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +136,7 @@ class Report:
     """What an instance hands in at an exchange."""
 
     segments: tuple[Segment, ...] = ()  # durable now
+    blocks: tuple[Block, ...] = ()  # staged now, of segments that were reported before
     volatile: Tally = Tally()  # of all that is finished but not durable yet; replaces the one reported before
     returned: tuple[tuple[int, int], ...] = ()  # first, last of mini-batches given back unstarted
     failures: tuple[tuple[int, ErrorRecord], ...] = ()  # mini-batches that failed for good since the last report, a few of them
@@ -131,6 +144,7 @@ class Report:
     ready: int = 0  # workers whose init() has returned
     running: tuple[int, ...] = ()  # mini-batches that workers are busy with
     attempts: int = 0  # finished attempts and init()s so far, of any result: the sign of life that progress_update_timeout looks at
+    waiting: bool = False  # for a storage that does not answer, which is told to people and is no standstill of the job
 
 
 @dataclass(frozen=True, kw_only=True)

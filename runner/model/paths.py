@@ -77,6 +77,11 @@ class JobPaths:
         return self.root / "access.json"
 
     @property
+    def stores(self) -> Path:
+        """The same without their credentials; it stays."""
+        return self.root / "stores.json"
+
+    @property
     def owners(self) -> Path:
         """A line for each process that has owned the job; the last one does."""
         return self.root / "owners.log"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runner.errors import Place, UserError
 from runner.model.job import JobOutput
+from runner.storage import addresses
 
 DEFAULT_NAME = "parallel_run_step.txt"
 SETTINGS_NAME = "parallel_run_step.settings.json"
@@ -24,9 +25,9 @@ class RowFormat:
     header: bool = False
 
 
-def row_file(output: JobOutput) -> Path:
-    """The file that gets the rows: the output itself, or a file in it."""
-    return Path(output.path) if output.type == "uri_file" else Path(output.path) / DEFAULT_NAME
+def row_file(output: JobOutput) -> str:
+    """The path or address of what gets the rows: the output itself, or a file in it."""
+    return output.path if output.type == "uri_file" else addresses.join(output.path, DEFAULT_NAME)
 
 
 def read_format(script_folder: Path, *, header: bool) -> RowFormat:
@@ -58,14 +59,11 @@ def _read_settings(path: Path) -> dict[str, object]:
     return arguments
 
 
-def write_table_description(folder: Path, row_format: RowFormat) -> None:
+def table_description(row_format: RowFormat) -> bytes:
     """The `MLTable` file beside the rows of an `mltable` output."""
     delimiter = json.dumps(row_format.to_csv.get("sep", " "))
     header = "all_files_same_headers" if row_format.header else "no_header"
-    text = (
+    return (
         f"type: mltable\npaths:\n  - file: ./{DEFAULT_NAME}\ntransformations:\n  - read_delimited:\n"
         f"      delimiter: {delimiter}\n      header: {header}\n      encoding: utf8\n      support_multi_line: true\n"
-    )
-    partial = folder / ".MLTable.partial"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(folder / "MLTable")
+    ).encode()

@@ -2,6 +2,7 @@
 
 One instance writes to the place itself. Where a job has several, each has a folder of its own, as on Azure each has a mount of its own,
 and they are united at the end: of the same name in two of them the file changed last wins, with a warning that names both.
+An output in blob storage has a folder of each instance, too; what changes in it is uploaded (uploads.py).
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import ctypes
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.model.job import JobOutput
+from runner.storage import addresses
 
 
 def instance_paths(root: Path, node: str, outputs: Mapping[str, JobOutput], *, instances: int) -> dict[str, str]:
@@ -21,6 +24,8 @@ def instance_paths(root: Path, node: str, outputs: Mapping[str, JobOutput], *, i
         return {}
     moved = {}
     for name, output in outputs.items():
+        if addresses.is_address(output.path):
+            continue
         own = root / node / name
         if output.type == "uri_file":
             own = own / Path(output.path).name
@@ -29,9 +34,24 @@ def instance_paths(root: Path, node: str, outputs: Mapping[str, JobOutput], *, i
     return moved
 
 
+def upload_paths(root: Path, outputs: Mapping[str, JobOutput]) -> dict[str, str]:
+    """Address of the folder of each output that is in blob storage → this instance's own folder for it, made empty."""
+    shutil.rmtree(root, ignore_errors=True)  # of an earlier life: what had changed for finished mini-batches was uploaded
+    found: dict[str, str] = {}
+    for name, output in outputs.items():
+        if addresses.is_address(output.path):
+            folder = addresses.parent(output.path) if output.type == "uri_file" else output.path
+            own = root / name
+            found.setdefault(folder, str(own))
+            Path(found[folder]).mkdir(parents=True, exist_ok=True)
+    return found
+
+
 def make(outputs: Iterable[JobOutput]) -> None:
-    """Output folders exist before init()."""
+    """Local output folders exist before init()."""
     for output in outputs:
+        if addresses.is_address(output.path):
+            continue
         path = Path(output.path)
         (path.parent if output.type == "uri_file" else path).mkdir(parents=True, exist_ok=True)
 
@@ -39,6 +59,8 @@ def make(outputs: Iterable[JobOutput]) -> None:
 def unite(root: Path, outputs: Mapping[str, JobOutput], warn: Callable[[str], None]) -> None:
     """Moves what the instances wrote to the outputs; idempotent, so that it may be done again after a crash."""
     for name, output in outputs.items():
+        if addresses.is_address(output.path):
+            continue
         target = Path(output.path).parent if output.type == "uri_file" else Path(output.path)
         taken: dict[Path, tuple[int, str]] = {}
         for node in sorted(path.name for path in root.iterdir()) if root.is_dir() else ():
@@ -57,6 +79,16 @@ def _move(path: Path, target: Path, node: str, taken: dict[Path, tuple[int, str]
     taken[target] = (changed, node)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(path, target)
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """`Folder` (outlet.py) of this machine."""
+
+    path: Path
+
+    def sync(self) -> None:
+        sync_filesystem(self.path)
 
 
 def sync_filesystem(folder: Path) -> None:

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
 
 from runner.errors import RunnerError
 from runner.failpoints import failpoint
@@ -43,7 +42,7 @@ class PartWriter:
             self._begin()
         offset, crc = self._size, 0
         try:
-            for data in _joined(rows):
+            for data in joined(rows, COPY_SIZE):
                 crc = zlib.crc32(data, crc)
                 view = memoryview(data)
                 while view:
@@ -109,7 +108,7 @@ def publish(
         with open(partial, "wb") as out:
             out.write(header.encode("utf-8", "surrogateescape"))
             for segment in segments:
-                _copy(folder, segment, out)
+                copy_rows(folder, segment, out.write)
             out.flush()
             failpoint("output.written")
             os.fsync(out.fileno())
@@ -142,7 +141,8 @@ def sync_folder(folder: Path) -> None:
         os.close(file)
 
 
-def _copy(folder: Path, segment: Segment, out: BinaryIO) -> None:
+def copy_rows(folder: Path, segment: Segment, write: Callable[[bytes], object]) -> None:
+    """Hands the rows of a segment that lies in a part to `write`. Errors: RunnerError when they are not what its record says."""
     crc, left = 0, segment.length
     if not left:
         return
@@ -153,7 +153,7 @@ def _copy(folder: Path, segment: Segment, out: BinaryIO) -> None:
             if not data:
                 break
             crc = zlib.crc32(data, crc)
-            out.write(data)
+            write(data)
             left -= len(data)
     if left or crc != segment.crc:
         raise RunnerError(
@@ -162,14 +162,14 @@ def _copy(folder: Path, segment: Segment, out: BinaryIO) -> None:
         )
 
 
-def _joined(rows: Sequence[bytes]) -> Iterable[bytes]:
-    """Small pieces joined to large ones: one write each."""
+def joined(rows: Sequence[bytes], least: int) -> Iterable[bytes]:
+    """Small pieces joined to large ones, of `least` bytes and more but for the last."""
     batch: list[bytes] = []
     size = 0
     for data in rows:
         batch.append(data)
         size += len(data)
-        if size >= COPY_SIZE:
+        if size >= least:
             yield b"".join(batch)
             batch, size = [], 0
     if batch:

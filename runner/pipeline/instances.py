@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,15 +10,19 @@ from pathlib import Path
 import runner.worker
 from runner.compute.local import gpus, gpus_of
 from runner.engine.settings import InstanceSettings, WorkerSettings
-from runner.model.job import ParallelStep
+from runner.inputs.fetch import place_of
+from runner.model.job import JobOutput, ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest, SourceSummary
-from runner.outputs.append_row import RowFormat
-from runner.outputs.folders import instance_paths
+from runner.outputs.aggregate import TABLE
+from runner.outputs.append_row import RowFormat, row_file
+from runner.outputs.folders import instance_paths, upload_paths
 from runner.pipeline.mounts import AGENT_FOLDER, for_container
 from runner.pipeline.site import Site
 from runner.pipeline.variables import job_variables, replace_path, replace_paths
+from runner.storage import addresses
 
+FETCHED = "inputs"  # in the folder of an instance: files of mini-batches that lie elsewhere
 AGENT = str(Path(runner.worker.__path__[0]))
 
 
@@ -48,30 +53,58 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     step, node = plan.step, f"node_{number}"
     written = {name: output for name, output in step.outputs.items() if name != step.append_row_to or output.type != "uri_file"}
     outputs = instance_paths(plan.paths.instance_outputs, node, written, instances=plan.instances)
-    moved = {**plan.moved, **outputs}
-    output_dir = replace_path(_output_dir(plan), moved)
+    fetched = plan.paths.workers / node / FETCHED / os.urandom(4).hex()
+    uploads = upload_paths(plan.paths.workers / node / "outputs", step.outputs)
+    moved = {**_split_input(step, fetched), **plan.moved, **outputs, **_uploaded(step, uploads)}
+    output_dir = _output_dir(plan, uploads, moved)
+    rows = row_file(step.outputs[step.append_row_to]) if step.append_row_to else ""
+    local = [outputs.get(one.path, one.path) for one in written.values() if not addresses.is_address(one.path)]
     gpus = _gpus(plan, number)
     arguments = step.arguments
     return InstanceSettings(
         worker=_worker_settings(plan, node, [replace_path(word, moved) for word in step.program_arguments], output_dir, gpus),
-        request=_request(plan, node, moved, gpus, {output_dir, *(outputs.get(one.path, one.path) for one in written.values())}),
+        request=_request(plan, node, moved, gpus, {output_dir, *local, *uploads.values()}, output_dir),
         parts=plan.paths.parts,
         epoch=plan.epoch,
+        fetched=fetched,
         max_retries=step.retry.max_retries,
         timeout=step.retry.timeout,
         error_threshold=step.error_threshold,
         task_overhead_timeout=arguments.task_overhead_timeout,
         first_task_creation_timeout=arguments.first_task_creation_timeout,
-        synced=tuple({str(Path(output.path).parent if output.type == "uri_file" else output.path) for output in written.values()}),
+        synced=tuple({_folder(output) for output in written.values() if not addresses.is_address(output.path)}),
+        uploads=uploads,
+        kept_out=(rows, addresses.join(addresses.parent(rows), TABLE)) if rows else (),
+        rows_blob=rows if addresses.is_address(rows) else "",
     )
 
 
-def _request(plan: InstancePlan, node: str, moved: Mapping[str, str], gpus: tuple[str, ...], written: set[str]) -> InstanceRequest:
+def _split_input(step: ParallelStep, fetched: Path) -> Mapping[str, str]:
+    """Its place here, if it is in blob storage: files are laid out below it while mini-batches need them."""
+    given = step.inputs.get(step.input_data)
+    if given is None or not given.path or not addresses.is_address(given.path) or given.mode == "direct":
+        return {}
+    return {given.path: place_of(given, fetched)}
+
+
+def _uploaded(step: ParallelStep, uploads: Mapping[str, str]) -> dict[str, str]:
+    """Address of an output → the local path that this instance's scripts get."""
+    found = {}
+    for output in step.outputs.values():
+        if (folder := _folder(output)) in uploads:
+            found[output.path] = f"{uploads[folder]}/{addresses.base_name(output.path)}" if output.type == "uri_file" else uploads[folder]
+    return found
+
+
+def _request(
+    plan: InstancePlan, node: str, moved: Mapping[str, str], gpus: tuple[str, ...], written: set[str], output_dir: str
+) -> InstanceRequest:
     step, paths = plan.step, plan.paths
     log = paths.logs / "sys" / "node" / node / "_keeper.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     tracking = plan.cache / "mlruns"
-    variables = job_variables(step, bi_output=_output_dir(plan), tracking=tracking, gpus=len(gpus))
+    model = replace_path(step.model, moved) if step.model else None
+    variables = job_variables(step, bi_output=output_dir, tracking=tracking, model=model, gpus=len(gpus))
     request = InstanceRequest(
         job=step.name,
         node=node,
@@ -122,11 +155,16 @@ def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir
     )
 
 
-def _output_dir(plan: InstancePlan) -> str:
+def _output_dir(plan: InstancePlan, uploads: Mapping[str, str], moved: Mapping[str, str]) -> str:
     """`AZUREML_BI_OUTPUT_PATH` and `EntryScript.output_dir`: the folder of the rows, else the first output folder."""
     step = plan.step
     names = [step.append_row_to, *step.outputs] if step.append_row_to else list(step.outputs)
     for name in names:
-        output = step.outputs[name]
-        return str(Path(output.path).parent) if output.type == "uri_file" else output.path
+        folder = _folder(step.outputs[name])
+        return uploads.get(folder) or replace_path(folder, moved)
     return str(plan.paths.root / "output")
+
+
+def _folder(output: JobOutput) -> str:
+    """The path or address of the folder that it is, or stands in."""
+    return addresses.parent(output.path) if output.type == "uri_file" else output.path

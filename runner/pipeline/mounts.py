@@ -14,6 +14,7 @@ from runner.model.docker import BindMount
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest
+from runner.storage.addresses import is_address
 
 AGENT_FOLDER = "/run/runner/agent"
 # Where an image keeps what makes it run: nothing of ours may cover it.
@@ -53,14 +54,17 @@ def own_folders(paths: JobPaths, node: str) -> list[str]:
 
 
 def read_paths(step: ParallelStep, moved: Mapping[str, str]) -> list[str]:
-    """Inputs and the model, and what the MLTables among the inputs name."""
-    paths = [step.model] if step.model else []
-    for one in step.inputs.values():
+    """Inputs and the model, and what the MLTables among the inputs name; of those in blob storage where they are now.
+
+    Files of the input that is split lie in the instance's own folder.
+    """
+    paths = [step.model, moved.get(step.model, "")] if step.model else []
+    for name, one in step.inputs.items():
         if one.is_data and one.path:
             paths.append(one.path)
-            paths += [moved[one.path]] if one.path in moved else []
-            paths += _named_by_table(Path(one.path)) if one.type == "mltable" else []
-    return paths
+            paths += [moved[one.path]] if one.path in moved and not (name == step.input_data and is_address(one.path)) else []
+            paths += _named_by_table(Path(one.path)) if one.type == "mltable" and not is_address(one.path) else []
+    return [path for path in paths if path and not is_address(path)]
 
 
 def path_mounts(*, read_only: Iterable[str], writable: Mapping[str, bool], own: Iterable[str], protected: str) -> tuple[BindMount, ...]:
@@ -87,7 +91,7 @@ def folder_of(path: str, step: ParallelStep) -> str:
 def data_mounts(step: ParallelStep) -> tuple[BindMount, ...]:
     """What is known of a step's mounts before it runs. Errors: UserError for an input or output that no container can be given."""
     fixed = tuple(BindMount(source=path, target=path) for path in (AGENT_FOLDER, HOME, TEMPORARY))
-    outputs = {folder_of(output.path, step): True for output in step.outputs.values()}
+    outputs = {folder_of(output.path, step): True for output in step.outputs.values() if not is_address(output.path)}
     return fixed + path_mounts(read_only=read_paths(step, {}), writable=outputs, own=(), protected="")
 
 

@@ -30,7 +30,15 @@ class RunOptions:
     cluster: ClusterLink | None = None  # the instances run on a cluster, and this process is the owner there
 
 
-def options_for(workspace: Workspace, *, local: bool, python: str | None, resume: bool = False, retry_failed: bool = False) -> RunOptions:
+def options_for(
+    workspace: Workspace,
+    *,
+    local: bool,
+    python: str | None,
+    resume: bool = False,
+    retry_failed: bool = False,
+    stores: Stores | None = None,
+) -> RunOptions:
     """The options of a job in this workspace; the rest is what it was created with."""
     return RunOptions(
         cache=workspace.cache,
@@ -41,6 +49,7 @@ def options_for(workspace: Workspace, *, local: bool, python: str | None, resume
         docker=replace(workspace.settings.docker, policy=workspace.docker_policy),
         instance_types=workspace.settings.instance_types,
         clusters=tuple(workspace.settings.ray_computes),
+        stores=stores or Stores(),
     )
 
 

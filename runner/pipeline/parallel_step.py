@@ -6,16 +6,17 @@ import errno
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from runner.compute.cluster import SESSION_SECONDS, ClusterCompute, ClusterLink, Want
 from runner.compute.local import LocalCompute
 from runner.engine.coordinator import Coordinator
 from runner.engine.instance import Instance
-from runner.engine.journal import Journal, Restored, read_segments
+from runner.engine.journal import Journal, Restored, read_journal
 from runner.engine.manifest import Manifest
 from runner.engine.policy import Limits
 from runner.engine.session import CoordinatorSettings, Verdict
@@ -28,14 +29,19 @@ from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import Source
 from runner.outputs import append_row, folders
-from runner.outputs.rows import discard_unrecorded, publish
+from runner.outputs.aggregate import Aggregate, Content, FileAggregate, NoRows, RowsLost
+from runner.outputs.blob_aggregate import INCOMPLETE, BlobAggregate
+from runner.outputs.rows import discard_unrecorded
 from runner.pipeline.explain import explain
 from runner.pipeline.instances import InstancePlan, instance_settings
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.side_inputs import lay_out_inputs
 from runner.pipeline.site import instance_type, prepare_site, processes_of
+from runner.storage import addresses
+from runner.storage.stores import Stores
 
 PROGRESS_SECONDS = 0.25
+ROWS_LOST = 3  # times in one run that mini-batches are done again, whose rows have vanished from the storage
 
 
 class SystemClock:
@@ -60,6 +66,14 @@ class StepRun:
     _compute: LocalCompute | ClusterCompute | None = None
 
     def run(self) -> RunResult:
+        for _ in range(ROWS_LOST):
+            try:
+                return self._run()
+            except RowsLost:  # the journal says so: only they are done again
+                self.options = replace(self.options, resume=True, retry_failed=False)
+        raise UserError("rows vanish from the storage again and again", todo=f"see who writes there; runner job resume -n {self.step.name}")
+
+    def _run(self) -> RunResult:
         self._status("Preparing")
         for notice in self.step.notices:
             self._say("WARNING", notice)
@@ -70,6 +84,10 @@ class StepRun:
             manifest = Manifest(self.paths.manifest, owned=journal.owned)
             stack.callback(manifest.close)
             if journal.restored.published:
+                return self._published_before(journal)
+            self._aggregate = self._open_aggregate(journal)
+            if self._aggregate.begin(self._table):
+                journal.published()
                 return self._published_before(journal)
             if self.options.retry_failed:
                 journal.retry_failed()
@@ -82,8 +100,12 @@ class StepRun:
                 first, chunks = None, iter(())
             settings = self._coordinator_settings(source)
             coordinator = Coordinator(
-                settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._say_lost, silent=self._silent
+                settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._say_lost, silent=self._silent,
+                waiting=self._waits_for_storage,
             )  # fmt: skip
+            if self.options.cluster is None:
+                self._lay_out_inputs()
+                stack.callback(self._side_inputs.close)
             verdict = self._score(source, coordinator, first, chunks, journal)
             coordinator.close()
             result = self._finish(verdict, coordinator, journal)
@@ -99,14 +121,18 @@ class StepRun:
         for folder in (self.paths.root, self.paths.logs, self.paths.parts, self.paths.scratch):
             folder.mkdir(parents=True, exist_ok=True)
         folders.make(self.step.outputs.values())
-        script = self.paths.code / self.step.entry_script
-        self._format = append_row.read_format(script.parent, header=self.step.arguments.append_row_dataframe_header)
+        self._format = self._row_format()
         warn = partial(self._say, "WARNING")
         if self.options.cluster is None:
             self._site = prepare_site(
                 self.step, self.paths, self.options, say=self._say_of_environment, warn=warn, on_cancel=self.cancel.on_request
             )  # fmt: skip
-        return open_source(self.step, scratch=self.paths.scratch, warn=warn)
+        return open_source(self.step, stores=self.options.stores, scratch=self.paths.scratch, warn=warn)
+
+    def _lay_out_inputs(self) -> None:
+        say, warn = partial(self._say, "INFO"), partial(self._say, "WARNING")
+        stores, cache = self.options.stores, self.options.cache
+        self._side_inputs = lay_out_inputs(self.step, self.paths.scratch, cache=cache, stores=stores, say=say, warn=warn)
 
     def _say_of_environment(self, text: str) -> None:
         """What is done stands on the terminal; pip's own lines in the log only."""
@@ -174,6 +200,7 @@ class StepRun:
         self._compute = self._on_cluster(coordinator, link) if link else self._on_this_machine(source, coordinator, epoch, bug)
         lister = threading.Thread(target=self._list, args=(coordinator, first, chunks, bug), name="lister")
         self.cancel.on_request(coordinator.cancel)
+        self.cancel.on_request(self.options.stores.stop_waiting)
         before = coordinator.progress()
         if before.succeeded or before.failed:  # in an earlier run: that says nothing of this one's pace
             self.observe(Progressed(at=time.time(), progress=before))
@@ -182,14 +209,19 @@ class StepRun:
         lister.start()
         self._compute.start()
         verdict = self._follow(coordinator)
-        if verdict.status == "Completed":  # all rows are durable: they are put together while workers say goodbye
-            verdict = self._publish(verdict, coordinator.header, journal)
+        remote = any(addresses.is_address(output.path) for output in self.step.outputs.values())
+        if verdict.status == "Completed" and not remote:  # all rows are durable: they are put together while workers say goodbye
+            verdict = self._publish(verdict, coordinator.header)
         if verdict.code == "superseded":
             raise Superseded
         self._compute.join()
         lister.join()
         for error in bugs:
             raise error
+        if verdict.status == "Completed" and remote:  # instances have put together what was in small pieces, and uploaded the last files
+            verdict = self._failed_output(coordinator.problem) if coordinator.problem else self._publish(verdict, coordinator.header)
+        if verdict.code == "superseded":
+            raise Superseded
         self.observe(Progressed(at=time.time(), progress=coordinator.progress()))
         return verdict
 
@@ -219,7 +251,6 @@ class StepRun:
     def _on_this_machine(self, source: Source, coordinator: Coordinator, epoch: int, bug: Callable[[BaseException], None]) -> LocalCompute:
         step = self.step
         count = step.resources.instance_count
-        moved_inputs = lay_out_inputs(step, self.paths.scratch)
         plan = InstancePlan(
             step=step,
             paths=self.paths,
@@ -231,14 +262,15 @@ class StepRun:
             gpus_each=instance_type(step, self.options).gpus,
             epoch=epoch,
             cache=self.options.cache,
-            moved=moved_inputs,
+            moved=self._side_inputs.moved,
         )
 
         def make(number: int) -> Instance:
             settings = instance_settings(plan, number)
             loader = source.loader
             return Instance(
-                settings, gateway=coordinator, launcher=self._site.launcher, loader=loader, publish=self.observe, clock=SystemClock()
+                settings, gateway=coordinator, launcher=self._site.launcher, loader=loader, publish=self.observe, clock=SystemClock(),
+                stores=self.options.stores,
             )  # fmt: skip
 
         close = partial(self._site.launcher.close, partial(self._say, "WARNING"))
@@ -272,33 +304,60 @@ class StepRun:
         self._status(verdict.status)
         return RunResult(status=verdict.status, progress=progress, error=error if verdict.status != "Completed" else {})
 
-    def _publish(self, verdict: Verdict, header: str, journal: Journal) -> Verdict:
+    def _open_aggregate(self, journal: Journal) -> Aggregate:
+        """Errors: UserError for an address without a credential."""
+        step, parts = self.step, self.paths.parts
+        self._table = b""
+        if step.append_row_to is None:
+            return NoRows()
+        output = step.outputs[step.append_row_to]
+        self._table = append_row.table_description(self._format) if output.type == "mltable" else b""
+        rows = append_row.row_file(output)
+        if not addresses.is_address(rows):
+            return FileAggregate(target=Path(rows), parts=parts, job=step.name, records=journal)
+        container, path = self.options.stores.at(rows)
+        say = partial(self._say, "WARNING")
+        return BlobAggregate(container=container, path=path, parts=parts, job=step.name, records=journal, say=say)
+
+    def _publish(self, verdict: Verdict, header: str) -> Verdict:
         self._status("Finalizing")
+        restored = read_journal(self.paths.journal)
         try:
-            self.publish_rows(header, owned=journal.owned)
+            self._aggregate.publish(self._content(restored, header))
         except Superseded:
             return Verdict(status="Superseded", code="superseded")
         except OSError as problem:
-            return Verdict(status="Failed", code="output", message=f"the output could not be written: {problem}")
+            return self._failed_output(f"the output could not be written: {problem}")
+        except UserError as problem:
+            return self._failed_output(str(problem))
         return verdict
 
-    def publish_rows(self, header: str, *, owned: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
-        """Puts the rows of all recorded segments in order into the output, which appears while the journal is `owned`.
+    def _failed_output(self, message: str) -> Verdict:
+        if self.cancel.requested:
+            return Verdict(status="Canceled", code="cancelled", message="cancelled")
+        return Verdict(status="Failed", code="output", message=message)
 
-        Errors: OSError; RunnerError for a damaged part; Superseded.
-        """
-        name = self.step.append_row_to
-        if name is None:
-            return
-        output = self.step.outputs[name]
-        segments = read_segments(self.paths.journal)
-        target = append_row.row_file(output)
-        wanted = append_row.read_format(
-            (self.paths.code / self.step.entry_script).parent, header=self.step.arguments.append_row_dataframe_header
-        )
-        publish(self.paths.parts, segments, target, job=self.step.name, header=header if wanted.header else "", owned=owned)
-        if output.type == "mltable":
-            append_row.write_table_description(target.parent, wanted)
+    def _content(self, restored: Restored, header: str, marks: Mapping[str, str] | None = None) -> Content:
+        header = header if self._format.header else ""
+        return Content(segments=restored.segments, blocks=restored.blocks, header=header, table=self._table, marks=marks or {})
+
+    def publish_incomplete(self, journal: Journal) -> Restored:
+        """What there is of a job that has ended; returns what of its journal that was. Errors: as Aggregate.publish."""
+        restored = journal.restored
+        self._format = self._row_format()
+        aggregate = self._aggregate = self._open_aggregate(journal)
+        aggregate.forget_lost()
+        marks = {INCOMPLETE: "true", "runner_mini_batches": str(sum(one.last + 1 - one.first for one in restored.segments))}
+        aggregate.publish(self._content(restored, restored.header[1] if restored.header else "", marks))
+        journal.sync()
+        return restored
+
+    def _row_format(self) -> append_row.RowFormat:
+        folder = (self.paths.code / self.step.entry_script).parent
+        return append_row.read_format(folder, header=self.step.arguments.append_row_dataframe_header)
+
+    def _waits_for_storage(self) -> bool:
+        return self.options.stores.calm_since == float("inf")
 
     def _status(self, status: str, reason: str = "") -> None:
         self.observe(StatusChanged(at=time.time(), status=status, reason=reason))
@@ -307,8 +366,8 @@ class StepRun:
         self.observe(Message(at=time.time(), level=level, text=text))
 
 
-def finish_partial(step: ParallelStep, paths: JobPaths, observe: Observer) -> RunResult:
-    """Publishes what a failed or cancelled job has, in order. Errors: UserError when there is nothing to publish."""
+def finish_partial(step: ParallelStep, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:
+    """Publishes what a failed or cancelled job has, in order. Errors: UserError when there is nothing to publish; OSError."""
     if not paths.journal.exists():
         raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
     journal = Journal(paths.journal)
@@ -318,8 +377,8 @@ def finish_partial(step: ParallelStep, paths: JobPaths, observe: Observer) -> Ru
             raise UserError(f"the job '{step.name}' has published its output already")
         if not restored.segments:
             raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
-        run = StepRun(step=step, paths=paths, options=RunOptions(cache=paths.scratch), observe=observe, cancel=Cancellation())
-        run.publish_rows(restored.header[1] if restored.header else "")
+        options = RunOptions(cache=paths.scratch, stores=stores or Stores())
+        restored = StepRun(step=step, paths=paths, options=options, observe=observe, cancel=Cancellation()).publish_incomplete(journal)
     finally:
         journal.close()
     manifest = Manifest(paths.manifest)

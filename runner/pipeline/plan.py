@@ -14,13 +14,14 @@ from runner.model.job import Job, ParallelStep, PipelineJob
 from runner.outputs.append_row import read_format, row_file
 from runner.pipeline.options import RunOptions, StepPlan
 from runner.pipeline.site import asked_processes, describe_site, on_cluster
+from runner.storage.addresses import is_address
 
 WORKERS_LIMIT = 2048  # on one machine: beyond that it is a slip of the pen
 
 
 def plan_job(job: Job, options: RunOptions) -> list[StepPlan]:
     """One plan per step. Errors: UserError for an input that cannot be split as the job says."""
-    return [_plan_step(step, options, waits=_waits(job, step)) for step in _steps(job)]
+    return [_plan_step(step, options, waits=_waits(job, step, options)) for step in _steps(job)]
 
 
 def check_job(job: Job, options: RunOptions) -> None:
@@ -56,7 +57,7 @@ def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepP
     notices += more
     instances = step.resources.instance_count
     processes = asked_processes(step, options)
-    found = _Found() if waits else _list_input(step, notices.append)
+    found = _Found() if waits else _list_input(step, options, notices.append)
     return StepPlan(
         step=step.step or step.name,
         input=f"{step.input_data}: {found.description}",
@@ -68,7 +69,7 @@ def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepP
         instances=instances,
         workers=None if processes is None else instances * processes,
         arguments=step.program_arguments,
-        output="summary only" if step.append_row_to is None else str(row_file(step.outputs[step.append_row_to])),
+        output="summary only" if step.append_row_to is None else row_file(step.outputs[step.append_row_to]),
         python=python,
         compute=step.compute,
         notices=tuple(notices),
@@ -85,9 +86,9 @@ class _Found:
     largest: int = 0
 
 
-def _list_input(step: ParallelStep, warn: Callable[[str], None]) -> _Found:
+def _list_input(step: ParallelStep, options: RunOptions, warn: Callable[[str], None]) -> _Found:
     with tempfile.TemporaryDirectory(prefix="runner-plan-") as scratch:
-        source = open_source(step, scratch=Path(scratch), warn=warn)
+        source = open_source(step, stores=options.stores, scratch=Path(scratch), warn=warn)
         found = _Found(unit="files" if source.summary.kind == "files" else "rows", description=source.summary.description)
         for chunk in source.chunks(iter(())):
             found.mini_batches += len(chunk.lines)
@@ -97,14 +98,17 @@ def _list_input(step: ParallelStep, warn: Callable[[str], None]) -> _Found:
     return found
 
 
-def _waits(job: Job, step: ParallelStep) -> bool:
+def _waits(job: Job, step: ParallelStep, options: RunOptions) -> bool:
     """Whether the split input is made by another step, so that it cannot be listed yet."""
     if not isinstance(job, PipelineJob) or step.step is None or not job.depends_on.get(step.step):
         return False
     path = step.inputs[step.input_data].path
     made = {output.path for other in job.steps.values() if other is not step for output in other.outputs.values()}
-    return path in made and not _exists(path)
+    return path in made and not _exists(path, options)
 
 
-def _exists(path: str | None) -> bool:
-    return path is not None and Path(path).exists()
+def _exists(path: str | None, options: RunOptions) -> bool:
+    if path is None or not is_address(path):
+        return path is not None and Path(path).exists()
+    container, name = options.stores.at(path)
+    return container.exists(name) or container.holds(f"{name}/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from runner.model.job import ParallelStep
 WORKSPACE = "local"
 
 
-def job_variables(step: ParallelStep, *, bi_output: str, tracking: Path, gpus: int = 0) -> dict[str, str]:
-    """What Azure sets and we set too; the job's own `environment_variables` win."""
+def job_variables(step: ParallelStep, *, bi_output: str, tracking: Path, model: str | None = None, gpus: int = 0) -> dict[str, str]:
+    """What Azure sets and we set too; the job's own `environment_variables` win. `model`: where the model lies on this machine."""
     variables = {
         "AZUREML_RUN_ID": step.name,
         "AZUREML_EXPERIMENT_ID": step.experiment_name,
@@ -32,8 +33,8 @@ def job_variables(step: ParallelStep, *, bi_output: str, tracking: Path, gpus: i
             variables[f"AZURE_ML_INPUT_{name}"] = variables[f"AZUREML_DATAREFERENCE_{name}"] = given.path
     for name, output in step.outputs.items():
         variables[f"AZURE_ML_OUTPUT_{name}"] = variables[f"AZUREML_DATAREFERENCE_{name}"] = output.path
-    if step.model:
-        variables["AZUREML_MODEL_DIR"] = str(Path(step.model).parent)
+    if model:
+        variables["AZUREML_MODEL_DIR"] = str(Path(model).parent)
     return {**variables, **step.environment_variables}
 
 
@@ -43,6 +44,8 @@ def replace_paths(words: Mapping[str, str], moved: Mapping[str, str]) -> dict[st
 
 
 def replace_path(text: str, moved: Mapping[str, str]) -> str:
-    for old in sorted(moved, key=len, reverse=True):
-        text = text.replace(old, moved[old])
-    return text
+    """Of two paths of which one begins the other, the longer one counts; what was put in is not looked at again."""
+    if not moved:
+        return text
+    old = "|".join(re.escape(path) for path in sorted(moved, key=len, reverse=True))
+    return re.sub(old, lambda found: moved[found[0]], text)

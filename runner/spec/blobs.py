@@ -63,6 +63,12 @@ class Blobs:
             self._there[address] = self._asked(address, _look)
         return self._there[address]
 
+    def read(self, folder: str, name: str) -> bytes | None:
+        """The content of a small blob in a folder; None if there is none."""
+        if not self.holds_file(folder, name):
+            return None
+        return self._asked(addresses.join(folder, name), lambda container, path: container.read(path))
+
     def holds_file(self, address: str, name: str) -> bool:
         """Whether there is a blob of that name in a folder."""
         return self.there(addresses.join(address, name)) == "file"

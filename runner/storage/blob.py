@@ -59,6 +59,12 @@ class BlobContainer:
             **_RETRY_NOTHING,
         )
 
+    @property
+    def account(self) -> str:
+        """The name of the account, as it stands in its URL."""
+        host, _, path = self.store.endpoint.partition("://")[2].partition("/")
+        return path.strip("/") or host.partition(".")[0]
+
     def address(self, path: str) -> str:
         return addresses.join(self.store.root, path) if path else self.store.root
 
@@ -97,6 +103,12 @@ class BlobContainer:
     def holds(self, prefix: str) -> bool:
         """Whether there is a blob whose name begins so."""
         return self._try("list", prefix, lambda: next(iter(self._client.list_blobs(prefix or None, results_per_page=1)), None) is not None)
+
+    def exists(self, path: str) -> bool:
+        try:
+            return bool(path) and bool(self.info(path).etag)
+        except BlobMissing:
+            return False
 
     def info(self, path: str) -> BlobInfo:
         """Errors: BlobMissing."""
@@ -144,11 +156,11 @@ class BlobContainer:
         self._try("write", path, lambda: self._client.get_blob_client(path).stage_block(block, data, length=len(data)))
 
     def staged(self, path: str) -> dict[str, int]:
-        """Blocks that wait to be committed: id → bytes."""
+        """Blocks that a commit may name, id → bytes: those that wait for one, and those of the blob as it is."""
 
         def ask() -> dict[str, int]:
-            _, waiting = self._client.get_blob_client(path).get_block_list("uncommitted")
-            return {str(block.id): int(block.size) for block in waiting}
+            committed, waiting = self._client.get_blob_client(path).get_block_list("all")
+            return {str(block.id): int(block.size) for block in (*committed, *waiting)}
 
         try:
             return self._try("read", path, ask)

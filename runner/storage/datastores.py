@@ -65,7 +65,6 @@ class BlobDatastore:
     container: str
     account: str = ""  # may be left out with a connection string, which names it
     url: str = ""  # of the account's blob service; "" where the connection string says it
-    stands_in: bool = False  # the URL was written as a whole: an emulator or a private endpoint, which answers for the account's own hosts
     kind: BlobKind = "identity"
     secret: Secret = field(default_factory=Secret)
     tenant_id: str = ""
@@ -106,12 +105,9 @@ class BlobDatastore:
     def path_of(self, uri: Uri) -> str | None:
         """The path in this datastore that an address means which does not name it; None for what lies elsewhere."""
         try:
-            account, url = self.where()
+            return path_below(uri, self.where()[1], self.container)
         except UserError:
             return None
-        if uri.kind == "blob" and self.stands_in and (uri.account, uri.container) == (account, self.container):
-            return uri.path
-        return path_below(uri, url, self.container)
 
     def _of_connection_string(self) -> tuple[str, str, Credential]:
         parts = connection_parts(self.secret.read())
@@ -142,12 +138,20 @@ def connection_parts(text: str) -> dict[str, str]:
 
 
 def path_below(uri: Uri, url: str, container: str) -> str | None:
-    """The path in a container, of an address that names its service and itself; None for others."""
+    """The path in a container, of an address that names its service and itself; None for others.
+
+    An emulator stands for the account's own hosts, too.
+    """
     if uri.kind == "blob" and uri.container == container:
-        return uri.path if _without_scheme(uri.endpoint) == _without_scheme(url) else None
+        return uri.path if _without_scheme(uri.endpoint) == _without_scheme(url) or is_emulator_of(uri.account, url) else None
     if uri.kind != "web":
         return None
     return addresses.relative(_without_scheme(f"{uri.endpoint}/{uri.path}"), f"{_without_scheme(url)}/{container}")
+
+
+def is_emulator_of(account: str, url: str) -> bool:
+    """Whether the URL of a service ends with the account's name, as that of an emulator does."""
+    return _without_scheme(url).partition("/")[2] == account
 
 
 def _without_scheme(url: str) -> str:

@@ -43,6 +43,7 @@ class Patience:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _since: float | None = None  # when the outage began
     _told: float = 0.0
+    _ended: float = float("-inf")  # when the last outage was over
 
     def attempt(self, call: Callable[[], T]) -> T:
         """The result of `call`, which raises Again for what may pass. Errors: StorageUnavailable; whatever else `call` raises."""
@@ -63,6 +64,11 @@ class Patience:
                     self._over()
                 return result
 
+    @property
+    def calm_since(self) -> float:
+        """When the last outage was over; inf while one lasts, -inf when there was none."""
+        return self._ended if self._since is None else float("inf")
+
     def stop(self) -> None:
         self._stopped.set()
 
@@ -78,7 +84,7 @@ class Patience:
 
     def _over(self) -> None:
         with self._lock:
-            since, self._since = self._since, None
+            since, self._since, self._ended = self._since, None, self.now()
             told = since is not None and self._told >= since
         if told:
             self.say(f"{self.name} answers again")

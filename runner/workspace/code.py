@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runner.errors import Place, UserError
@@ -16,11 +16,18 @@ from runner.workspace.snapshot import Snapshot, plan_snapshot
 SIGNATURE = "code.sha256"  # beside a snapshot: nodes of a cluster that have the same code already need not fetch it
 _NEW, _OLD = "code.new", "code.old"
 
+Say = Callable[[str], None]
 
-def copy_code(job: Job, paths: JobPaths, *, limit: int | None) -> None:
+
+def _silent(_text: str) -> None:
+    pass
+
+
+def copy_code(job: Job, paths: JobPaths, *, limit: int | None, say: Say = _silent) -> None:
     """Takes the snapshots of a job that is being made; a pipeline has one for each step. `limit` in bytes, None: any size."""
+    told: set[str] = set()
     for step, place in _steps(job, paths):
-        _plan(step, limit).copy_to(place.code)
+        _plan(step, limit, say, told).copy_to(place.code)
 
 
 def sign_code(job: Job, paths: JobPaths) -> None:
@@ -48,13 +55,14 @@ def check_code(job: Job) -> None:
         check_script(Path(step.code, step.entry_script))
 
 
-def renew_code(job: Job, paths: JobPaths, *, limit: int | None) -> None:
+def renew_code(job: Job, paths: JobPaths, *, limit: int | None, say: Say = _silent) -> None:
     """Puts the code as it now is in the place of the job's snapshots.
 
     All new ones are made before the first old one gives way. Whatever happens in between, each step has one of the two as a whole,
     once `settle_code` has been called.
     """
-    places = [(_plan(step, limit), place.root) for step, place in _steps(job, paths)]
+    told: set[str] = set()
+    places = [(_plan(step, limit, say, told), place.root) for step, place in _steps(job, paths)]
     try:
         for plan, root in places:
             plan.copy_to(root / _NEW)
@@ -74,8 +82,13 @@ def settle_code(paths: JobPaths) -> None:
             shutil.rmtree(root / name, ignore_errors=True)
 
 
-def _plan(step: ParallelStep, limit: int | None) -> Snapshot:
+def _plan(step: ParallelStep, limit: int | None, say: Say, told: set[str]) -> Snapshot:
+    """`told`: folders of which it has been said what is left out."""
     plan = plan_snapshot(Path(step.code), limit=limit)
+    if plan.withheld and step.code not in told:
+        told.add(step.code)
+        files = ", ".join(str(plan.source / name) for name in plan.withheld)
+        say(f"left out of the snapshot of the code, for a credential is in it: {files}")
     if step.entry_script not in plan.files:
         raise UserError(
             f"the entry script {step.entry_script} is left out of the snapshot by the ignore file of {step.code}",

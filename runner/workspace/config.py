@@ -14,6 +14,7 @@ from runner.model.cluster import RayCompute
 from runner.model.datastore import DataAsset
 from runner.model.docker import DockerPolicy
 from runner.model.paths import JobPaths
+from runner.storage.addresses import is_address
 from runner.workspace.settings import DEFAULT_DATASTORE, LOCAL, Settings, read_settings
 
 CONFIG_FILE = "workspace.yml"
@@ -142,8 +143,11 @@ class Workspace:
     def job_paths(self, name: str) -> JobPaths:
         return JobPaths(self.jobs / name, self.data_folder(name) / "logs")
 
-    def check_output(self, path: Path) -> None:
+    def check_output(self, output: str | Path) -> None:
         """Errors: UserError for an output among the workspace's own records; datastores may lie there."""
+        if is_address(str(output)):
+            return
+        path = Path(output)
         inside = [folder for folder in self.datastores.values() if folder.is_relative_to(self.state)]
         stores = [folder for folder in inside if path.is_relative_to(folder) and path != folder]
         if path.is_relative_to(self.state) and not stores:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 import stat
-import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +101,7 @@ class DatastoreReading(Reading):
         endpoint = node.get("endpoint")
         suffix = endpoint.text.strip().rstrip("/") if endpoint is not None and self._is_scalar(endpoint) else ""
         if suffix.startswith(("https://", "http://")):
-            return replace(store, url=suffix, stands_in=True)
+            return replace(store, url=suffix)
         if suffix and not _SUFFIX.fullmatch(suffix) and endpoint is not None:
             allowed = "core.windows.net and the like, or a whole URL: http://127.0.0.1:10000/devstoreaccount1"
             self._error(f"'{endpoint.text}' is not an endpoint", endpoint, allowed)
@@ -179,16 +179,15 @@ class DatastoreReading(Reading):
         return child.text
 
 
-def warn_of_readers(file: Path, stores: dict[str, BlobDatastore]) -> None:
-    """Says that others can read the secrets which stand in a workspace.yml, or in the files that it names."""
-    places = {str(file): [one.name for one in stores.values() if one.secret.text]}
-    for store in stores.values():
-        if store.secret.file:
-            places.setdefault(store.secret.file, []).append(store.name)
+def open_secrets(file: Path, stores: Iterable[BlobDatastore]) -> Iterator[str]:
+    """A sentence for each file that has secrets in it, a workspace.yml or one that it names, and that other users can read."""
+    places: dict[str, list[str]] = {}
+    for store in stores:
+        if store.secret.text or store.secret.file:
+            places.setdefault(store.secret.file or str(file), []).append(store.name)
     for path, names in places.items():
-        if names and _is_open(Path(path)):
-            what = f"the credentials of {', '.join(names)}"
-            print(f"Warning: {path} has {what} in it, and other users can read it. next: chmod 600 {path}", file=sys.stderr)
+        if _is_open(Path(path)):
+            yield f"other users can read {path}, which has the credentials of {', '.join(names)} in it: chmod 600 {path}"
 
 
 def _is_open(path: Path) -> bool:

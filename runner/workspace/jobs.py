@@ -63,6 +63,12 @@ def _output(port: JobOutput) -> Mapping[str, object]:
     return entry | {key: value for key, value in (("name", port.name), ("version", port.version)) if value is not None}
 
 
+def output_paths(job: Job) -> list[str]:
+    """Where a job and its steps write: local paths and addresses."""
+    steps = job.steps.values() if isinstance(job, PipelineJob) else ()
+    return [port.path for one in (job, *steps) for port in one.outputs.values()]
+
+
 class JobStore:
     """All jobs of one workspace."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from runner.errors import JobConflict, UserError
+from runner.storage.addresses import is_address
 
 _TRIES = 20  # a reader that asks whether a lock is held holds it for some microseconds itself
 _PAUSE = 0.01  # seconds
@@ -117,17 +118,17 @@ class OutputLocks:
         self.release()
 
 
-def hold_outputs(paths: Iterable[Path], *, job: str, registry: Path, again: bool = False) -> OutputLocks:
+def hold_outputs(paths: Iterable[str | Path], *, job: str, registry: Path, again: bool = False) -> OutputLocks:
     """Reserves the output paths for `job`; raises `JobConflict` naming the job that writes to one of them already.
 
-    Outputs inside the workspace are registered in `registry`. For others a hidden lock file lies beside the output, where jobs of
-    other workspaces and users find it; in the registry after all if that folder cannot be written to.
+    Outputs inside the workspace, and those in blob storage, are registered in `registry`. For others a hidden lock file lies beside the
+    output, where jobs of other workspaces and users find it; in the registry after all if that folder cannot be written to.
 
     `again`: what another process holds for the same job is left to it (see `runner.cluster.owner`).
     """
     held: list[FileLock] = []
     try:
-        for path in sorted({Path(os.path.realpath(path)) for path in paths}):
+        for path in sorted({_real(str(path)) for path in paths}):
             lock = _hold(path, job, registry, again=again)
             held += [lock] if lock else []
     except BaseException:
@@ -136,7 +137,11 @@ def hold_outputs(paths: Iterable[Path], *, job: str, registry: Path, again: bool
     return OutputLocks(held)
 
 
-def _hold(path: Path, job: str, registry: Path, *, again: bool) -> FileLock | None:
+def _real(path: str) -> str:
+    return path if is_address(path) else os.path.realpath(path)
+
+
+def _hold(path: str, job: str, registry: Path, *, again: bool) -> FileLock | None:
     key = hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
     note = json.dumps({"job": job, "path": os.fsencode(path).decode("utf-8", "backslashreplace")})
     for place in _places(path, key, registry):
@@ -158,11 +163,11 @@ def _hold(path: Path, job: str, registry: Path, *, again: bool) -> FileLock | No
     raise UserError(f"the output {path} cannot be reserved: no permission", todo="choose a path that can be written to")
 
 
-def _places(path: Path, key: str, registry: Path) -> list[Path]:
+def _places(path: str, key: str, registry: Path) -> list[Path]:
     inside = registry / f"{key}.lock"
-    if path.is_relative_to(os.path.realpath(registry.parent)):
+    if is_address(path) or Path(path).is_relative_to(os.path.realpath(registry.parent)):
         return [inside]
-    return [path.parent / f".runner-{key}.lock", inside]
+    return [Path(path).parent / f".runner-{key}.lock", inside]
 
 
 def _holder(place: Path) -> str:

@@ -118,10 +118,10 @@ def interrupted(record: JobRecord) -> JobRecord:
     return replace(record, status=FAILED, error=error, jobs=jobs)
 
 
-def write_json(path: Path, data: object, *, durable: bool = True) -> None:
+def write_json(path: Path, data: object, *, durable: bool = True, mode: int = 0o644) -> None:
     """Replaces the file as a whole, so that a reader sees the old or the new one; `durable` also after a power cut."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with open(handle, "w", encoding="utf-8") as file:
             _give_to_owner(handle, path.parent)

@@ -26,7 +26,7 @@ from runner.model.datastore import DataAsset
 from runner.model.docker import DockerSettings, InstanceType
 from runner.storage.datastores import BlobDatastore
 from runner.workspace.cluster_settings import RAY, ClusterReading
-from runner.workspace.datastore_settings import AZURE_BLOB, DatastoreReading, warn_of_readers
+from runner.workspace.datastore_settings import AZURE_BLOB, DatastoreReading
 from runner.workspace.docker_settings import DockerReading
 from runner.workspace.units import parse_size
 
@@ -81,9 +81,7 @@ def read_settings(file: Path) -> Settings:
         return Settings()
     from runner.spec.yaml_source import read_yaml  # only where there is something to read
 
-    settings = _Reading().settings(read_yaml(file))
-    warn_of_readers(file, dict(settings.blob_stores))
-    return settings
+    return _Reading().settings(read_yaml(file))
 
 
 class _Reading:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,16 +13,23 @@ from runner.errors import Place, UserError
 from runner.workspace.units import show_size
 
 IGNORE_FILES = (".amlignore", ".gitignore")  # the first one found counts, as on Azure
+_YAML = (".yml", ".yaml")
+_LARGEST_YAML = 1 << 20  # bytes
+# A SAS, a connection string, or a secret of a datastore that is written out, not one that names a file or a variable.
+_CREDENTIAL = re.compile(
+    rb"[?&]sig=|\bAccountKey=|\b(?:account_key|sas_token|connection_string|client_secret)[\"']?\s*:[ \t]*(?![{\s#])\S", re.IGNORECASE
+)
 _NEVER = frozenset((".git", ".runner", "__pycache__", ".ipynb_checkpoints"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What `copy_to` copies: files relative to `source`, and their bytes in all."""
+    """What `copy_to` copies: files relative to `source`, and their bytes in all. `withheld`: files with a credential in them."""
 
     source: Path
     files: tuple[str, ...]
     bytes: int
+    withheld: tuple[str, ...] = ()
 
     def copy_to(self, target: Path) -> None:
         """Copies the files (links as what they point to), with their modes and times."""
@@ -43,13 +51,27 @@ def plan_snapshot(source: Path, *, limit: int | None) -> Snapshot:
     ignored = _matcher(source)
     files: list[str] = []
     sizes: list[int] = []
+    withheld: list[str] = []
     for name, size in _walk(source, "", ignored, frozenset()):
+        if _has_credential(source / name, size):
+            withheld.append(name)
+            continue
         files.append(name)
         sizes.append(size)
     total = sum(sizes)
     if limit is not None and total > limit:
         raise _too_large(source, total, limit, files, sizes)
-    return Snapshot(source=source, files=tuple(files), bytes=total)
+    return Snapshot(source=source, files=tuple(files), bytes=total, withheld=tuple(withheld))
+
+
+def _has_credential(file: Path, size: int) -> bool:
+    """Job files and settings that lie among the code, with a key or a signature of Azure storage in them."""
+    if file.suffix not in _YAML or size > _LARGEST_YAML:
+        return False
+    try:
+        return _CREDENTIAL.search(file.read_bytes()) is not None
+    except OSError:  # whoever copies it will say why
+        return False
 
 
 def _walk(source: Path, below: str, ignored: Callable[[str], bool], above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int]]:

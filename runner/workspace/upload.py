@@ -18,6 +18,7 @@ from pathlib import Path
 
 from runner.errors import Place, UserError, UserErrors
 from runner.model.job import Environment, Job, ParallelStep, PipelineJob
+from runner.storage.addresses import is_address
 from runner.workspace.config import Workspace
 from runner.workspace.units import show_size
 
@@ -48,7 +49,7 @@ def check_reachable(job: Job, workspace: Workspace) -> None:
     errors: list[UserError] = []
     for step in _steps(job):
         for port in step.inputs.values():
-            if port.type == "mltable" and port.path and find(Path(port.path)):
+            if port.type == "mltable" and port.path and not is_address(port.path) and find(Path(port.path)):
                 errors += _outside(Path(port.path), workspace)
         if step.environment is not None and step.environment.conda is not None:
             errors += _named_by_conda(step.environment, workspace)
@@ -75,7 +76,7 @@ def local_data(job: Job) -> Iterator[Local]:
         found.append((step.model, "model", "task.model"))
         found.append((step.environment.build_context if step.environment else None, "build context", "task.environment.build"))
         for path, what, field in found:
-            if path is not None and os.path.exists(path):  # noqa: PTH110
+            if path is not None and not is_address(path) and os.path.exists(path):  # noqa: PTH110
                 yield Local(path=path, what=what, place=Place(field=prefix + field))
 
 
@@ -103,6 +104,8 @@ def _outside(folder: Path, workspace: Workspace) -> Iterator[UserError]:
     paths = read_yaml(Path(table.file)).get("paths")
     for entry, node in zip(table.entries, paths.items if paths else (), strict=True):
         text = next(iter(node.entries.values())).text
+        if is_address(entry.location):
+            continue
         absolute = parse_uri(text).path.startswith("/")
         if moves and not absolute:
             if not Path(entry.location).is_relative_to(table.folder):

@@ -22,7 +22,7 @@ from array import array
 from itertools import chain
 from typing import Any
 
-from runner.engine.journal import decode_segment, encode_segment
+from runner.engine.journal import decode_block, decode_segment, encode_block, encode_segment
 from runner.model import events
 from runner.model.batch import ErrorRecord, Lease, Recall, Report, Stop, Tally, Wait
 from runner.model.events import BatchesFinished, Event
@@ -39,6 +39,7 @@ ROW = 4  # numbers in a row of BatchesFinished
 def report_to_header(report: Report) -> Header:
     return {
         "segments": [encode_segment(one) for one in report.segments],
+        "blocks": [encode_block(one) for one in report.blocks],
         "volatile": dataclasses.asdict(report.volatile),
         "returned": report.returned,
         "failures": [(index, dataclasses.asdict(error)) for index, error in report.failures],
@@ -46,6 +47,7 @@ def report_to_header(report: Report) -> Header:
         "ready": report.ready,
         "running": report.running,
         "attempts": report.attempts,
+        "waiting": report.waiting,
     }
 
 
@@ -53,6 +55,7 @@ def report_from_header(header: Header) -> Report:
     """Errors: KeyError, TypeError, ValueError for what is none."""
     return Report(
         segments=tuple(decode_segment(one) for one in header["segments"]),
+        blocks=tuple(decode_block(one) for one in header["blocks"]),
         volatile=Tally(**{name: int(count) for name, count in header["volatile"].items()}),
         returned=tuple((int(first), int(last)) for first, last in header["returned"]),
         failures=tuple((int(index), ErrorRecord(**error)) for index, error in header["failures"]),
@@ -60,6 +63,7 @@ def report_from_header(header: Header) -> Report:
         ready=int(header["ready"]),
         running=tuple(map(int, header["running"])),
         attempts=int(header["attempts"]),
+        waiting=bool(header["waiting"]),
     )
 
 

@@ -128,9 +128,13 @@ PORTS = (
     set_row("input-name", "  limit: 3", "  lim.it: 3\n  limit: 3", "is not a name of an input", at="lim.it"),
     set_row("literal-type", "  limit: 3", "  limit: {type: integer, value: three}", "'three' is not of type integer"),
     set_row("literal-boolean-as-int", "  limit: 3", "  limit: {type: integer, value: true}", "the boolean true is not of type integer"),
-    set_row("remote-wasbs", "    path: ./images", "    path: wasbs://c@acc.blob.core.windows.net/x", "lies elsewhere", "copy the data"),
-    set_row("remote-https", "    path: ./images", "    path: https://example.com/data/", "lies elsewhere"),
-    set_row("remote-blob", "    path: ./images", "    path: https://acc.blob.core.windows.net/c/x", "lies elsewhere"),
+    set_row("remote-dots", "    path: ./images", "    path: wasbs://c@acc.blob.core.windows.net/a/../x", "'..'"),
+    set_row("remote-https", "    path: ./images", "    path: https://example.com/data/", "no address in blob storage", "copy the data"),
+    set_row("remote-http", "    path: ./images", "    path: http://acc.blob.core.windows.net/c/x", "reached by http"),
+    set_row("remote-query", "    path: ./images", "    path: https://acc.blob.core.windows.net/c/x?sv=1", "is no SAS"),
+    set_row("remote-account", "    path: ./images", "    path: https://acc.blob.core.windows.net/", "names no container"),
+    set_row("remote-user", "    path: ./images", "    path: https://me:word@acc.blob.core.windows.net/c", "the name of a user"),
+    set_row("remote-registry", "    path: ./images", "    path: azureml://registries/r/data/x/versions/1", "lies in a registry"),
     set_row(
         "datastore-unknown",
         "    path: ./images",
@@ -153,7 +157,7 @@ PORTS = (
     set_row("output-direct-on-file", "    path: ./out/rows.txt", "    mode: direct\n    path: ./out/rows.txt", "'direct' is not a mode"),
     set_row("output-is-folder", "    path: ./out/rows.txt", "    path: ./src", "is a folder, but the output is of type uri_file"),
     set_row("output-below-a-file", "    path: ./out/rows.txt", "    path: ./conda.yml/rows.txt", "is a file", "another path"),
-    set_row("output-remote", "    path: ./out/rows.txt", "    path: wasbs://c@acc.blob.core.windows.net/x", "lies elsewhere"),
+    set_row("output-remote", "    path: ./out/rows.txt", "    path: https://example.com/x.txt", "no address in blob storage"),
     set_row("output-version-alone", "    path: ./out/rows.txt", "    version: 2\n    path: ./out/rows.txt", "a version needs a name"),
     set_row(
         "outputs-same-path", "input_data", "  more:\n    type: uri_file\n    path: ./out/../out/rows.txt\ninput_data", "have the same path"

@@ -14,7 +14,7 @@ PIPELINES = (
         "settings-datastore",
         "  default_compute: local",
         "  default_datastore: azureml:other",
-        "datastore 'other' is not mapped",
+        "no datastore 'other'",
         "workspaceblobstore",
     ),
     step_row("settings-boolean", "  default_compute: local", "  force_rerun: 2", "2 is not a boolean"),

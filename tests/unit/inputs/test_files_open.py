@@ -118,18 +118,18 @@ def test_laid_out_as_links(tmp_path: Path) -> None:
     grow(tmp_path, "in/a", "in/sub/b", "other/c")
     resolved = read(table(tmp_path / "in", "paths:\n  - file: ./a\n  - folder: ./sub\n  - file: ../other\n  - file: ../other/c\n"))
     for _ in range(2):  # the second time all is there
-        lay_out(resolved, tmp_path / "out")
+        lay_out(resolved.files(), tmp_path / "out")
     made = tmp_path / "out/local" / str(tmp_path).lstrip("/")
     assert sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_symlink()) == ["in/a", "in/sub/b", "other"]
     assert (made / "in/sub/b").resolve() == tmp_path / "in/sub/b"
     assert [path.is_symlink() for path in (tmp_path / "other/c", tmp_path / "in/a")] == [False, False]
     (made / "in/a").unlink()
     (made / "in/a").symlink_to("elsewhere")
-    lay_out(resolved, tmp_path / "out")
+    lay_out(resolved.files(), tmp_path / "out")
     assert (made / "in/a").read_bytes() == b"x"
 
 
 def test_a_folder_named_as_a_file_beside_files_in_it(tmp_path: Path) -> None:
     grow(tmp_path, "in/d/x")
     with pytest.raises(UserError, match="name it as `folder:`"):
-        lay_out(read(table(tmp_path / "in", "paths:\n  - file: ./d/x\n  - file: ./d\n")), tmp_path / "out")
+        lay_out(read(table(tmp_path / "in", "paths:\n  - file: ./d/x\n  - file: ./d\n")).files(), tmp_path / "out")

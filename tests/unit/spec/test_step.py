@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import NotSupportedHere, UserError, UserErrors
+from runner.model.datastore import DataAsset
 from runner.model.docker import DockerPolicy
 from runner.model.job import JobInput, JobOutput, ParallelStep, Resources, RetrySettings, SystemArguments
 from runner.spec import stored
@@ -159,7 +160,10 @@ class TestInputs:
     )
     def test_data(self, step: Make, folder: Path, written: str, kind: str, path: str, mode: str) -> None:
         (folder / "store" / "deep").mkdir(parents=True)
-        job = step(("  limit: 3", f"  limit: 3\n  more: {written}"), data={"digits:2": "src", "digits:10": "images"})
+        job = step(
+            ("  limit: 3", f"  limit: 3\n  more: {written}"),
+            data={"digits:2": DataAsset(path="src"), "digits:10": DataAsset(path="images")},
+        )
         found = job.inputs["more"]
         assert (found.type, found.path, found.mode) == (kind, str(folder / path), mode)
 
@@ -302,7 +306,6 @@ class TestSettings:
             "locations",
             "shm_size",
             "docker_args",
-            "identity",
             "services",
             "comment",
             "id is what Azure",

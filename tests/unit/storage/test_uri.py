@@ -55,7 +55,7 @@ from runner.storage.uri import Uri, local_path, looks_like_uri, parse_uri
             "https://acc.blob.core.windows.net/c/a%20b",
             {"kind": "blob", "account": "acc", "container": "c", "endpoint": "acc.blob.core.windows.net", "path": "a b"},
         ),
-        ("https://example.com/x.csv", {"kind": "web"}),
+        ("https://example.com/x%20y.csv", {"kind": "web", "endpoint": "example.com", "path": "x y.csv"}),
     ],
 )
 def test_parsing(text: str, fields: dict[str, str]) -> None:
