@@ -61,6 +61,12 @@ class ReadAhead:
             raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def holding(self, file: FileEntry, start: int, end: int) -> Window | None:
+        """The window that has all of a range."""
+        with self._lock:
+            window = self._at(file, start)
+            return window if window and end <= window.end else None
+
     def want(self, file: FileEntry, fetch: Fetch, start: int, end: int) -> None:
         with self._lock:
             self._fill(file, fetch, start, end, keep_behind=start)
