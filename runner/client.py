@@ -15,7 +15,7 @@ from runner.model.cluster import RayCompute
 from runner.model.events import Observer, StatusChanged
 from runner.model.job import Job, PipelineJob
 from runner.storage.stores import Stores
-from runner.workspace.access import renew_access, write_access
+from runner.workspace.access import drop_access, read_access, renew_access, write_access
 from runner.workspace.clusters import gateway_of, read_proof, say_on_stderr
 from runner.workspace.config import CONFIG_FILE, Workspace, find_workspace
 from runner.workspace.jobs import JobStore, new_record, output_paths
@@ -387,7 +387,21 @@ class Client:
             return self._finish_step(parent, name, watch)
         job = self._stored(name)
         paths = self.workspace.job_paths(name)
-        return self._own(job, self._take(name, job), lambda observe, _cancel: finish_partial(job, paths, observe), watch)
+        held = self._take(name, job)
+        try:
+            stores = self._stores_of(name)
+        except BaseException:
+            held.release()
+            raise
+        return self._own(job, held, lambda observe, _cancel: finish_partial(job, paths, stores, observe), watch)
+
+    def _stores_of(self, name: str) -> Stores:
+        """What opens the containers of a job that has ended."""
+        paths = self.workspace.job_paths(name)
+        renew_access(paths, self.workspace)
+        stores = read_access(paths, say=self._say)
+        drop_access(paths)
+        return stores
 
     def _finish_step(self, pipeline: str, name: str, watch: Observer | None) -> JobRecord:
         """Publishes the rows of one step; the pipeline's own status stays what it was."""
@@ -399,7 +413,7 @@ class Client:
         step, paths = job.steps[step_name], self.workspace.job_paths(pipeline).step(step_name)
         held = self._take(pipeline, step)
         try:
-            result = finish_partial(step, paths, watch or (lambda _event: None))
+            result = finish_partial(step, paths, self._stores_of(pipeline), watch or (lambda _event: None))
             record = self.store.get(pipeline)
             done = replace(record.jobs[step_name], status=result.status, progress=result.progress, incomplete=True, error=None)
             changed = replace(record, jobs={**record.jobs, step_name: done})
