@@ -266,6 +266,7 @@ class StepRun:
             epoch=epoch,
             cache=self.options.cache,
             moved=self._side_inputs.moved,
+            stores=self.options.stores,
         )
 
         def make(number: int) -> Instance:
@@ -377,7 +378,7 @@ class StepRun:
         self.observe(Message(at=time.time(), level=level, text=text))
 
 
-def finish_partial(step: ParallelStep, paths: JobPaths, stores: Stores, observe: Observer) -> RunResult:
+def finish_partial(step: ParallelStep, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:
     """Publishes what a failed or cancelled job has, in order. Errors: UserError when there is nothing to publish; OSError."""
     if not paths.journal.exists():
         raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
@@ -388,7 +389,7 @@ def finish_partial(step: ParallelStep, paths: JobPaths, stores: Stores, observe:
             raise UserError(f"the job '{step.name}' has published its output already")
         if not restored.segments:
             raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
-        options = RunOptions(cache=paths.scratch, stores=stores)
+        options = RunOptions(cache=paths.scratch, stores=stores or Stores())
         restored = StepRun(step=step, paths=paths, options=options, observe=observe, cancel=Cancellation()).publish_incomplete(journal)
     finally:
         journal.close()

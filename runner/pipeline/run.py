@@ -31,12 +31,12 @@ def run_job(job: Job, paths: JobPaths, options: RunOptions, observe: Observer, c
         options.stores.stop_waiting()  # nothing that waits for a storage now is of use to anybody
 
 
-def finish_partial(job: Job, paths: JobPaths, stores: Stores, observe: Observer) -> RunResult:
+def finish_partial(job: Job, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:
     """`job finish --partial`: publishes what succeeded, in order. Errors: UserError for a job that has nothing, or that is complete."""
     if isinstance(job, PipelineJob):
         step = f"{job.name}.{next(iter(job.steps), 'STEP')}"
         raise UserError("a pipeline is finished step by step", todo=f"name a step: runner job finish --partial -n {step}")
-    result = parallel_step.finish_partial(job, paths, stores, observe)
+    result = parallel_step.finish_partial(job, paths, observe, stores)
     observe(Message(at=time.time(), level="WARNING", text=f"published {result.progress.succeeded} of {result.progress.total} mini-batches"))
     observe(StatusChanged(at=time.time(), status="Completed", reason="incomplete"))
     observe(JobEnded(at=time.time(), status="Completed", code="partial", message="incomplete: published by job finish --partial"))

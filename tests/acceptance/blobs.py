@@ -29,6 +29,7 @@ class InBlob(Lab):
     """A mixin: `in_blob(Lab, azurite)(folder)` is a lab of that kind."""
 
     azurite: Azurite
+    has_blobs = True
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -59,6 +60,11 @@ class InBlob(Lab):
         if words[0] == "job":
             self.fetch()
         return done
+
+    def start(self, *words: str, **more: Any) -> Any:
+        self._add_datastore()
+        self.send()
+        return super().start(*words, **more)
 
     def address(self, local: str) -> str:
         return f"{ROOT}/{self.prefix}/{local}"
