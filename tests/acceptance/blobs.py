@@ -64,6 +64,11 @@ class InBlob(Lab):
             self.fetch()
         return done
 
+    def start(self, *words: str, **more: Any) -> Any:
+        self._add_datastore()
+        self.send()
+        return super().start(*words, **more)
+
     def address(self, local: str) -> str:
         return f"{ROOT}/{self.prefix}/{local}"
 
