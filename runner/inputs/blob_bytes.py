@@ -124,7 +124,8 @@ class _Near:
         self._following = next(self._ranges, None)
         for at in range(start, end, PART):
             part = min(at + PART, end)
-            self._windows.append(Window(at, part, self._blob.fetch(at, part)))
+            held = self._blob.read_ahead.holding(self.file, at, part)
+            self._windows.append(held or Window(at, part, self._blob.fetch(at, part)))
 
     def want(self, start: int, end: int) -> None:
         self._blob.want(start, end)

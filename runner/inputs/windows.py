@@ -22,6 +22,7 @@ class Window(NamedTuple):
     start: int
     end: int
     data: Future[bytes]
+    step: int = 0  # bytes to fetch for who reads on; 0 where nobody is known to
 
     def part(self, start: int, end: int) -> bytes:
         """What of the range lies in it."""
@@ -60,6 +61,12 @@ class ReadAhead:
             raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def holding(self, file: FileEntry, start: int, end: int) -> Window | None:
+        """The window that has all of a range."""
+        with self._lock:
+            window = self._at(file, start)
+            return window if window and end <= window.end else None
+
     def want(self, file: FileEntry, fetch: Fetch, start: int, end: int) -> None:
         with self._lock:
             self._fill(file, fetch, start, end, keep_behind=start)
@@ -69,7 +76,7 @@ class ReadAhead:
         """What the range lies in; what is missing is asked for, and what may follow."""
         step = self._runs.pop((file, start), 0)
         if not step and (inside := self._at(file, start)):
-            step = inside.end - inside.start  # somebody else of those who read on here was faster
+            step = inside.step  # somebody else of those who read on here was faster
         goal = end
         if step:
             step = min(max(2 * step, end - start), PART)
@@ -93,7 +100,7 @@ class ReadAhead:
             if window is None:
                 following = self._next_start(file, at)
                 last = min(following, file.size, at + PART, max(end, at + least))
-                window = Window(at, last, fetch(at, last))
+                window = Window(at, last, fetch(at, last), least)
                 if last > keep_behind:
                     self._keep(file, window)
             else:

@@ -263,6 +263,7 @@ class StepRun:
             epoch=epoch,
             cache=self.options.cache,
             moved=self._side_inputs.moved,
+            stores=self.options.stores,
         )
 
         def make(number: int) -> Instance:

@@ -82,9 +82,9 @@ class BlobDatastore:
 
     def open(self, identity: Credential | None = None) -> BlobStore:
         """`identity`: what the job says, where the datastore has no credential of its own. Errors: UserError for what is not complete."""
-        url, credential = self.url, identity or Credential()
+        account, url, credential = self.account, self.url, identity or Credential()
         if self.kind == "connection_string":
-            _, url, credential = self._of_connection_string()
+            account, url, credential = self._of_connection_string()
         elif self.kind == "sas":
             credential = Credential(kind="sas", secret=self.secret.read().lstrip("?"))
         elif self.kind == "account_key":
@@ -96,7 +96,7 @@ class BlobDatastore:
         elif self.kind == "managed_identity":
             credential = Credential(kind="managed_identity", client_id=self.client_id)
         check_transport(url, credential, f"the datastore '{self.name}'", self.place)
-        return BlobStore(root=self.root, name=self.name, endpoint=url, container=self.container, credential=credential)
+        return BlobStore(root=self.root, name=self.name, endpoint=url, container=self.container, account=account, credential=credential)
 
     def where(self) -> tuple[str, str]:
         """(account, URL of its blob service). Errors: UserError where both are in a connection string that cannot be read."""

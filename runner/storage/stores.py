@@ -25,6 +25,10 @@ class Stores:
         self._lock = threading.Lock()
         self._opened: dict[str, BlobContainer] = {}
 
+    @property
+    def known(self) -> tuple[BlobStore, ...]:
+        return tuple(self._stores.values())
+
     def at(self, address: str) -> tuple[BlobContainer, str]:
         """The container and the path in it ("" for the container itself). Nothing is asked of the network. Errors: UserError."""
         root, store = self._find(address)

@@ -29,6 +29,7 @@ class InBlob(Lab):
     """A mixin: `in_blob(Lab, azurite)(folder)` is a lab of that kind."""
 
     azurite: Azurite
+    has_blobs = True
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)

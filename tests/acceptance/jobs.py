@@ -60,6 +60,7 @@ class Lab:
     folder: Path
     where = "process"
     sees_workers = True  # whoever monitors them does
+    has_blobs = False  # whether inputs and outputs lie in blob storage
     local: ClassVar[tuple[str, ...]] = ("--local",)
 
     def files(self, count: int, *, name: str = "input", content: str = "") -> Path:

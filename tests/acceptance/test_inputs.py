@@ -18,7 +18,8 @@ SHOW = """
 import json, os
 
 def run(mini_batch, mini_batch_context):
-    root = os.path.join(os.environ["ROOT"], "")
+    root = os.environ["AZURE_ML_INPUT_data"]
+    root = os.path.join(root if os.path.isdir(root) else os.path.dirname(root), "")
     names = [path[len(root):] if path.startswith(root) else path for path in mini_batch]
     assert list(mini_batch_context.dataset) == mini_batch
     return [json.dumps([mini_batch_context.minibatch_index, mini_batch_context.partition_key_value, names])]
@@ -43,7 +44,7 @@ def write(folder: Path, names: list[str]) -> None:
 
 def show(lab: Lab, name: str = "job", **keys: object) -> list[tuple[str, object, list[str]]]:
     """Runs the job and gives its mini-batches: number, keys, files."""
-    lab.job(environment_variables={"ROOT": str(lab.folder / "input")}, **keys)
+    lab.job(**keys)
     done = lab.score(name=name)
     assert done.status == 0, done.stderr
     return [tuple(json.loads(line)) for line in lab.rows.read_text().splitlines()]
@@ -143,6 +144,7 @@ def test_the_first_mini_batch_does_not_wait_for_the_listing(lab: Lab) -> None:
 
 
 @pytest.mark.on_cluster
+@pytest.mark.not_in_blob("scripts get them at other paths: test_blob_inputs.py")
 def test_modes_of_side_inputs(lab: Lab) -> None:
     """Paths in arguments and in the environment are the same; a downloaded one is a copy of the job's own."""
     write(lab.folder / "input", ["a.txt"])
@@ -166,6 +168,7 @@ def test_modes_of_side_inputs(lab: Lab) -> None:
     assert rows[6] == "model.bin"
 
 
+@pytest.mark.not_in_blob("the plan names addresses")
 def test_the_plan_says_what_would_happen_and_runs_nothing(lab: Lab) -> None:
     write(lab.folder / "input", [f"{number}.txt" for number in range(10)])
     (lab.folder / "input" / "7.txt").write_text("x" * 5000)
