@@ -100,7 +100,7 @@ class Client:
         if self._cluster_of(job) is not None:
             from runner.workspace.upload import check_reachable
 
-            check_reachable(job, workspace)
+            check_reachable(job, workspace, Stores(blobs.used, say=self._say))
         return job
 
     def _blobs(self) -> Blobs:

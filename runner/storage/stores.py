@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from runner.errors import UserError, did_you_mean
 from runner.model.datastore import BlobStore
 from runner.storage import addresses
-from runner.storage.datastores import path_below
-from runner.storage.uri import Uri
 
 if TYPE_CHECKING:
     from runner.storage.blob import BlobContainer
@@ -38,16 +36,6 @@ class Stores:
 
                 self._opened[root] = BlobContainer(store, say=self._say)
             return self._opened[root], addresses.relative(address, root) or ""
-
-    def address_of(self, uri: Uri) -> str:
-        """The address of what is written as an URI of the kinds datastore, blob and web, e.g. in an MLTable file. Errors: UserError."""
-        if uri.kind == "datastore":
-            return addresses.join(self._find(addresses.datastore_root(uri.datastore))[0], uri.path)
-        for root, store in self._stores.items():
-            path = path_below(uri, store.endpoint, store.container)
-            if path is not None:
-                return addresses.join(root, path)
-        raise UserError(f"no credential is known for '{uri.text}'", allowed=", ".join(store.name for store in self._stores.values()))
 
     @property
     def calm_since(self) -> float:
