@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from runner.errors import UserError, did_you_mean
 from runner.model.datastore import BlobStore
 from runner.storage import addresses
+from runner.storage.problems import BlobMissing
 
 if TYPE_CHECKING:
     from runner.storage.blob import BlobContainer
+
+Kind = Literal["file", "folder", "nothing"]
 
 
 class Stores:
@@ -36,6 +39,17 @@ class Stores:
 
                 self._opened[root] = BlobContainer(store, say=self._say)
             return self._opened[root], addresses.relative(address, root) or ""
+
+    def kind(self, address: str) -> Kind:
+        """What is at an address; a blob comes before blobs below a folder of the same name. Errors: UserError; StorageUnavailable."""
+        container, path = self.at(address)
+        if not path:
+            container.holds("")  # which fails where there is no container
+            return "folder"
+        try:
+            return "folder" if container.info(path).metadata.get("hdi_isfolder") == "true" else "file"
+        except BlobMissing:
+            return "folder" if container.holds(f"{path}/") else "nothing"
 
     @property
     def calm_since(self) -> float:

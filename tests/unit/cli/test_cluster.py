@@ -497,7 +497,7 @@ def test_addresses_are_left_alone_and_credentials_lie_in_the_job(client, fake, f
     settings = (folder / "workspace.yml").read_text()
     (folder / "workspace.yml").write_text(settings.replace("datastores: {", f"datastores: {{{az}, "))
     (folder / "key.txt").write_text("c4nary")
-    monkeypatch.setattr("runner.spec.blobs.Blobs.there", lambda _self, address: "folder" if address.endswith("in") else "")
+    monkeypatch.setattr("runner.spec.blobs.Blobs.there", lambda _self, address: "folder" if address.endswith("in") else "nothing")
     monkeypatch.setattr("runner.spec.blobs.Blobs.check_writable", lambda _self, _address, _kind: None)
     root = "azureml://datastores/az/paths"
     _write_job(folder, "path: in}", f"path: '{root}/in'}}")

@@ -10,7 +10,7 @@ import pytest
 from runner.cli import app as cli
 from tests.azurite import Azurite
 
-CANARY = "c4nary+s3cret=="
+CANARY = "c4naryAs3cret"
 WORKSPACE = f"""
 datastores:
   photos: {{path: photos}}
