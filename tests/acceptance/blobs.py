@@ -48,6 +48,9 @@ class InBlob(Lab):
         path.write_text(yaml.safe_dump(data, sort_keys=False))
         return path
 
+    def needs_too(self, name: str) -> None:
+        self._inputs.add(name)
+
     def settings(self, text: str) -> None:
         super().settings(text)
         self._add_datastore()
@@ -60,6 +63,11 @@ class InBlob(Lab):
         if words[0] == "job":
             self.fetch()
         return done
+
+    def start(self, *words: str, **more: Any) -> Any:
+        self._add_datastore()
+        self.send()
+        return super().start(*words, **more)
 
     def address(self, local: str) -> str:
         return f"{ROOT}/{self.prefix}/{local}"

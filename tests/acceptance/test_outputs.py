@@ -187,9 +187,11 @@ def test_files_that_scripts_write(lab: Lab) -> None:
     assert len(places) == 2
     assert str(lab.folder / "side") not in places
     assert sorted(path.name for path in (lab.folder / "side" / "deep").iterdir()) == [f"f{n:05d}.txt" for n in range(12)]
+    if lab.has_blobs:  # each uploads its own, and nobody looks at those of others
+        return
     assert "node_0" in done.stderr
     assert "node_1" in done.stderr
-    assert lab.has_blobs or "same.txt" in done.stderr  # one of the two was kept, and the warning names both
+    assert "same.txt" in done.stderr  # one of the two was kept, and the warning names both
 
 
 TROUBLE = """
