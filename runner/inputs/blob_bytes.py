@@ -18,11 +18,12 @@ from typing import Any, BinaryIO
 from runner.inputs.bytes_of import Bytes, Range
 from runner.inputs.files import FileEntry
 from runner.inputs.tabular import BadInputError
-from runner.inputs.windows import PART, Fetch, ReadAhead, Window
+from runner.inputs.windows import Fetch, ReadAhead, Window
 from runner.storage.problems import BlobChanged, BlobMissing
 from runner.storage.stores import Stores
 
 THREADS = 8  # requests at a time, of all that read an input in this process; the SDK keeps ten connections
+LARGEST = 16 << 20  # bytes of a request for a range that was named
 NEAR_AHEAD, NEAR_BEHIND = 16, 4  # small ranges: on their way, and kept
 BUFFER = 1 << 20  # bytes that a stream asks for at a time
 
@@ -122,8 +123,8 @@ class _Near:
         start, end = self._following
         end = min(end, self.file.size)
         self._following = next(self._ranges, None)
-        for at in range(start, end, PART):
-            part = min(at + PART, end)
+        for at in range(start, end, LARGEST):
+            part = min(at + LARGEST, end)
             held = self._blob.read_ahead.holding(self.file, at, part)
             self._windows.append(held or Window(at, part, self._blob.fetch(at, part)))
 

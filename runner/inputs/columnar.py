@@ -21,7 +21,7 @@ CACHE_BYTES = 256 << 20  # of row groups that are cut into several slices
 _FOOTERS = 64  # metadata kept
 _TAIL = 64 * 1024  # bytes of the end of a file that Arrow looks for the footer in
 _HOLE = 256 * 1024  # bytes between wanted columns that are fetched along with them, rather than by a request of their own
-_AT_ONCE = 8 << 20  # bytes of columns that are fetched in one request
+_AT_ONCE = 16 << 20  # bytes of columns that are fetched in one request
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,7 +90,7 @@ def test_a_table_names_what_lies_here_and_elsewhere(blobs: Mirror, azurite: Azur
     source = opened(blobs.name(blobs.folder / "t"), blobs.stores, tmp_path)
     assert column(source, lines_of(source), "a", tmp_path) == [1, 2, 3, 2, 1, 3, 1, 1]
     # A local table may mix them.
-    (tmp_path / "local" / "MLTable").write_text(f"paths:\n- file: x4\n- pattern: azureml://datastores/az/paths/t/**/x*\n" + READ)
+    (tmp_path / "local" / "MLTable").write_text("paths:\n- file: x4\n- pattern: azureml://datastores/az/paths/t/**/x*\n" + READ)
     source = opened(str(tmp_path / "local"), blobs.stores, tmp_path)
     lines = lines_of(source)
     assert column(source, lines, "a", tmp_path) == [4, 2, 1]
