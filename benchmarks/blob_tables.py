@@ -2,11 +2,11 @@
 
     python -m benchmarks.blob_tables [--megabytes 300] [--rounds 5]
 
-One Azurite in memory, one container, a CSV and a Parquet file; rounds go through all candidates in turn, each in a process of its own. All
-of them end with an Arrow file in memory for each mini-batch, as a worker maps it. By hand: the client's range downloads, four at a time, of
-8 MiB of text (cut at the last line break) or of a row group, and Arrow's readers told the types. Ours: the loader, from as many threads as an
-instance with two workers has. Requests are those of listing and loading; memory is what the process held at most beyond what it did when its
-imports were done.
+One Azurite in memory, one container, a CSV and a Parquet file; rounds go through all candidates in turn, each in a process of its own.
+All of them end with an Arrow file in memory for each mini-batch, as a worker maps it. By hand: the client's range downloads, four at a
+time, of 8 MiB of text (cut at the last line break) or of a row group, and Arrow's readers told the types. Ours: the loader, from as many
+threads as an instance with two workers has. Requests are those of listing and loading; memory is what the process held at most beyond what
+it did when its imports were done.
 """
 
 from __future__ import annotations

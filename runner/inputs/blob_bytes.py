@@ -18,12 +18,11 @@ from typing import Any, BinaryIO
 from runner.inputs.bytes_of import Bytes, Range
 from runner.inputs.files import FileEntry
 from runner.inputs.tabular import BadInputError
-from runner.inputs.windows import Fetch, ReadAhead, Window
+from runner.inputs.windows import LARGEST, Fetch, ReadAhead, Window
 from runner.storage.problems import BlobChanged, BlobMissing
 from runner.storage.stores import Stores
 
 THREADS = 8  # requests at a time, of all that read an input in this process; the SDK keeps ten connections
-LARGEST = 16 << 20  # bytes of a request for a range that was named
 NEAR_AHEAD, NEAR_BEHIND = 16, 4  # small ranges: on their way, and kept
 BUFFER = 1 << 20  # bytes that a stream asks for at a time
 
