@@ -104,9 +104,8 @@ class NodeInstance:
         try:
             site = self._site()
             self._side_inputs = self._lay_out_inputs()
-            source = open_source(
-                self._step, stores=self._options().stores, scratch=self._paths.scratch, warn=lambda _text: None
-            )  # the owner has warned
+            # The owner has warned.
+            source = open_source(self._step, stores=self._options().stores, scratch=self._paths.scratch, warn=lambda _text: None)
             lost = run_again(partial(self._make, self._plan(site, source), source))
             site.launcher.close(partial(self._say, "WARNING"))
         except UserError as error:
@@ -195,6 +194,7 @@ class NodeInstance:
             epoch=time.time_ns() // 1_000_000,  # of each run of an instance another: names of parts are never used again
             cache=Path(self._request.folder) / "cache",
             moved=self._side_inputs.moved,
+            stores=self._stores,
             agent=self._agent() if site.container else AGENT,
             code=on_this_node(self._paths.code, Path(self._request.folder) / "code"),
         )
@@ -227,6 +227,7 @@ class NodeInstance:
             publish=partial(self._publish, line),
             clock=SystemClock(),
             may_run=lambda: line.deadline - time.monotonic(),
+            stores=self._stores,
         )
         if self._ended.is_set():
             self._instance.send_away()

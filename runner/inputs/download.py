@@ -38,7 +38,11 @@ class Blob:
             raise BlobChanged(f"'{self.container.address(self.path)}' was written by somebody else")
 
     def read(self, offset: int, length: int) -> bytes:
-        return self.container.read(self.path, offset, length, etag=self.etag)
+        try:
+            return self.container.read(self.path, offset, length, etag=self.etag)
+        except BlobChanged:
+            self.check()  # an emulator says the same of one that is gone
+            raise
 
 
 class Downloads:

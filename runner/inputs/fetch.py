@@ -58,9 +58,9 @@ class FileLoader:
 
     room: ClassVar[Room] = Room(on_disk=True, ahead=AHEAD, frame=AHEAD // 16, loads=REQUESTS)
 
-    def __init__(self, stores: Stores, *, root: str, place: str) -> None:
-        """`root`: what relative manifest paths are below; `place`: the input's own address (or local path)."""
-        self._stores, self._root, self._place = stores, root, place
+    def __init__(self, stores: Stores, *, root: str) -> None:
+        """`root`: the input's folder, which relative manifest paths are below."""
+        self._stores, self._root = stores, root
         self._downloads = Downloads()
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
@@ -128,7 +128,7 @@ class FileLoader:
 
     def _places(self, address: str, scratch: str) -> Iterator[str]:
         """Where it may be laid. Only the first is used unless a folder has the same name as a file, which no file system can have."""
-        inside = relative(address, self._root) if self._root == os.path.dirname(self._place) else relative(address, self._place)
+        inside = relative(address, self._root)
         inside = f"{INSIDE}/{inside}" if inside else f"{ELSEWHERE}/{address.partition('://')[2]}"
         folder, _, rest = inside.partition("/")
         yield f"{scratch}/{inside}"

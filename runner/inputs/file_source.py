@@ -51,7 +51,7 @@ class FileSource:
         how = f"by {', '.join(self._keys)}" if self._keys else f"{self._files_each} per mini-batch"
         self.summary = SourceSummary(kind="files", root=root, description=f"{what}, {how}")
         remote = any(each.is_remote for each in roots)
-        self.loader: Loader | None = FileLoader(stores, root=root, place=step.inputs[step.input_data].path or "") if remote else None
+        self.loader: Loader | None = FileLoader(stores, root=root) if remote else None
 
     def chunks(self, known: Iterator[bytes]) -> Iterator[Chunk]:
         """See `Source.chunks`. Split by keys, all files are listed before the first mini-batch."""

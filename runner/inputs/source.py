@@ -50,7 +50,7 @@ def open_source(step: ParallelStep, *, stores: Stores = NO_STORES, scratch: Path
         return make([root], root=os.path.dirname(path), what="a uri_file")
     if given.type == "uri_folder":
         return make([_folder(path, place)], root=path, what="a uri_folder of files")
-    return _mltable(step, path, place, make, scratch, warn)
+    return _mltable(step, path, place, make, scratch, warn, stores)
 
 
 def _checked_address(given: JobInput, place: Place, stores: Stores) -> str:
@@ -87,18 +87,20 @@ def _mltable(
     make: Callable[..., FileSource],
     scratch: Path,
     warn: Callable[[str], None],
+    stores: Stores,
 ) -> Source:
     from runner.inputs import mltable
 
-    if Path(path).is_dir() and not mltable.find(Path(path)):
+    is_folder = kind_of(path, stores) == "folder" if is_address(path) else Path(path).is_dir()
+    if is_folder and not mltable.find(path, stores):
         warn(f"inputs.{step.input_data} is an mltable, but '{path}' has no MLTable file: read as a folder of files")
         return make([_folder(path, place)], root=path, what="an mltable without an MLTable file, read as a folder of files")
-    table = mltable.read(Path(path))
+    table = mltable.read(path, stores)
     if table.reader is None:
         return _file_list(table, make)
     from runner.inputs.table_source import open_table_source
 
-    return open_table_source(step, table, scratch=scratch, warn=warn)
+    return open_table_source(step, table, stores=stores, scratch=scratch, warn=warn)
 
 
 def _file_list(table: MLTable, make: Callable[..., FileSource]) -> Source:

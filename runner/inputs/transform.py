@@ -27,6 +27,7 @@ from runner.inputs.mltable_steps import (
 )
 from runner.inputs.tabular import BadInputError, missing, shown
 from runner.inputs.types import CellType, Misfit
+from runner.storage.addresses import is_address, relative
 
 
 @dataclass(kw_only=True)
@@ -141,9 +142,16 @@ class _Sample:
 
     def apply(self, table: pa.Table, piece: Piece) -> pa.Table:
         """The same rows each time: the generator starts from seed, file and position."""
-        name = os.path.relpath(piece.file, self.folder) if piece.file else ""
+        name = _name_below(piece.file, self.folder)
         chance = random.Random(f"{self.seed}/{name}/{','.join(map(str, piece.position))}").random  # noqa: S311
         return table.filter(pa.array([chance() < self.probability for _ in range(table.num_rows)], pa.bool_()))
+
+
+def _name_below(file: str, folder: str) -> str:
+    """Of a file that lies below the folder the same, wherever that is."""
+    if is_address(file):
+        return relative(file, folder) or file
+    return os.path.relpath(file, folder) if file else ""
 
 
 @dataclass(frozen=True, kw_only=True)

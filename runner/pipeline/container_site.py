@@ -57,7 +57,7 @@ def describe_container(step: ParallelStep, options: RunOptions, kind: InstanceTy
     as far as the image is here, and for mounts over ours.
     """
     assert step.environment is not None
-    _words(step, options).checked(reserved=data_mounts(step))
+    _words(step, options).checked(reserved=data_mounts(step, options.stores))
     engine = fitting_engine(step, kind)
     plan = describe_image(step.environment, docker=options.docker, cache=options.cache)
     if plan.ready:  # what it has can be looked at, as every job does once

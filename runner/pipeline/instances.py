@@ -11,6 +11,7 @@ import runner.worker
 from runner.compute.local import gpus, gpus_of
 from runner.engine.settings import InstanceSettings, WorkerSettings
 from runner.inputs.fetch import place_of
+from runner.inputs.file_list import NO_STORES
 from runner.model.job import JobOutput, ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest, SourceSummary
@@ -21,6 +22,7 @@ from runner.pipeline.mounts import AGENT_FOLDER, for_container
 from runner.pipeline.site import Site
 from runner.pipeline.variables import job_variables, replace_path, replace_paths
 from runner.storage import addresses
+from runner.storage.stores import Stores
 
 FETCHED = "inputs"  # in the folder of an instance: files of mini-batches that lie elsewhere
 AGENT = str(Path(runner.worker.__path__[0]))
@@ -45,6 +47,7 @@ class InstancePlan:
     epoch: int
     cache: Path
     moved: Mapping[str, str] = field(default_factory=dict)
+    stores: Stores = NO_STORES
     agent: str = AGENT
     code: Path | None = None
 
@@ -55,7 +58,7 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     outputs = instance_paths(plan.paths.instance_outputs, node, written, instances=plan.instances)
     fetched = plan.paths.workers / node / FETCHED / os.urandom(4).hex()
     uploads = upload_paths(plan.paths.workers / node / "outputs", step.outputs)
-    moved = {**_split_input(step, fetched), **plan.moved, **outputs, **_uploaded(step, uploads)}
+    moved = {**_split_input(plan, fetched), **plan.moved, **outputs, **_uploaded(step, uploads)}
     output_dir = _output_dir(plan, uploads, moved)
     rows = row_file(step.outputs[step.append_row_to]) if step.append_row_to else ""
     local = [outputs.get(one.path, one.path) for one in written.values() if not addresses.is_address(one.path)]
@@ -79,12 +82,12 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     )
 
 
-def _split_input(step: ParallelStep, fetched: Path) -> Mapping[str, str]:
-    """Its place here, if it is in blob storage: files are laid out below it while mini-batches need them."""
-    given = step.inputs.get(step.input_data)
-    if given is None or not given.path or not addresses.is_address(given.path) or given.mode == "direct":
+def _split_input(plan: InstancePlan, fetched: Path) -> Mapping[str, str]:
+    """Its place here, if it consists of files in blob storage: they are laid out below it while mini-batches need them."""
+    given = plan.step.inputs.get(plan.step.input_data)
+    if plan.summary.kind != "files" or given is None or given.mode == "direct" or not addresses.is_address(given.path or ""):
         return {}
-    return {given.path: place_of(given, fetched)}
+    return {given.path or "": place_of(given, fetched)}
 
 
 def _uploaded(step: ParallelStep, uploads: Mapping[str, str]) -> dict[str, str]:
@@ -116,7 +119,11 @@ def _request(
         log=str(log),
         gpus=gpus,
     )
-    return for_container(request, step, paths, moved=moved, written=written, tracking=tracking) if plan.site.container else request
+    return (
+        for_container(request, step, paths, moved=moved, written=written, tracking=tracking, stores=plan.stores)
+        if plan.site.container
+        else request
+    )
 
 
 def _gpus(plan: InstancePlan, number: int) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import UserError
+from runner.inputs.file_list import NO_STORES
 from runner.launch.accounts import HOME, TEMPORARY
 from runner.launch.docker_paths import engine_sockets, gives_socket, is_below
 from runner.model.docker import BindMount
@@ -15,6 +16,7 @@ from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest
 from runner.storage.addresses import is_address
+from runner.storage.stores import Stores
 
 AGENT_FOLDER = "/run/runner/agent"
 # Where an image keeps what makes it run: nothing of ours may cover it.
@@ -24,7 +26,14 @@ MANY = 100  # files that an MLTable may name one by one, beyond which their fold
 
 
 def for_container(
-    request: InstanceRequest, step: ParallelStep, paths: JobPaths, *, moved: Mapping[str, str], written: Iterable[str], tracking: Path
+    request: InstanceRequest,
+    step: ParallelStep,
+    paths: JobPaths,
+    *,
+    moved: Mapping[str, str],
+    written: Iterable[str],
+    tracking: Path,
+    stores: Stores = NO_STORES,
 ) -> InstanceRequest:
     """The request of an instance in a container: with mounts, and the container's own path of the agent.
 
@@ -35,7 +44,7 @@ def for_container(
     files = {str(Path(output.path).parent) for output in step.outputs.values() if output.type == "uri_file"}
     outputs = {str(_made(Path(folder_of(path, step)))) for path in written}
     mounts = path_mounts(
-        read_only=read_paths(step, moved),
+        read_only=read_paths(step, moved, stores),
         writable={path: path not in files for path in outputs},
         own=[*own_folders(paths, request.node), str(_made(tracking))],
         protected=str(paths.root),
@@ -53,7 +62,7 @@ def own_folders(paths: JobPaths, node: str) -> list[str]:
     return [str(_made(folder)) for folder in (paths.workers / node, paths.logs / "user", paths.logs / "sys" / "node" / node)]
 
 
-def read_paths(step: ParallelStep, moved: Mapping[str, str]) -> list[str]:
+def read_paths(step: ParallelStep, moved: Mapping[str, str], stores: Stores = NO_STORES) -> list[str]:
     """Inputs and the model, and what the MLTables among the inputs name; of those in blob storage where they are now.
 
     Files of the input that is split lie in the instance's own folder.
@@ -63,7 +72,7 @@ def read_paths(step: ParallelStep, moved: Mapping[str, str]) -> list[str]:
         if one.is_data and one.path:
             paths.append(one.path)
             paths += [moved[one.path]] if one.path in moved and not (name == step.input_data and is_address(one.path)) else []
-            paths += _named_by_table(Path(one.path)) if one.type == "mltable" and not is_address(one.path) else []
+            paths += _named_by_table(Path(one.path), stores) if one.type == "mltable" and not is_address(one.path) else []
     return [path for path in paths if path and not is_address(path)]
 
 
@@ -88,11 +97,11 @@ def folder_of(path: str, step: ParallelStep) -> str:
     return str(Path(path).parent) if Path(path).name in files and not Path(path).is_dir() else path
 
 
-def data_mounts(step: ParallelStep) -> tuple[BindMount, ...]:
+def data_mounts(step: ParallelStep, stores: Stores = NO_STORES) -> tuple[BindMount, ...]:
     """What is known of a step's mounts before it runs. Errors: UserError for an input or output that no container can be given."""
     fixed = tuple(BindMount(source=path, target=path) for path in (AGENT_FOLDER, HOME, TEMPORARY))
     outputs = {folder_of(output.path, step): True for output in step.outputs.values() if not is_address(output.path)}
-    return fixed + path_mounts(read_only=read_paths(step, {}), writable=outputs, own=(), protected="")
+    return fixed + path_mounts(read_only=read_paths(step, {}, stores), writable=outputs, own=(), protected="")
 
 
 def check_place(path: str) -> None:
@@ -115,10 +124,10 @@ def _is_of_images(path: str) -> bool:
     return (path == "/" or any(is_below(path, folder) for folder in SYSTEM_FOLDERS)) and not path.startswith(SHAREABLE)
 
 
-def _named_by_table(folder: Path) -> list[str]:
+def _named_by_table(folder: Path, stores: Stores) -> list[str]:
     from runner.inputs.mltable import find, read
 
-    return list(read(folder).roots(many=MANY)) if find(folder) else []
+    return list(read(folder, stores).roots(many=MANY)) if find(folder) else []
 
 
 def _made(folder: Path) -> Path:

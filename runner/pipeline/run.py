@@ -23,9 +23,12 @@ def run_job(job: Job, paths: JobPaths, options: RunOptions, observe: Observer, c
 
     Errors: UserError for what is found before the first mini-batch runs. A failure of the user's code is a result, not an error.
     """
-    if isinstance(job, ParallelStep):
-        return parallel_step.StepRun(step=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
-    return PipelineRun(job=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+    try:
+        if isinstance(job, ParallelStep):
+            return parallel_step.StepRun(step=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+        return PipelineRun(job=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+    finally:
+        options.stores.stop_waiting()  # nothing that waits for a storage now is of use to anybody
 
 
 def finish_partial(job: Job, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:

@@ -86,7 +86,7 @@ class _Bringer:
         """A folder with the files that an MLTable resolves to: blobs as account/container/path."""
         from runner.inputs.mltable import read
 
-        files = list(read(Path(path)).files())
+        files = list(read(path, self.stores).files())
         blobs = {self._spread(entry.path): entry for entry in files if is_address(entry.path)}
         folder = self._brought(blobs, path, place) if blobs else None
         if folder is not None and len(blobs) == len(files):

@@ -131,6 +131,12 @@ def read_yaml(path: Path, *, todo: str = "") -> Node:
         raise UserError("no such file", place=place, todo=todo or "check the path; it is relative to the current folder") from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}", place=place) from None
+    return decode_yaml(data, file=str(path), base=path.absolute().parent)
+
+
+def decode_yaml(data: bytes, *, file: str, base: Path) -> Node:
+    """The same for what was read elsewhere."""
+    place = Place(file=file)
     if len(data) > MAX_BYTES:
         raise UserError(f"{len(data):,} bytes are too large for a job file", place=place, allowed=f"up to {MAX_BYTES:,} bytes")
     try:
@@ -138,7 +144,7 @@ def read_yaml(path: Path, *, todo: str = "") -> Node:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError("this is not UTF-8 text", place=replace(place, line=line), todo="save the file as UTF-8") from None
-    return parse_yaml(text, file=str(path), base=path.absolute().parent)
+    return parse_yaml(text, file=file, base=base)
 
 
 def parse_yaml(text: str, *, file: str, base: Path) -> Node:

@@ -18,11 +18,11 @@ _UNKNOWN_HOST = tuple(getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODA
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL")
 
 
-def passing(error: Any, reason: str) -> Again | None:
-    """For an answer (HttpResponseError) that another time may be another; it may say when."""
-    if error.status_code not in PASSING:
+def passing(status: int, response: Any, reason: str) -> Again | None:
+    """For an answer that another time may be another; it may say when."""
+    if status not in PASSING:
         return None
-    headers: Mapping[str, str] = getattr(error.response, "headers", {})
+    headers: Mapping[str, str] = getattr(response, "headers", {})
     try:
         return Again(reason, max(0.0, float(headers.get("Retry-After") or 0)))
     except ValueError:  # a date: storage does not send one
@@ -31,7 +31,7 @@ def passing(error: Any, reason: str) -> Again | None:
 
 def no_answer(whom: str, error: Exception) -> Exception:
     """For no answer of `whom`, or the beginning of one. Some of it says that the address is wrong."""
-    causes = list(_causes(error))
+    causes = list(causes_of(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLError) and (isinstance(cause, ssl.SSLCertVerificationError) or _reason(cause) in _NO_TLS):
             todo = "check its URL; for a certificate of one's own name its file in REQUESTS_CA_BUNDLE"
@@ -73,7 +73,7 @@ def _words(causes: list[BaseException]) -> str:
     return type(causes[-1]).__name__
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
     """The error and what led to it: requests and urllib3 keep that in one of several places."""
     waiting: list[BaseException] = [error]
     known: set[int] = set()

@@ -1,18 +1,19 @@
-"""From a `Credential` to what the SDK wants. The packages are imported when one is needed."""
+"""From a `Credential` to what the SDK wants, and to tokens. azure-identity is imported when it is needed."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import os
 import threading
 from typing import Any
 from urllib.parse import parse_qs, quote
 
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
 
 from runner.model.datastore import BlobStore, Credential
-from runner.storage.causes import no_answer, passing
+from runner.storage.causes import causes_of, no_answer, passing
 from runner.storage.patience import Again
 from runner.storage.problems import StorageRefused
 
@@ -71,29 +72,43 @@ class Tokens:
         raise problem  # out here nothing of the SDK's error hangs on to it
 
     def _meaning(self, error: AzureError) -> Exception:
+        """Entra ID may be out of reach for a while; where a machine has no identity, nobody ever answers."""
         credential = self._store.credential
         whom = f"{self._store.where}: {describe(credential)}"
-        if not isinstance(error, ClientAuthenticationError):
-            return no_answer(f"{whom}, or rather who gives it tokens", error)
-        if again := passing(error, f"no token ({error.status_code})"):
-            return again
+        causes = list(causes_of(error))
+        for cause in causes:
+            if isinstance(cause, Again):
+                return cause
+            if isinstance(cause, ServiceRequestError | ServiceResponseError) and credential.kind == "service_principal":
+                return no_answer(f"{whom}, or rather who gives it tokens", cause)
         said = hide(credential, " ".join(str(error.message).split()))[:400]
         refusal = StorageRefused(f"{whom} gets no token: {said}", todo="mend its credentials in workspace.yml")
-        return refusal if error.response is not None else Again("no token", refusal=refusal)
+        return refusal if credential.kind == "service_principal" else Again("no token", refusal=refusal)
+
+
+def _not_now(answer: Any) -> None:
+    """Sees the answers of Entra ID before a package throws their status away. Errors: Again."""
+    response = answer.http_response
+    if again := passing(response.status_code, response, f"no token ({response.status_code})"):
+        raise again
 
 
 def _token_credential(store: BlobStore) -> Any:
     from azure import identity
 
+    options: dict[str, Any]
     credential = store.credential
-    nothing: dict[str, Any] = {"retry_total": 0}  # `patience.py` tries again
     if credential.kind == "default":
-        return identity.DefaultAzureCredential(exclude_interactive_browser_credential=True, **nothing)
+        options = {"disable_instance_discovery": "AZURE_AUTHORITY_HOST" in os.environ}  # as for `authority` below
+        return identity.DefaultAzureCredential(exclude_interactive_browser_credential=True, retry_total=0, **options)
     if credential.kind == "managed_identity":
-        return identity.ManagedIdentityCredential(client_id=credential.client_id or None, **nothing)
-    options: dict[str, Any] = {"authority": credential.authority, "disable_instance_discovery": True} if credential.authority else {}
+        # With its own retries: it knows which answers of a machine that has just started may pass.
+        return identity.ManagedIdentityCredential(**({"client_id": credential.client_id} if credential.client_id else {}))
+    options = {"retry_total": 0, "raw_response_hook": _not_now}  # `patience.py` tries again
+    if credential.authority:  # one of a cloud of one's own, which Azure's public one need not know
+        options |= {"authority": credential.authority, "disable_instance_discovery": True}
     try:
-        return identity.ClientSecretCredential(credential.tenant_id, credential.client_id, credential.secret, **options, **nothing)
+        return identity.ClientSecretCredential(credential.tenant_id, credential.client_id, credential.secret, **options)
     except ValueError as error:
         problem = f"datastore '{store.name}': its service principal is not complete: {hide(credential, str(error))}"
     raise StorageRefused(problem, todo="mend its credentials in workspace.yml")

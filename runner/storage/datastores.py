@@ -143,13 +143,14 @@ def path_below(uri: Uri, url: str, container: str) -> str | None:
     An emulator stands for the account's own hosts, too.
     """
     if uri.kind == "blob" and uri.container == container:
-        return uri.path if _without_scheme(uri.endpoint) == _without_scheme(url) or is_emulator_of(uri.account, url) else None
+        own = "/" not in uri.endpoint and _is_emulator_of(uri.account, url)
+        return uri.path if own or _without_scheme(uri.endpoint) == _without_scheme(url) else None
     if uri.kind != "web":
         return None
     return addresses.relative(_without_scheme(f"{uri.endpoint}/{uri.path}"), f"{_without_scheme(url)}/{container}")
 
 
-def is_emulator_of(account: str, url: str) -> bool:
+def _is_emulator_of(account: str, url: str) -> bool:
     """Whether the URL of a service ends with the account's name, as that of an emulator does."""
     return _without_scheme(url).partition("/")[2] == account
 

@@ -166,10 +166,11 @@ def test_names_that_no_file_can_have() -> None:
     strays.tell(said.append)
     assert [text.partition(":")[0] for text in said] == [
         "left out of the input, since they are named as no file can be",
-        "left out of the input, since they are named at greater length than a file can be",
         "left out of the input, since it is named as no file can be",
+        "left out of the input, since they are named at greater length than a file can be",
     ]
-    assert "'/b', '../c', './d', 'e/'" in said[0]
+    for name in ("'/b'", "'../c'", "'./d'", "'e/'"):
+        assert name in said[0]
 
 
 def test_an_order_that_cannot_be_mended_is_an_error() -> None:

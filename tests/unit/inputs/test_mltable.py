@@ -65,7 +65,7 @@ def test_a_table_folder_with_wildcard_characters_in_its_name(tmp_path: Path) -> 
         ("paths:\n- {file: a, folder: b}\n", 2, "exactly one key"),
         ("paths:\n- file: '*.csv'\n", 2, "write `pattern: *.csv`"),
         ("paths:\n- file: data/\n", 2, "write `folder: data/`"),
-        ("paths:\n- file: azureml://datastores/x/paths/y\n", 2, "not on this machine"),
+        ("paths:\n- file: azureml://datastores/x/paths/y\n", 2, "describe it as a datastore in workspace.yml"),
         (STEPS + "read_csv\n", 3, "'read_csv' is not a transformation"),
         (STEPS + "read_delimited:\n    delimeter: ','\n", 4, "did you mean 'delimiter'"),
         (STEPS + "read_delimited:\n    delimiter: '\\t'\n", 4, 'write "\\t" in double quotes'),

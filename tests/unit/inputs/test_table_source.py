@@ -1,10 +1,10 @@
-"""Tables as a source: what mini-batches there are, what a worker gets of them, and how a later run goes on."""
+"""Tables as a source, in a folder and in blob storage: which mini-batches there are, what workers get, how a later run goes on."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,23 @@ from runner.inputs.tabular import Slice
 from runner.model.batch import Loaded
 from runner.model.job import JobInput, ParallelStep
 from runner.model.ports import Source
+from tests.mirror import Mirror, mirrored
 
 DELIMITED = "read_delimited: {delimiter: ','}"
 
 
+OPENED: list[Mirror] = []  # where the files of the running test lie
+
+
+@pytest.fixture(params=["folder", pytest.param("blobs", marks=pytest.mark.needs("azurite"))])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mirror]:
+    with mirrored(tmp_path / "table", request.getfixturevalue("azurite") if request.param == "blobs" else None) as mirror:
+        OPENED[:] = [mirror]
+        yield mirror
+
+
 @pytest.fixture
-def table(tmp_path: Path) -> Callable[..., Path]:
+def table(tmp_path: Path, place: Mirror) -> Callable[..., Path]:
     """Writes files and an MLTable file; gives the folder."""
 
     def make(files: dict[str, str | pa.Table], *steps: str, paths: str = "pattern: ./**/*.*") -> Path:
@@ -47,9 +58,11 @@ def table(tmp_path: Path) -> Callable[..., Path]:
 def opened(folder: Path, *, size: int | None = None, keys: Sequence[str] = (), warnings: list[str] | None = None) -> Source:
     scratch = folder.parent / "scratch"
     scratch.mkdir(exist_ok=True)
-    given = {"t": JobInput(type="mltable", path=str(folder))}
+    (place,) = OPENED
+    place.sync()
+    given = {"t": JobInput(type="mltable", path=place.name(folder))}
     step = ParallelStep(name="job", inputs=given, input_data="t", mini_batch_size=size, partition_keys=tuple(keys))
-    return open_source(step, scratch=scratch, warn=(warnings if warnings is not None else []).append)
+    return open_source(step, stores=place.stores, scratch=scratch, warn=(warnings if warnings is not None else []).append)
 
 
 def lines_of(source: Source, known: Sequence[bytes] = ()) -> list[bytes]:
@@ -58,6 +71,7 @@ def lines_of(source: Source, known: Sequence[bytes] = ()) -> list[bytes]:
 
 def load(source: Source, lines: Sequence[bytes], folder: Path, transport: Any = "arrow") -> Loaded:
     assert source.loader is not None
+    OPENED[0].sync()
     return source.loader.load(0, lines, folder.parent / "scratch", transport)
 
 
@@ -83,7 +97,7 @@ def test_mini_batches_never_cross_files_and_share_a_schema(table: Callable[..., 
     assert len(seen) > 3
     assert [told["rows"] for told, _ in seen] == [batch.num_rows for _, batch in seen]
     assert all(batch.schema == seen[0][1].schema for _, batch in seen)
-    assert seen[-1][0]["dataset"] == [str(folder / "2.csv")]
+    assert seen[-1][0]["dataset"] == [OPENED[0].name(folder / "2.csv")]
     assert seen[0][0]["keys"] is None
     assert sum(told["rows"] for told, _ in seen) == 101
     assert loaded.scratch == (seen[0][0]["table"],)
@@ -108,17 +122,17 @@ def test_a_broken_row_fails_its_mini_batch_only(table: Callable[..., Path]) -> N
     ((at, error),) = loaded.failed.items()
     assert loaded.lines[at] == b""
     assert error.kind == "input"
-    assert error.message.startswith(f"{folder / '1.csv'}:252: column 'a': 'oops' is not a whole number")
+    assert error.message.startswith(f"{OPENED[0].name(folder / '1.csv')}:252: column 'a': 'oops' is not a whole number")
     assert "column_type_overrides" in error.message
     assert len([line for line in loaded.lines if line]) == len(lines) - 1
 
 
 def test_all_mini_batches_broken_leave_no_file(table: Callable[..., Path]) -> None:
-    folder = table({"1.csv": "a\n1\n"}, DELIMITED)
-    source = opened(folder)
-    lines = lines_of(source)
-    (folder / "1.csv").write_text("a\n1\n2\n")
-    loaded = load(source, lines, folder)
+    folder = table({"1.csv": "a\n" + "1\n" * 200_000}, DELIMITED)
+    source = opened(folder, size=100_000)
+    *_, last = lines_of(source)  # of blobs the beginning has been read, and is in memory as it was
+    (folder / "1.csv").write_text("a\n" + "2\n" * 200_000)
+    loaded = load(source, [last], folder)
     assert "has changed since it was listed" in loaded.failed[0].message
     assert loaded.scratch == ()
     assert not list((folder.parent / "scratch").iterdir())
@@ -163,7 +177,7 @@ def test_a_resumed_listing(table: Callable[..., Path]) -> None:
     (folder / "6.csv").write_text("a,b\n1,2\n")
     warnings: list[str] = []
     rest = lines_of(opened(folder, size=300, warnings=warnings), lines)
-    assert [json.loads(line)["f"] for line in rest] == [str(folder / "6.csv")]
+    assert [json.loads(line)["f"] for line in rest] == [OPENED[0].name(folder / "6.csv")]
     assert "2.csv" in warnings[0]
     (folder / "3.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"3\.csv' has changed"):

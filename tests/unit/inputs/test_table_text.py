@@ -1,10 +1,11 @@
-"""Delimited text: slices lose and double no row, whatever the size; broken rows are named."""
+"""Delimited text, in a folder and in blob storage: slices lose and double no row, whatever the size; broken rows are named."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,38 @@ import pytest
 
 from runner.errors import Place, UserError
 from runner.inputs import textfile
-from runner.inputs.bytes_of import LocalBytes
+from runner.inputs.bytes_of import Bytes
 from runner.inputs.delimited import DelimitedTable, open_delimited, unique_names
-from runner.inputs.files import FileEntry, status_of
+from runner.inputs.files import FileEntry
 from runner.inputs.mltable_steps import Delimited
-from runner.inputs.opener import Opener
 from runner.inputs.records import split
 from runner.inputs.tabular import BadInputError
+from tests.mirror import Mirror, mirrored
+
+OPENED: list[Mirror] = []  # where the files of the running test lie
+
+
+@pytest.fixture(autouse=True, params=["folder", pytest.param("blobs", marks=pytest.mark.needs("azurite"))])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mirror]:
+    with mirrored(tmp_path, request.getfixturevalue("azurite") if request.param == "blobs" else None) as mirror:
+        OPENED[:] = [mirror]
+        yield mirror
 
 
 def opened(path: Path, **options: Any) -> tuple[DelimitedTable, FileEntry]:
-    file = status_of(str(path))
-    return open_delimited(Delimited(place=Place(), **options), lambda: iter([file]), Opener()), file
+    (place,) = OPENED
+    file = place.entry(path)
+    return open_delimited(Delimited(place=Place(), **options), lambda: iter([file]), place.opener), file
+
+
+def source(file: FileEntry) -> Bytes:
+    return OPENED[0].opener.open(file)
 
 
 def rows(table: DelimitedTable, file: FileEntry, size: int | None) -> list[dict[str, Any]]:
     found = []
-    for piece in table.slices(LocalBytes(file), size):
-        read = table.read(LocalBytes(file), piece.position, None).to_pylist()
+    for piece in table.slices(source(file), size):
+        read = table.read(source(file), piece.position, None).to_pylist()
         assert read, "an empty slice"
         found += read
     return found
@@ -57,7 +72,7 @@ def test_a_record_that_begins_at_a_boundary_belongs_to_the_earlier_slice(tmp_pat
     path = tmp_path / "a.csv"
     path.write_text("a\n" + "".join(f"{number:03}\n" for number in range(10)))  # records begin at 2, 6, 10, …
     table, file = opened(path, multi_line=multi_line)
-    assert [piece.position for piece in table.slices(LocalBytes(file), 10)] == [(2, 14), (14, 22), (22, 34), (34, 42)]
+    assert [piece.position for piece in table.slices(source(file), 10)] == [(2, 14), (14, 22), (22, 34), (34, 42)]
 
 
 def test_records_larger_than_the_blocks_that_are_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +81,7 @@ def test_records_larger_than_the_blocks_that_are_scanned(tmp_path: Path, monkeyp
     path.write_text("a,b\n" + "".join(f'"{number}\n{"x" * (37 * number)}",5\n' for number in range(9)))
     table, file = opened(path, multi_line=True)
     assert [len(row["a"]) for row in rows(table, file, 64)] == [2 + 37 * number for number in range(9)]
-    assert len(list(table.slices(LocalBytes(file), 64))) == 7
+    assert len(list(table.slices(source(file), 64))) == 7
 
 
 def test_header_and_blank_lines_make_no_slice(tmp_path: Path) -> None:
@@ -81,11 +96,11 @@ def test_compressed_files_are_one_slice(tmp_path: Path, suffix: str, pack: Any) 
     path = tmp_path / f"a.csv{suffix}"
     path.write_bytes(pack(b"a,b\n" + b"5,x\n" * 1000))
     table, file = opened(path)
-    pieces = list(table.slices(LocalBytes(file), 100))
+    pieces = list(table.slices(source(file), 100))
     assert len(pieces) == 1
-    assert table.read(LocalBytes(file), pieces[0].position, None).to_pylist() == [{"a": 5, "b": "x"}] * 1000
+    assert table.read(source(file), pieces[0].position, None).to_pylist() == [{"a": 5, "b": "x"}] * 1000
     path.write_bytes(pack(b"a,b\n"))
-    assert list(table.slices(LocalBytes(status_of(str(path))), 100)) == []
+    assert list(table.slices(source(OPENED[0].entry(path)), 100)) == []
 
 
 def test_zstd(tmp_path: Path) -> None:
@@ -123,14 +138,14 @@ def test_a_broken_row_is_named_with_its_line(tmp_path: Path, case: str) -> None:
     table, file = opened(path)
     failures = []
     good = 0
-    for piece in table.slices(LocalBytes(file), 300):
+    for piece in table.slices(source(file), 300):
         try:
-            good += table.read(LocalBytes(file), piece.position, None).num_rows
+            good += table.read(source(file), piece.position, None).num_rows
         except BadInputError as bad:
             failures.append(bad)
     assert good >= 250
     (failure,) = failures
-    assert f"{path}:303: " in failure.message
+    assert f"{OPENED[0].name(path)}:303: " in failure.message
     assert message in failure.message
 
 
@@ -170,9 +185,9 @@ def test_only_wanted_columns_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("a,b,c\n5,x,1.5\n6,y,\n")
     table, file = opened(path)
-    (piece,) = table.slices(LocalBytes(file), None)
-    assert table.read(LocalBytes(file), piece.position, frozenset("ca")).to_pydict() == {"a": [5, 6], "c": [1.5, None]}
-    assert table.read(LocalBytes(file), piece.position, frozenset()).num_rows == 2
+    (piece,) = table.slices(source(file), None)
+    assert table.read(source(file), piece.position, frozenset("ca")).to_pydict() == {"a": [5, 6], "c": [1.5, None]}
+    assert table.read(source(file), piece.position, frozenset()).num_rows == 2
 
 
 def test_names_of_headers() -> None:
