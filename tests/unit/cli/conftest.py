@@ -45,7 +45,7 @@ def client(folder: Path) -> Client:
 def _pretend(status="Completed", code="completed", message="", before=lambda observe, cancel: None):
     """A run that publishes what the real one does, and ends as told."""
 
-    def run(observe, cancel):
+    def run(observe, cancel, _confirm=None):
         progress = Progress(total=3, listed=True, succeeded=3, items=3, items_listed=3)
         observe(StatusChanged(at=time.time(), status="Preparing"))
         observe(StatusChanged(at=time.time(), status="Running"))

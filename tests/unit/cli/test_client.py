@@ -50,7 +50,7 @@ def test_a_failed_job(client, pretending, pretend):
 
 
 def test_what_the_run_refuses_before_it_runs_is_a_wrong_request(client, pretending):
-    def run(observe, cancel):
+    def run(observe, cancel, _confirm=None):
         raise UserError("no such column")
 
     pretending(run)
@@ -60,7 +60,7 @@ def test_what_the_run_refuses_before_it_runs_is_a_wrong_request(client, pretendi
 
 
 def test_a_bug_is_recorded_and_raised(client, pretending, pretend):
-    def boom(observe, cancel):
+    def boom(observe, cancel, _confirm=None):
         raise ZeroDivisionError("oops")
 
     pretending(pretend(before=boom))
@@ -101,7 +101,7 @@ def test_two_jobs_cannot_write_to_one_output(client, pretending, pretend):
 
 
 def test_cancelled_from_another_process(client, pretending, pretend):
-    def run(observe, cancel):
+    def run(observe, cancel, _confirm=None):
         asked = threading.Event()
         cancel.on_request(asked.set)
         threading.Thread(target=client.cancel, args=("one",)).start()
@@ -114,7 +114,7 @@ def test_cancelled_from_another_process(client, pretending, pretend):
 
 
 def test_cancelled_by_a_signal_of_its_own_process(client, pretending, pretend):
-    def run(observe, cancel):
+    def run(observe, cancel, _confirm=None):
         asked = threading.Event()
         cancel.on_request(asked.set)
         os.kill(os.getpid(), signal.SIGINT)

@@ -65,7 +65,10 @@ def test_what_may_be_written(tmp_path, more, url, kind, described) -> None:
         (HEAD + "    credentials: {managed_identity: 1}\n", r"workspace.yml:6 .*must be true or false"),
         (HEAD + f"    credentials: {{connection_string: {CANARY}}}\n", r"workspace.yml:6 .*no connection string with a credential"),
         (HEAD + "    endpoint: a/b\n", r"workspace.yml:6 .*'a/b' is not an endpoint"),
-        (HEAD + "default_datastore: lake\n", r"workspace.yml:6 .*'lake' is in blob storage, and the default datastore.*must be a folder"),
+        (
+            HEAD + "default_datastore: lake\ncomputes: {c: {type: ray, address: h, token_env: T}}\n",
+            r"workspace.yml:7 .*'c' needs a default datastore that is shared, and 'lake' is in blob storage",
+        ),
         ("datastores: {lake: {type: azure_blob}}", r"`container_name` is missing(.|\n)*`account_name` is missing"),
         ("datastores: {lake: {type: azure_blob, account_name: Acc, container_name: a--b}}", r"'Acc' cannot(.|\n)*'a--b' cannot"),
         (
@@ -108,3 +111,11 @@ def test_secrets_that_others_can_read_are_told_of(tmp_path) -> None:
     (tmp_path / "key").write_text(CANARY)
     (tmp_path / "key").chmod(0o640)
     assert str(tmp_path / "key") in next(open_secrets(file, read_settings(file).blob_stores.values()))
+
+
+def test_the_default_datastore_may_be_in_blob_storage(tmp_path) -> None:
+    (tmp_path / "workspace.yml").write_text(HEAD + "default_datastore: lake\n")
+    workspace = find_workspace(tmp_path)
+    assert workspace.archive_store is not None
+    assert workspace.archive_store.name == "lake"
+    assert workspace.job_paths("job").logs == tmp_path / ".runner" / "datastore" / "azureml" / "job" / "logs"
