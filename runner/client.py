@@ -353,7 +353,7 @@ class Client:
         self._bring(name)
         record = self.store.get(name)
         if record.status == COMPLETED and not record.incomplete:
-            raise UserError(f"job {name} cannot be resumed: it is complete", todo="create a new job to run it again")
+            return self._completed(record)
         job = self._stored(name)
         check_space(self.workspace, output_paths(job))
         retry_failed = record.status == FAILED and (record.error or {}).get("code") != "interrupted"
@@ -380,6 +380,19 @@ class Client:
                 raise
             return self._followed(record, compute, stream=stream, watch=watch)
         return self._start(job, held, stream=stream, watch=watch, resume=True, retry_failed=retry_failed)
+
+    def _completed(self, record: JobRecord) -> JobRecord:
+        """Of a job that is complete, there may be something left to do. Errors: UserError where there is not."""
+        elsewhere = self.store.elsewhere
+        if not self.store.is_here(record.name) or not elsewhere.is_behind(record.name):
+            raise UserError(f"job {record.name} cannot be resumed: it is complete", todo="create a new job to run it again")
+        lock = self.store.take(record.name)
+        try:
+            elsewhere.retake(record.name)
+            elsewhere.put_away(record.name)
+        finally:
+            lock.release()
+        return record
 
     def _bring(self, name: str) -> None:
         """Makes the folder of a job that another machine has had. Errors: JobConflict while its owner may be alive; UserError."""

@@ -22,14 +22,12 @@ from runner.errors import SetupError, UserError
 from runner.interrupts import cancelled_by_signals
 from runner.model.batch import Progress
 from runner.model.events import Event, JobEnded, Message, Observer
-from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.job import Job
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult, options_for
-from runner.report.logs import LogTree
 from runner.report.progress import TerminalProgress
-from runner.report.resources import ResourceMonitor
-from runner.storage.addresses import is_address
+from runner.report.reports import Reports
 from runner.workspace.access import drop_access, read_access
 from runner.workspace.config import Workspace, find_workspace
 from runner.workspace.control import ControlServer
@@ -76,48 +74,6 @@ class Held:
             return FileLock(path=Path(str(entry[0])), handle=int(str(entry[1])))
 
         return Held(name=str(data["name"]), lock=lock(data["lock"]), outputs=OutputLocks([lock(entry) for entry in data["outputs"]]))
-
-
-class Reports:
-    """The log trees and resource monitors of a job and of its steps; an observer that hands each event to those of its step.
-
-    `monitored`: the workers run on this machine. On a cluster each node has a monitor of its own.
-    """
-
-    def __init__(self, job: Job, paths: JobPaths, *, monitored: bool) -> None:
-        self._job, self._paths, self._monitored = job, paths, monitored
-        self._steps: dict[str, tuple[LogTree, ResourceMonitor | None]] = {}
-        self._of("")
-
-    def __call__(self, event: Event) -> None:
-        tree, monitor = self._of(event.step)
-        tree(event)
-        if monitor is not None:
-            monitor(event)
-
-    def close(self) -> None:
-        for tree, monitor in self._steps.values():
-            if monitor is not None:
-                monitor.close()
-            tree.close()
-
-    def _of(self, name: str) -> tuple[LogTree, ResourceMonitor | None]:
-        if name not in self._steps:
-            self._steps[name] = self._make(name)
-            if name:
-                self._steps[""][0].steps[name] = self._steps[name][0].summary
-        return self._steps[name]
-
-    def _make(self, name: str) -> tuple[LogTree, ResourceMonitor | None]:
-        job = self._job.steps[name] if isinstance(self._job, PipelineJob) and name else self._job
-        paths = self._paths.step(name) if name else self._paths
-        outputs = {key: port.path for key, port in job.outputs.items()}
-        level = job.logging_level if isinstance(job, ParallelStep) else "INFO"
-        tree = LogTree(paths.logs, name=job.name, outputs=outputs, level=level)
-        if not isinstance(job, ParallelStep) or not self._monitored:
-            return tree, None
-        disks = {"job": paths.root, "logs": paths.logs} | {key: Path(path).parent for key, path in outputs.items() if not is_address(path)}
-        return tree, ResourceMonitor(paths.logs, interval=job.arguments.resource_monitor_interval, disks=disks)
 
 
 class Owner:
@@ -198,7 +154,8 @@ class Owner:
     def _put_away(self) -> None:
         if self._archiver is not None and not self._archiver.finish():
             store = self._workspace.settings.default_datastore
-            print(f"Warning: the datastore '{store}' has not got all of job {self._held.name}; this machine has", file=sys.stderr)
+            todo = f"runner job resume {self._held.name} (it brings that up to date)"
+            print(f"Warning: the datastore '{store}' has not got all of job {self._held.name}; next: {todo}", file=sys.stderr)
 
     def _superseded(self) -> BaseException:
         if self._archiver is None:

@@ -17,6 +17,7 @@ from runner.storage.problems import BlobChanged, StorageUnavailable
 from runner.storage.stores import Stores
 from runner.workspace.config import Workspace
 from runner.workspace.locks import is_held
+from runner.workspace.names import check_name
 from runner.workspace.records import COMPLETED, JobRecord
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Elsewhere:
 
     def holds(self, name: str) -> Archived | None:
         """A job that is another machine's now, whatever this one has of it; None for all others."""
-        here = self._here(name)
+        here = self._here(check_name(name))
         if self.archive is None or (here is not None and self._is_settled(here)):
             return None
         with self._asking():
@@ -176,6 +177,16 @@ class Elsewhere:
         if owned is None:  # it was made when the default datastore was another
             return None
         return Archiver(paths, places, container, owned, cancel=cancel, lost=lost, say=say)
+
+    def is_behind(self, name: str) -> bool:
+        """Whether the datastore has not got all of a job that has ended here."""
+        if self.archive is None:
+            return False
+        from runner.workspace.archive.ownership import remembered
+
+        with self._asking():
+            seen = self.archive.look(name)
+        return seen is not None and not seen.owner.ended and seen.owner.id == remembered(self._workspace.job_paths(name).ownership)
 
     def put_away(self, name: str) -> None:
         """Copies a job of this machine that was changed without an owner process, and gives it back. The caller has retaken it."""

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from runner.client import Client
+from runner.engine.journal import read_journal
 from runner.errors import JobConflict
 from runner.workspace.archive import ownership
 from tests.acceptance.conftest import Project
@@ -223,6 +224,37 @@ def test_a_machine_that_is_lost_is_replaced(site: Site, eventually: Eventually) 
     again = site.times() - before
     assert set(again) == {f"{number:05d}.txt" for number in range(FILES)} - site.first()
     assert max(again.values()) == 1
+
+
+SLOW = """
+    import os, time
+
+    def run(mini_batch):
+        name = os.path.basename(mini_batch[0])
+        with open(os.environ["LEDGER"], "a") as ledger:
+            ledger.write(name + "\\n")
+        time.sleep(0.2)
+        return [name]
+"""
+
+
+@pytest.mark.parametrize("boundary", ["archive.parts:2", "archive.manifest:2", "archive.journal:2", "commit.before", "commit.done"])
+def test_a_machine_that_is_lost_at_any_boundary_is_replaced(site: Site, boundary: str, tmp_path: Path) -> None:
+    site.a.script(SLOW)
+    done = site.a.run("job", "create", "-f", "job.yml", "--local", "--stream", "-n", "far", RUNNER_FAILPOINT=boundary)
+    assert done.status == -signal.SIGKILL
+    shutil.rmtree(site.a.folder / ".runner")
+    journal = tmp_path / "journal.log"
+    journal.write_bytes(site.blob(".runner/jobs/far/journal.log"))
+    archived = [index for segment in read_journal(journal).segments for index in range(segment.first, segment.last + 1)]
+    assert archived or boundary != "archive.journal:2"
+    done = site.b.run("job", "resume", "far", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    assert done.job["progress"]["mini_batches"]["succeeded"] == FILES
+    assert site.rows("far") == ROWS
+    assert all(site.times()[f"{index:05d}.txt"] == 1 for index in archived)
+    if boundary == "commit.done":  # before that, the datastore was brought up to date
+        assert len(archived) == FILES
 
 
 def test_a_machine_that_awakes_writes_nothing_more(site: Site, eventually: Eventually, monkeypatch: pytest.MonkeyPatch) -> None:
