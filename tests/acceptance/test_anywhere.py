@@ -257,6 +257,48 @@ def test_a_machine_that_is_lost_at_any_boundary_is_replaced(site: Site, boundary
         assert len(archived) == FILES
 
 
+def test_a_pipeline_goes_on_with_its_step(site: Site, eventually: Eventually) -> None:
+    parts = {"type": "uri_folder"}
+    step = {"type": "parallel", "mini_batch_size": "1", "max_concurrency_per_instance": 1, "input_data": "${{inputs.data}}"}
+    task = {"type": "run_function", "code": "src", "append_row_to": "${{outputs.rows}}"}
+    site.a.script("from pathlib import Path\ndef run(batch):\n    return [Path(batch[0]).name]\n", "first.py")
+    variables = {"GATE": str(site.gate), "LEDGER": str(site.ledger)}
+    first = {
+        **step,
+        "inputs": {"data": {"type": "uri_folder", "path": "azureml://datastores/az/paths/in"}},
+        "outputs": {"rows": parts},
+        "task": {**task, "entry_script": "first.py"},
+    }
+    second = {
+        **step,
+        "inputs": {
+            "data": {"type": "uri_folder", "path": "azureml://datastores/az/paths/in"},
+            "rows": "${{parent.jobs.first.outputs.rows}}",
+        },
+        "outputs": {"rows": {"type": "uri_file"}},
+        "environment_variables": variables,
+        "task": {**task, "entry_script": "score.py"},
+    }
+    (site.a.folder / "job.yml").write_text(json.dumps({"type": "pipeline", "jobs": {"first": first, "second": second}}))
+    site.create("far")
+    eventually(lambda: "far.second" in str(site.b.run("job", "list", "-p", "far").stdout), timeout=60)
+    eventually(
+        lambda: site.b.run("job", "show", "far.second", "-o", "json").job["progress"]["mini_batches"]["succeeded"] >= FREE, timeout=90
+    )
+    os.kill(site.owner("far")["pid"], signal.SIGKILL)
+    eventually(lambda: site.b.show("far")["status"] == "Failed")
+    shutil.rmtree(site.a.folder / ".runner")
+    site.open()
+    done = site.b.run("job", "resume", "far", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    assert site.blob("azureml/far.second/rows") == ROWS
+    assert all(site.times()[name] == 1 for name in site.first())
+    assert site.a.show("far.first")["status"] == "Completed"
+    assert site.blob("azureml/far/logs/second/job_result.txt").startswith(b"Job far.second: Completed")
+    assert site.a.run("job", "delete", "far", "--yes").status == 0
+    assert not [name for name in site.blobs() if "far" in name]
+
+
 def test_a_machine_that_awakes_writes_nothing_more(site: Site, eventually: Eventually, monkeypatch: pytest.MonkeyPatch) -> None:
     here = site.a.start("job", "create", "-f", "job.yml", "--local", "--stream", "-n", "far", "-o", "json")
     eventually(lambda: site.done_before_the_gate("far"), timeout=90)
