@@ -160,7 +160,12 @@ class TestRefused:
 
     @pytest.mark.parametrize(
         ("kind", "secret", "says"),
-        [("account_key", "not base64!", "keys are base64"), ("account_key", "", "keys are base64"), ("sas", "sv=1&se=2", "no sig=")],
+        [
+            ("account_key", "not base64!", "keys are base64"),
+            ("account_key", "", "its account key"),
+            ("sas", "sv=1&se=2", "no sig="),
+            ("sas", "", "no sig="),
+        ],
     )
     def test_what_can_be_no_secret(self, fault_proxy: FaultProxy, counted: Callable[..., str], kind: str, secret: str, says: str) -> None:
         assert says in counted(with_secret(fault_proxy.front.store("none"), kind, secret))
