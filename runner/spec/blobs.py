@@ -91,7 +91,7 @@ class Blobs:
             raise NotSupportedHere(
                 f"'{uri.text}' is no address in blob storage that is known here",
                 allowed=_ALLOWED,
-                todo="copy the data, or describe its account and container as a datastore in workspace.yml if it is an emulator",
+                todo="copy the data; or write type: string and value: if it is meant as a text",
             )
         if not uri.container:
             raise UserError(f"'{uri.text}' names no container", allowed=_ALLOWED)
