@@ -70,6 +70,7 @@ def test_one_file_is_a_list_of_one(lab: Lab) -> None:
     assert show(lab, inputs={"data": {"type": "uri_file", "path": "input/a.txt"}}) == [("0", None, ["a.txt"])]
 
 
+@pytest.mark.in_blob
 def test_files_by_keys_of_their_paths(lab: Lab) -> None:
     names = [f"{user}/{season}/{genre}.txt" for user in ("u2", "u1") for season in ("s1", "s2") for genre in ("rock", "folk")]
     write(lab.folder / "input", names)

@@ -173,6 +173,7 @@ def run(mini_batch):
 
 
 @pytest.mark.on_cluster
+@pytest.mark.in_blob
 def test_files_that_scripts_write(lab: Lab) -> None:
     """Two instances have a folder each while they run; in the end all files are in the one."""
     lab.files(12)
@@ -208,6 +209,7 @@ def run(mini_batch):
 
 
 @pytest.mark.on_cluster
+@pytest.mark.in_blob
 def test_the_same_bytes_whatever_happens(lab: Lab) -> None:
     """1, 2 and 8 workers, two instances, failures that are mended by trying again, and workers that die."""
     lab.files(120)

@@ -48,7 +48,8 @@ def storage() -> Storage:
 def blob(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> BlobBytes:
     """With small windows."""
     monkeypatch.setattr(windows, "PART", 1 << 14)
-    monkeypatch.setattr("runner.inputs.blob_bytes.PART", 1 << 14)
+    monkeypatch.setattr(windows, "LARGEST", 1 << 14)
+    monkeypatch.setattr("runner.inputs.blob_bytes.LARGEST", 1 << 14)
     return BlobBytes(file=FILE, fetch=storage.fetch, read_ahead=ReadAhead(limit=1 << 16))
 
 
