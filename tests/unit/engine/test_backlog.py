@@ -36,6 +36,9 @@ class Tables:
     def free(self, scratch: Sequence[str]) -> None:
         pass
 
+    def end(self, scratch: Path) -> None:
+        pass
+
     def __init__(self, broken: Sequence[int] = ()) -> None:
         self.broken = broken
 
