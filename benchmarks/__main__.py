@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "empty_batches", "coordinator", "simulation", "listing", "reading", "tables", "containers", "cluster")
+ALL = ("startup", "empty_batches", "coordinator", "simulation", "listing", "reading", "tables", "blob_tables", "containers", "cluster")
 
 
 def main() -> None:

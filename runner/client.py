@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from runner.model.cluster import RayCompute
 from runner.model.events import Observer, StatusChanged
 from runner.model.job import Job, PipelineJob
 from runner.storage.stores import Stores
-from runner.workspace.access import renew_access, write_access
+from runner.workspace.access import drop_access, read_access, renew_access, stores_again, write_access
 from runner.workspace.clusters import gateway_of, read_proof, say_on_stderr
 from runner.workspace.config import CONFIG_FILE, Workspace, find_workspace
 from runner.workspace.jobs import JobStore, new_record, output_paths
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from runner.spec.blobs import Blobs
     from runner.spec.load import LoadedJob
     from runner.workspace.prune import Removal
+    from runner.workspace.transfer import Watch
 
     Plans = list[StepPlan]
     Removals = list[Removal]
@@ -98,7 +100,7 @@ class Client:
         if self._cluster_of(job) is not None:
             from runner.workspace.upload import check_reachable
 
-            check_reachable(job, workspace)
+            check_reachable(job, workspace, Stores(blobs.used, say=self._say))
         return job
 
     def _blobs(self) -> Blobs:
@@ -341,17 +343,22 @@ class Client:
         if compute is not None:
             self._remote(compute).check()
         held = self._take(name, job)
+        paths = self.workspace.job_paths(name)
         try:
             limit = None if allow_large_snapshot else self.workspace.settings.max_snapshot
-            renew_access(self.workspace.job_paths(name), self.workspace)
             self._renew(job, name, limit, code=code, python=python)
+            renew_access(paths, self.workspace)
         except BaseException:
             held.release()
             raise
-        self.workspace.job_paths(name).cancel.unlink(missing_ok=True)
+        paths.cancel.unlink(missing_ok=True)
         if compute is not None:
             held.release()  # the owner on the cluster takes it
-            record = self._remote(compute).resume(name, retry_failed=retry_failed)
+            try:
+                record = self._remote(compute).resume(name, retry_failed=retry_failed)
+            except BaseException:
+                drop_access(paths)
+                raise
             return self._followed(record, compute, stream=stream, watch=watch)
         return self._start(job, held, stream=stream, watch=watch, resume=True, retry_failed=retry_failed)
 
@@ -387,7 +394,22 @@ class Client:
             return self._finish_step(parent, name, watch)
         job = self._stored(name)
         paths = self.workspace.job_paths(name)
-        return self._own(job, self._take(name, job), lambda observe, _cancel: finish_partial(job, paths, observe), watch)
+        held = self._take(name, job)
+        with self._renewed(paths, held) as stores:
+            return self._own(job, held, lambda observe, _cancel: finish_partial(job, paths, observe, stores), watch)
+
+    @contextmanager
+    def _renewed(self, paths: JobPaths, held: Held) -> Iterator[Stores]:
+        """Credentials for a job that has ended, while it is worked on once more; where there are none, it is given back."""
+        try:
+            renew_access(paths, self.workspace)
+        except BaseException:
+            held.release()
+            raise
+        try:
+            yield read_access(paths, say=self._say)
+        finally:
+            drop_access(paths)
 
     def _finish_step(self, pipeline: str, name: str, watch: Observer | None) -> JobRecord:
         """Publishes the rows of one step; the pipeline's own status stays what it was."""
@@ -398,15 +420,16 @@ class Client:
         step_name = name.removeprefix(f"{pipeline}.")
         step, paths = job.steps[step_name], self.workspace.job_paths(pipeline).step(step_name)
         held = self._take(pipeline, step)
-        try:
-            result = finish_partial(step, paths, watch or (lambda _event: None))
-            record = self.store.get(pipeline)
-            done = replace(record.jobs[step_name], status=result.status, progress=result.progress, incomplete=True, error=None)
-            changed = replace(record, jobs={**record.jobs, step_name: done})
-            write_json(self.workspace.job_paths(pipeline).record, changed.to_json())
-            return done
-        finally:
-            held.release()
+        with self._renewed(self.workspace.job_paths(pipeline), held) as stores:
+            try:
+                result = finish_partial(step, paths, watch or (lambda _event: None), stores)
+                record = self.store.get(pipeline)
+                done = replace(record.jobs[step_name], status=result.status, progress=result.progress, incomplete=True, error=None)
+                changed = replace(record, jobs={**record.jobs, step_name: done})
+                write_json(self.workspace.job_paths(pipeline).record, changed.to_json())
+                return done
+            finally:
+                held.release()
 
     def _stored(self, name: str) -> Job:
         from runner.spec.stored import load
@@ -428,11 +451,19 @@ class Client:
 
     # Keeping house
 
-    def download(self, name: str, target: Path, *, output_name: str | None = None, everything: bool = False) -> Paths:
+    def download(
+        self, name: str, target: Path, *, output_name: str | None = None, everything: bool = False, watch: Watch = lambda _moved: None
+    ) -> Paths:
         """Copies outputs and logs; see `runner.workspace.download`."""
         from runner.workspace.download import download
 
-        return download(self.store.get(name), target, output_name=output_name, everything=everything)
+        record = self.store.get(name)
+        paths = self.workspace.job_paths(record.parent or record.name)
+
+        def stores_of(address: str) -> Stores:
+            return stores_again(paths, self.workspace, address, say=self._say)
+
+        return download(record, target, output_name=output_name, everything=everything, stores_of=stores_of, watch=watch)
 
     def delete(self, name: str) -> Removal:
         """Removes a job with its logs, and with its outputs as far as they lie in the workspace's own place for them."""

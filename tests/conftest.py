@@ -30,6 +30,8 @@ from tests.azurite import VERSION as AZURITE_VERSION
 from tests.azurite import Azurite, find_azurite, running_azurite
 from tests.docker_engine import TESTER, find_engine, find_tester
 from tests.engines import KINDS, find_kind
+from tests.fault_proxy import FaultProxy
+from tests.identity import TokenAzurite, running_token_azurite
 
 if TYPE_CHECKING:
     from tests.cluster import Cluster
@@ -185,6 +187,28 @@ def azurite_of_the_cluster(cluster_of_the_session: Cluster) -> Iterator[Azurite]
     """One that the cluster's nodes reach, as this machine does: on their own network."""
     with running_azurite(demand(AZURITE), host=cluster_of_the_session.bridge) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def token_azurite_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenAzurite]:
+    with running_token_azurite(demand(AZURITE), tmp_path_factory.mktemp("tokens")) as running:
+        yield running
+
+
+@pytest.fixture
+def token_azurite(token_azurite_of_the_session: TokenAzurite, monkeypatch: pytest.MonkeyPatch) -> TokenAzurite:
+    """Blob storage over https that takes tokens, and who gives them (tests/identity.py); this process trusts its certificate."""
+    for name, value in token_azurite_of_the_session.environment.items():
+        monkeypatch.setenv(name, value)
+    token_azurite_of_the_session.reset()
+    return token_azurite_of_the_session
+
+
+@pytest.fixture
+def fault_proxy(azurite: Azurite) -> Iterator[FaultProxy]:
+    """Stands before Azurite: `fault_proxy.front` is what to use, and the proxy is told what goes wrong (tests/fault_proxy.py)."""
+    with FaultProxy(azurite) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="session")

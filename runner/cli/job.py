@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from runner.report.progress import ProgressView
     from runner.workspace.prune import Removal
     from runner.workspace.records import JobRecord
+    from runner.workspace.transfer import Watch
 
 app = make_group("Create, follow and clean up jobs.")
 NewName = Annotated[Optional[str], typer.Option("--name", "-n", metavar="NAME", help="The job's name, instead of the job file's.")]  # noqa: UP045
@@ -180,13 +181,15 @@ def download(
     from runner.client import Client
 
     client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
-    for path in client.download(chosen, download_path, output_name=output_name, everything=everything):
+    with _copying(client.get(chosen), wanted=everything or output_name is not None) as watch:
+        made = client.download(chosen, download_path, output_name=output_name, everything=everything, watch=watch)
+    for path in made:
         print(path)
     if everything:
         from runner.workspace.download import missing_outputs
 
         record = client.get(chosen)
-        for output in missing_outputs(record):
+        for output in missing_outputs(record, made, download_path):
             print(f"the output {output!r} is not there: the job is {record.status}", file=sys.stderr)
 
 
@@ -258,6 +261,20 @@ def _size(removals: list[Removal]) -> str:
     from runner.workspace.units import show_size
 
     return show_size(sum(one.bytes for one in removals))
+
+
+@contextlib.contextmanager
+def _copying(record: JobRecord, *, wanted: bool) -> Iterator[Watch]:
+    """Progress of outputs that come from blob storage; what lies on this machine is copied without a word."""
+    from runner.storage.addresses import is_address
+
+    if not (wanted and any(is_address(str(port["path"])) for port in record.outputs.values())):
+        yield lambda _moved: None
+        return
+    from runner.cli.transfers import shown
+
+    with shown("downloading", "downloaded") as watch:
+        yield watch
 
 
 @contextlib.contextmanager

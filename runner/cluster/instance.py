@@ -227,6 +227,7 @@ class NodeInstance:
             publish=partial(self._publish, line),
             clock=SystemClock(),
             may_run=lambda: line.deadline - time.monotonic(),
+            stores=self._stores,
         )
         if self._ended.is_set():
             self._instance.send_away()

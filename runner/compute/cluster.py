@@ -84,7 +84,18 @@ class Coordinating(Members, Protocol):
 class ClusterCompute:
     """The instances of one step: `start`, then `join` when the coordinator has decided."""
 
-    def __init__(self, coordinator: Coordinating, link: ClusterLink, want: Want, *, paths: JobPaths, observe: Observer) -> None:
+    def __init__(
+        self,
+        coordinator: Coordinating,
+        link: ClusterLink,
+        want: Want,
+        *,
+        paths: JobPaths,
+        observe: Observer,
+        goodbye: float = GOODBYE_SECONDS,
+    ) -> None:
+        """`goodbye`: seconds for what instances still have to hand in once the job is decided."""
+        self._goodbye = goodbye
         self._coordinator, self._link, self._observe, self._where = coordinator, link, observe, paths.coordinator
         self._want = want
         self._server = ExchangeServer(
@@ -102,7 +113,7 @@ class ClusterCompute:
 
     def join(self) -> None:
         """Returns when the instances have handed in all they had, or are not heard of any more."""
-        self._coordinator.all_have_left(GOODBYE_SECONDS)
+        self._coordinator.all_have_left(self._goodbye)
         self._stats.close()
         self._link.broker.done(self._want.step)
         self._server.close()

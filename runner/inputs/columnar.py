@@ -21,7 +21,8 @@ CACHE_BYTES = 256 << 20  # of row groups that are cut into several slices
 _FOOTERS = 64  # metadata kept
 _TAIL = 64 * 1024  # bytes of the end of a file that Arrow looks for the footer in
 _HOLE = 256 * 1024  # bytes between wanted columns that are fetched along with them, rather than by a request of their own
-_AT_ONCE = 8 << 20  # bytes of columns that are fetched in one request
+_NEXT = 32 << 20  # bytes of a row group that are fetched while the one before is read
+_AT_ONCE = 16 << 20  # bytes of columns that are fetched in one request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,8 @@ class ParquetTable:
             return read(False)
 
         def make() -> tuple[pa.Table, int]:
-            # Whoever else loads at the moment most likely waits for this very row group: the cores are free.
+            # Whoever else loads at the moment most likely waits for this very row group: the cores are free, and the network.
+            self._want_next(source, footer, first + 1, selected)
             table = read(True).combine_chunks()
             return table, table.nbytes
 
@@ -89,6 +91,15 @@ class ParquetTable:
             return None
         rows = sum(footer.row_group(number).num_rows for number in range(*position))
         return {"parquet": file, "groups": list(position), "rows": rows, "keys": None, "dataset": [file]}
+
+    def _want_next(self, source: Bytes, footer: Any, group: int, columns: Sequence[str]) -> None:
+        """Who reads slices of a row group will read those of the next one."""
+        held = 0
+        for start, end in _ranges(footer, range(group, min(group + 1, footer.num_row_groups)), columns):
+            held += end - start
+            if held > _NEXT:
+                return
+            source.want(start, end)
 
     def _footer(self, source: Bytes) -> Any:
         return self._footers.get(source.file, lambda: (_footer(source), 1))

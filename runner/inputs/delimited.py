@@ -247,7 +247,6 @@ class _Sample:
     def __init__(self, reader: Delimited) -> None:
         self._reader = reader
         self._count = 0
-        self._prepared = False
         self.by_name = reader.header == "all_files_different_headers"
         self.first = ""  # file that has anything in it
         self.names: list[str] = []
@@ -258,10 +257,10 @@ class _Sample:
         return self._count >= self._reader.sample_rows
 
     def prepare(self, source: Bytes) -> None:
-        """Of further files only the header may be of interest."""
-        if self.by_name or not self._prepared:
-            source.want(0, (HEAD if self._prepared else SAMPLE) + 1)
-        self._prepared = True
+        if not self.is_full:
+            source.want(0, SAMPLE + 1)
+        elif self.by_name:
+            source.want(0, HEAD + 1)
 
     def add(self, source: Bytes) -> None:
         """The header of the file, and as many of its rows as are still wanted."""

@@ -33,13 +33,15 @@ class Opener:
     def ahead(self, files: Iterator[FileEntry], prepare: Callable[[Bytes], None]) -> Iterator[Bytes]:
         """Opens them one after the other. `prepare` says what of a file will be read first; that of blobs is fetched some files ahead."""
         waiting: deque[Bytes] = deque()
+        most = 0  # the first is wanted at once
         for file in files:
             source = self.open(file)
             prepare(source)
             waiting.append(source)
-            while len(waiting) > (FILES_AHEAD if is_address(file.path) else 0):
+            while len(waiting) > (most if is_address(file.path) else 0):
                 with waiting.popleft() as first:
                     yield first
+                most = min(2 * most + 1, FILES_AHEAD)
         while waiting:
             with waiting.popleft() as first:
                 yield first

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -31,7 +31,7 @@ class TableLoader:
     reader: PieceReader
     schema: pa.Schema
     spill: Spill | None = None
-    room: ClassVar[Room] = Room()
+    room: Room = field(default_factory=Room)
 
     def weight(self, line: bytes) -> int:  # noqa: ARG002 - rows are known when they are read
         return 0

@@ -21,11 +21,13 @@ from runner.inputs.table_loader import TableLoader
 from runner.inputs.transform import compile_pipeline
 from runner.model.batch import Chunk
 from runner.model.job import ParallelStep
-from runner.model.ports import SourceSummary
+from runner.model.ports import Room, SourceSummary
+from runner.storage.addresses import is_address
 from runner.storage.stores import Stores
 
 DEFAULT_SIZE = 1 << 20  # bytes of a mini-batch
 LARGEST_CHUNK = 512  # lines; chunks begin with one and double
+REMOTE_LOADS = 4  # of blobs: while some wait for the network, others are parsed
 _READERS = {Delimited: "delimited text", JsonLines: "JSON lines"}
 
 
@@ -76,7 +78,9 @@ class TableSource:
         self._reader, self._size, self._plan, self._spill, self._kind, self._warn = reader, size, plan, spill, kind, warn
         # Groups of files read whole files, rows are grouped slice by slice.
         self._pieces = Pieces(reader, table.files, None if plan and plan.is_by_files else size)
-        self._loader = TableLoader(reader=reader, schema=reader.pipeline.schema, spill=spill)
+        is_remote = any(is_address(entry.location) for entry in table.entries)
+        room = Room(loads=REMOTE_LOADS if is_remote else 0)
+        self._loader = TableLoader(reader=reader, schema=reader.pipeline.schema, spill=spill, room=room)
 
     @property
     def summary(self) -> SourceSummary:

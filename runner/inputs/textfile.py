@@ -19,6 +19,7 @@ COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 WHOLE = (0, -1)  # the position of a file that is one slice
 BLOCK = 64 * 1024
 SCAN_BLOCK = 4 << 20
+BEGINNING = 256  # bytes of a slice that are looked at first
 AROUND_CUT = 8 * 1024  # bytes behind a place to cut at that are fetched ahead
 SMALL = 16 * AROUND_CUT  # slices up to this size: everything is
 COUNTED = 256 << 20  # bytes of a blob that are fetched to know the number of a line
@@ -150,8 +151,7 @@ def _around_cuts(start: int, size: int, length: int) -> Iterator[tuple[int, int]
         yield from ((at, at + SCAN_BLOCK) for at in range(start, length, SCAN_BLOCK))
         return
     first = max(size, -(-start // size) * size)
-    if start + AROUND_CUT < first:
-        yield start, start + AROUND_CUT
+    yield start, start + BEGINNING
     yield from ((at, at + AROUND_CUT) for at in range(first, length, size))
 
 
@@ -172,7 +172,7 @@ def _line_end(source: Bytes, boundary: int, size: int) -> int:
 
 def _has_text(source: Bytes, start: int, end: int) -> bool:
     """Whether anything but line breaks lies between."""
-    at, length = start, 256
+    at, length = start, BEGINNING
     while at < end:
         block = source.pread(min(length, end - at), at)
         if not block:

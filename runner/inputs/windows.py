@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from runner.inputs.files import FileEntry
 
-PART = 8 << 20  # bytes of a request, where so many are wanted
+PART = 8 << 20  # bytes of a request for what is read on
+LARGEST = 16 << 20  # bytes of a request for a range that was named
 HELD = 64 << 20  # bytes that were fetched ahead and lie in memory
 RUNS = 64  # places where somebody may go on reading that are remembered
 
@@ -61,9 +62,15 @@ class ReadAhead:
             raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def holding(self, file: FileEntry, start: int, end: int) -> Window | None:
+        """The window that has all of a range."""
+        with self._lock:
+            window = self._at(file, start)
+            return window if window and end <= window.end else None
+
     def want(self, file: FileEntry, fetch: Fetch, start: int, end: int) -> None:
         with self._lock:
-            self._fill(file, fetch, start, end, keep_behind=start)
+            self._fill(file, fetch, start, end, keep_behind=start, most=LARGEST)
             self._shrink()
 
     def _cover(self, file: FileEntry, fetch: Fetch, start: int, end: int) -> list[Window]:
@@ -85,7 +92,9 @@ class ReadAhead:
         self._shrink()
         return windows
 
-    def _fill(self, file: FileEntry, fetch: Fetch, start: int, end: int, *, keep_behind: int, least: int = 0) -> list[Window]:
+    def _fill(
+        self, file: FileEntry, fetch: Fetch, start: int, end: int, *, keep_behind: int, least: int = 0, most: int = 0
+    ) -> list[Window]:
         """Windows from start to end. The last may go on up to `least` bytes; those that nobody reads on in are not kept."""
         found: list[Window] = []
         at = start
@@ -93,7 +102,7 @@ class ReadAhead:
             window = self._at(file, at)
             if window is None:
                 following = self._next_start(file, at)
-                last = min(following, file.size, at + PART, max(end, at + least))
+                last = min(following, file.size, at + (most or PART), max(end, at + least))
                 window = Window(at, last, fetch(at, last), least)
                 if last > keep_behind:
                     self._keep(file, window)

@@ -33,7 +33,19 @@ class BlobStore:
     name: str  # of the datastore, for messages; that of the account where no datastore of the workspace covers it
     endpoint: str  # URL of the account's blob service, without a trailing slash: https://acc.blob.core.windows.net
     container: str
+    account: str = ""  # its name, which a key is signed with; empty where the endpoint says it
     credential: Credential = field(default_factory=Credential)
+
+    @property
+    def account_name(self) -> str:
+        """https://NAME.blob.core.windows.net; http://host:port/NAME of an emulator."""
+        host, _, path = self.endpoint.partition("://")[2].partition("/")
+        return self.account or path.strip("/") or host.partition(".")[0]
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return f"datastore '{self.name}' ({self.endpoint}/{self.container})"
 
     def to_json(self) -> dict[str, object]:
         """With its secret: only for files and pipes that nobody but the job's user reads."""

@@ -58,12 +58,15 @@ class BlobAggregate:
         if restored.target is None or ours:
             self.records.target(etag)
         elif restored.target != etag:
-            raise self._written_by_others(etag)
+            raise self._written_by_others(now)
         self._forget_lost(restored.segments, restored.blocks)
         self.records.sync()
         return False
 
     def publish(self, content: Content) -> None:
+        now = self._info()
+        if (now.etag if now else "") != self.records.restored.target:
+            raise self._written_by_others(now)
         if lost := self._forget_lost(content.segments, content.blocks):
             raise RowsLost(lost)
         blocks = list(self._all_staged(content))
@@ -88,15 +91,15 @@ class BlobAggregate:
         except BlobChanged:
             now = self._info()
             if not _is_ours(now, token):  # else the answer to our own commit was lost
-                raise self._written_by_others(now.etag if now else "") from None
+                raise self._written_by_others(now) from None
             etag = now.etag if now else ""
         except BlocksLost:
             raise RowsLost(self._forget_lost(content.segments, content.blocks) or "blocks were lost") from None
         failpoint("commit.done")
         self.records.target(etag)
 
-    def _written_by_others(self, etag: str) -> UserError:
-        self.records.target(etag)
+    def _written_by_others(self, now: BlobInfo | None) -> UserError:
+        self.records.target(now.etag if now else "")
         self.records.sync()
         return UserError(
             f"'{self.container.address(self.path)}' was written by somebody else since this job began, which also drops rows that this job "

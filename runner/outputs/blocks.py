@@ -64,6 +64,7 @@ class BlockRows:
         self._blocks: list[Block] = []
         self._spill = Spill()
         self._least = LEAST_BLOCK
+        self._over = False  # nothing more comes
         self.error: Exception | None = None
 
     @property
@@ -96,13 +97,14 @@ class BlockRows:
                 if segment.length and segment.part.startswith("block:"):
                     continue
                 near = self._spill.add(segment)
-                if near.length >= self._least and self.error is None:
+                if near.length >= self._least and self.error is None and not self._over:
                     self._spill.remove(near)
                     self._join(near)
 
     def finish(self, *, patiently: bool) -> None:
         deadline = float("inf") if patiently else time.monotonic() + HURRY_SECONDS
         with self._lock:
+            self._over = True
             while self._carried and (left := deadline - time.monotonic()) > 0:
                 self._lock.wait(min(left, 60))
             late = [one for one in self._carried if self._settle(one)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from runner.compute.cluster import SESSION_SECONDS, ClusterCompute, ClusterLink, Want
+from runner.compute.cluster import GOODBYE_SECONDS, SESSION_SECONDS, ClusterCompute, ClusterLink, Want
 from runner.compute.local import LocalCompute
 from runner.engine.coordinator import Coordinator
 from runner.engine.instance import Instance
@@ -38,6 +38,7 @@ from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.side_inputs import lay_out_inputs
 from runner.pipeline.site import instance_type, prepare_site, processes_of
 from runner.storage import addresses
+from runner.storage.patience import PATIENCE
 from runner.storage.stores import Stores
 
 PROGRESS_SECONDS = 0.25
@@ -200,7 +201,6 @@ class StepRun:
         self._compute = self._on_cluster(coordinator, link) if link else self._on_this_machine(source, coordinator, epoch, bug)
         lister = threading.Thread(target=self._list, args=(coordinator, first, chunks, bug), name="lister")
         self.cancel.on_request(coordinator.cancel)
-        self.cancel.on_request(self.options.stores.stop_waiting)
         before = coordinator.progress()
         if before.succeeded or before.failed:  # in an earlier run: that says nothing of this one's pace
             self.observe(Progressed(at=time.time(), progress=before))
@@ -209,7 +209,9 @@ class StepRun:
         lister.start()
         self._compute.start()
         verdict = self._follow(coordinator)
-        remote = any(addresses.is_address(output.path) for output in self.step.outputs.values())
+        if self.cancel.requested and verdict.code in ("input", "output"):  # of what had waited for a storage
+            verdict = Verdict(status="Canceled", code="cancelled", message="cancelled")
+        remote = self._writes_to_blobs
         if verdict.status == "Completed" and not remote:  # all rows are durable: they are put together while workers say goodbye
             verdict = self._publish(verdict, coordinator.header)
         if verdict.code == "superseded":
@@ -246,7 +248,8 @@ class StepRun:
         resources = self.step.resources
         maximum = max(resources.max_instance_count or 0, resources.instance_count)
         want = Want(step=self.step.step or "", count=resources.instance_count, maximum=maximum, types=resources.instance_type)
-        return ClusterCompute(coordinator, link, want, paths=self.paths, observe=self.observe)
+        goodbye = GOODBYE_SECONDS + (PATIENCE if self._writes_to_blobs else 0)
+        return ClusterCompute(coordinator, link, want, paths=self.paths, observe=self.observe, goodbye=goodbye)
 
     def _on_this_machine(self, source: Source, coordinator: Coordinator, epoch: int, bug: Callable[[BaseException], None]) -> LocalCompute:
         step = self.step
@@ -327,6 +330,10 @@ class StepRun:
             self._aggregate.publish(self._content(restored, header))
         except Superseded:
             return Verdict(status="Superseded", code="superseded")
+        except RowsLost as problem:
+            if self.options.cluster is None:
+                raise
+            return self._failed_output(str(problem))
         except OSError as problem:
             return self._failed_output(f"the output could not be written: {problem}")
         except UserError as problem:
@@ -356,6 +363,10 @@ class StepRun:
     def _row_format(self) -> append_row.RowFormat:
         folder = (self.paths.code / self.step.entry_script).parent
         return append_row.read_format(folder, header=self.step.arguments.append_row_dataframe_header)
+
+    @property
+    def _writes_to_blobs(self) -> bool:
+        return any(addresses.is_address(output.path) for output in self.step.outputs.values())
 
     def _waits_for_storage(self) -> bool:
         return self.options.stores.calm_since == float("inf")

@@ -13,6 +13,7 @@ from runner.pipeline import parallel_step
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.plan import plan_job
 from runner.pipeline.steps import PipelineRun
+from runner.storage.stores import Stores
 
 __all__ = ["finish_partial", "plan_job", "run_job"]
 
@@ -22,17 +23,20 @@ def run_job(job: Job, paths: JobPaths, options: RunOptions, observe: Observer, c
 
     Errors: UserError for what is found before the first mini-batch runs. A failure of the user's code is a result, not an error.
     """
-    if isinstance(job, ParallelStep):
-        return parallel_step.StepRun(step=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
-    return PipelineRun(job=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+    try:
+        if isinstance(job, ParallelStep):
+            return parallel_step.StepRun(step=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+        return PipelineRun(job=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+    finally:
+        options.stores.stop_waiting()  # nothing that waits for a storage now is of use to anybody
 
 
-def finish_partial(job: Job, paths: JobPaths, observe: Observer) -> RunResult:
+def finish_partial(job: Job, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:
     """`job finish --partial`: publishes what succeeded, in order. Errors: UserError for a job that has nothing, or that is complete."""
     if isinstance(job, PipelineJob):
         step = f"{job.name}.{next(iter(job.steps), 'STEP')}"
         raise UserError("a pipeline is finished step by step", todo=f"name a step: runner job finish --partial -n {step}")
-    result = parallel_step.finish_partial(job, paths, observe)
+    result = parallel_step.finish_partial(job, paths, observe, stores)
     observe(Message(at=time.time(), level="WARNING", text=f"published {result.progress.succeeded} of {result.progress.total} mini-batches"))
     observe(StatusChanged(at=time.time(), status="Completed", reason="incomplete"))
     observe(JobEnded(at=time.time(), status="Completed", code="partial", message="incomplete: published by job finish --partial"))

@@ -1,45 +1,26 @@
-"""A container of blobs: the few things we do with one, each tried again where that may help, each refusal in words.
-
-Measured (docs/architecture.md): the SDK's retries do not know 429 and Retry-After and count connection, read and status apart,
-so they are switched off; `patience.py` tries again instead.
-"""
+"""A container of blobs: the few things we do with one, each tried again where that may help, each refusal in words."""
 
 from __future__ import annotations
 
-import logging
-import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import IO, Any, TypeVar
-from urllib.request import getproxies
 
 from azure.core import MatchConditions
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    IncompleteReadError,
-    ResourceModifiedError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
-from azure.storage.blob import BlobBlock, ContainerClient
+from azure.core.exceptions import AzureError, HttpResponseError
+from azure.storage.blob import BlobBlock
 
 from runner.model.datastore import BlobInfo, BlobStore
 from runner.storage import addresses
-from runner.storage.credentials import describe, sdk_credential
 from runner.storage.patience import Again, Patience
-from runner.storage.problems import BlobChanged, BlobMissing, BlocksLost, StorageRefused
+from runner.storage.problems import BlobChanged, BlobMissing
+from runner.storage.sdk import LARGEST_GET, container_client, meaning
 
 T = TypeVar("T")
 
-CONNECT_SECONDS, READ_SECONDS = 20, 60
 PAGE = 5000  # names in one answer: the most there can be
-PASSING = (408, 429, 500, 502, 503, 504)
-LARGEST_GET = 64 << 20  # bytes asked for in one request
-_RETRY_NOTHING: dict[str, Any] = {"retry_total": 0, "retry_connect": 0, "retry_read": 0, "retry_status": 0}
-
-logging.getLogger("azure").setLevel(logging.CRITICAL)  # it would log addresses, some with a signature
+MARK = "runner_write"  # metadata that says which of our writes made a blob
 
 
 class BlobContainer:
@@ -48,25 +29,11 @@ class BlobContainer:
     def __init__(self, store: BlobStore, *, say: Callable[[str], None] = lambda _text: None) -> None:
         self.store = store
         self.patience = Patience(name=f"datastore '{store.name}'", say=say)
-        self._client: Any = ContainerClient(
-            store.endpoint,
-            store.container,
-            credential=sdk_credential(store.credential),
-            connection_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            connection_data_block_size=1 << 20,
-            max_single_get_size=LARGEST_GET,
-            max_chunk_get_size=LARGEST_GET,
-            logging_enable=False,
-            use_env_settings=_has_network_settings(),
-            **_RETRY_NOTHING,
-        )
+        self._client: Any = container_client(store)
 
     @property
     def account(self) -> str:
-        """The name of the account, as it stands in its URL."""
-        host, _, path = self.store.endpoint.partition("://")[2].partition("/")
-        return path.strip("/") or host.partition(".")[0]
+        return self.store.account_name
 
     def address(self, path: str) -> str:
         return addresses.join(self.store.root, path) if path else self.store.root
@@ -107,12 +74,6 @@ class BlobContainer:
         """Whether there is a blob whose name begins so."""
         return self._try("list", prefix, lambda: next(iter(self._client.list_blobs(prefix or None, results_per_page=1)), None) is not None)
 
-    def exists(self, path: str) -> bool:
-        try:
-            return bool(path) and bool(self.info(path).etag)
-        except BlobMissing:
-            return False
-
     def info(self, path: str) -> BlobInfo:
         """Errors: BlobMissing."""
         return self._try("read", path, lambda: _info(self._client.get_blob_client(path).get_blob_properties()))
@@ -144,15 +105,14 @@ class BlobContainer:
         Errors: BlobChanged.
         """
 
-        def upload() -> str:
+        def upload(metadata: Mapping[str, str]) -> Any:
             if not isinstance(data, bytes):
                 data.seek(0)
-            answer = self._client.get_blob_client(path).upload_blob(
-                data, length=length, overwrite=True, metadata=dict(metadata or {}), max_concurrency=2, **_condition(etag)
+            return self._client.get_blob_client(path).upload_blob(
+                data, length=length, overwrite=True, metadata=dict(metadata), max_concurrency=2, **_condition(etag)
             )
-            return _etag(answer["etag"])
 
-        return self._try("write", path, upload)
+        return self._write(path, upload, etag, metadata)
 
     def stage(self, path: str, block: str, data: bytes) -> None:
         """A block, invisible until it is committed. `block`: its id, of the same length as all others of the blob."""
@@ -173,13 +133,11 @@ class BlobContainer:
     def commit(self, path: str, blocks: Sequence[str], *, etag: str | None = None, metadata: Mapping[str, str] | None = None) -> str:
         """Makes the blob of these blocks, in this order, at one moment; returns its ETag. Errors: BlobChanged; BlocksLost."""
 
-        def send() -> str:
-            answer = self._client.get_blob_client(path).commit_block_list(
-                [BlobBlock(block_id=block) for block in blocks], metadata=dict(metadata or {}), **_condition(etag)
-            )
-            return _etag(answer["etag"])
+        def send(metadata: Mapping[str, str]) -> Any:
+            listed = [BlobBlock(block_id=block) for block in blocks]
+            return self._client.get_blob_client(path).commit_block_list(listed, metadata=dict(metadata), **_condition(etag))
 
-        return self._try("write", path, send)
+        return self._write(path, send, etag, metadata)
 
     def delete(self, path: str) -> None:
         """What is not there is deleted."""
@@ -207,14 +165,39 @@ class BlobContainer:
         return [_info(each) for each in page if not hasattr(each, "prefix")], folders, pager.continuation_token
 
     def _read(self, path: str, offset: int, length: int | None, etag: str) -> bytes:
+        """As it lies there: the SDK would unpack what says that it is gzip."""
         condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified} if etag else {}
-        start = None if length is None and not offset else offset
-        stream = self._client.download_blob(path, offset=start, length=length, max_concurrency=1, decompress=False, **condition)
+        try:
+            stream = self._client.download_blob(path, offset=offset, length=length, max_concurrency=1, decompress=False, **condition)
+        except HttpResponseError as error:
+            if error.status_code == 416:
+                return b""  # it ends before
+            raise
         wanted = stream.size
         data: bytes = stream.readall()
         if len(data) != wanted:
             raise Again(f"an answer had {len(data)} of {wanted} bytes")
         return data
+
+    def _write(self, path: str, send: Callable[[Mapping[str, str]], Any], etag: str | None, metadata: Mapping[str, str] | None) -> str:
+        """`send(metadata)` writes a blob. Where an answer is lost, what stands in the way of the next attempt is the blob of the first."""
+        mark = uuid.uuid4().hex
+        marked = {**(metadata or {}), **({MARK: mark} if etag is not None else {})}
+        try:
+            return self._try("write", path, lambda: _etag(send(marked)["etag"]))
+        except BlobChanged:
+            own = self._made_by(path, mark) if etag is not None else None
+            if own is None:
+                raise
+            return own
+
+    def _made_by(self, path: str, mark: str) -> str | None:
+        """The ETag of a blob that this write has made."""
+        try:
+            found = self._try("read", path, lambda: self._client.get_blob_client(path).get_blob_properties())
+        except BlobMissing:
+            return None
+        return _etag(found.etag) if (found.metadata or {}).get(MARK) == mark else None
 
     def _try(self, doing: str, path: str, call: Callable[[], T]) -> T:
         return self.patience.attempt(partial(self._once, doing, path, call))
@@ -222,41 +205,9 @@ class BlobContainer:
     def _once(self, doing: str, path: str, call: Callable[[], T]) -> T:
         try:
             return call()
-        except (ServiceRequestError, ServiceResponseError, IncompleteReadError) as error:
-            raise Again(_short(error)) from None
-        except ResourceModifiedError:
-            raise BlobChanged(f"'{self.address(path)}' was written by somebody else") from None
-        except HttpResponseError as error:
-            raise self._meaning(doing, path, error) from None
         except AzureError as error:
-            raise Again(_short(error)) from None
-
-    def _meaning(self, doing: str, path: str, error: HttpResponseError) -> Exception:
-        code, status = _code(error), error.status_code or 0
-        if status in PASSING:
-            return Again(f"{status} {code or error.reason or ''}".strip(), _asked(error))
-        if code in ("InvalidBlockList", "InvalidBlobOrBlock"):
-            return BlocksLost(f"blocks of '{self.address(path)}' are no longer there")
-        if status in (409, 412):
-            return BlobChanged(f"'{self.address(path)}' was written by somebody else ({status} {code})")
-        store = self.store
-        where = f"datastore '{store.name}' ({store.endpoint}/{store.container})"
-        if code == "ContainerNotFound" or (status == 404 and not path):
-            return StorageRefused(f"{where}: there is no such container", todo="make it, or mend the datastore in workspace.yml")
-        if status == 404:
-            return BlobMissing(f"there is nothing at '{self.address(path)}'", todo="check the path")
-        if status in (401, 403) or isinstance(error, ClientAuthenticationError):
-            words = {"list": "list blobs", "read": "read", "write": "write"}[doing]
-            return StorageRefused(
-                f"{where} does not let us {words} ({status or 'no token'} {code}); tried: {describe(store.credential)}",
-                todo="mend its credentials in workspace.yml, or give this identity the role Storage Blob Data Contributor",
-            )
-        return StorageRefused(f"{where} refused to {doing} '{path}' ({status} {code or _short(error)})")
-
-
-def _has_network_settings() -> bool:
-    """Whether the environment says how one gets into the network. To look for it costs a tenth of a small request, at each of them."""
-    return bool(getproxies()) or any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+            problem = meaning(self.store, doing, path, error)
+        raise problem  # out here nothing of the SDK's error, which has addresses with signatures, hangs on to it
 
 
 def _condition(etag: str | None) -> dict[str, Any]:
@@ -268,28 +219,9 @@ def _condition(etag: str | None) -> dict[str, Any]:
 
 
 def _info(blob: Any) -> BlobInfo:
-    return BlobInfo(path=blob.name, size=blob.size, etag=_etag(blob.etag), metadata=blob.metadata or {})
+    metadata = {name: value for name, value in (blob.metadata or {}).items() if name != MARK}
+    return BlobInfo(path=blob.name, size=blob.size, etag=_etag(blob.etag), metadata=metadata)
 
 
 def _etag(text: object) -> str:
     return str(text).strip('"')
-
-
-def _code(error: HttpResponseError) -> str:
-    code = getattr(error, "error_code", None) or ""
-    return str(getattr(code, "value", code))
-
-
-def _asked(error: HttpResponseError) -> float:
-    """Seconds of a Retry-After header; dates, which storage does not send, count as nothing."""
-    headers: Mapping[str, str] = getattr(error.response, "headers", {})
-    try:
-        return max(0.0, float(headers.get("Retry-After") or 0))
-    except ValueError:
-        return 0.0
-
-
-def _short(error: Exception) -> str:
-    """One line without an address, which may have a signature in it."""
-    inner = getattr(error, "inner_exception", None) or error
-    return type(inner).__name__

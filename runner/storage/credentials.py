@@ -1,10 +1,20 @@
-"""From a `Credential` to what the SDK wants. The packages are imported when one is needed."""
+"""From a `Credential` to what the SDK wants, and to tokens. azure-identity is imported when it is needed."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import os
+import threading
 from typing import Any
+from urllib.parse import parse_qs, quote
 
-from runner.model.datastore import Credential
+from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
+from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
+
+from runner.model.datastore import BlobStore, Credential
+from runner.storage.causes import causes_of, no_answer, passing
+from runner.storage.patience import Again
 from runner.storage.problems import StorageRefused
 
 _WORDS = {
@@ -18,24 +28,103 @@ _WORDS = {
 
 
 def describe(credential: Credential) -> str:
-    """What was tried, for messages: never the secret."""
-    return _WORDS[credential.kind].format(client_id=credential.client_id)
+    """What was tried, for messages: never the secret. Of a SAS token what it allows, and until when."""
+    words = _WORDS[credential.kind].format(client_id=credential.client_id)
+    if credential.kind == "sas":
+        fields = parse_qs(credential.secret)
+        known = [f"{name} {fields[key][0]}" for key, name in (("sp", "permissions"), ("se", "valid until")) if key in fields]
+        return f"{words} ({', '.join(known)})" if known else words
+    return words
 
 
-def sdk_credential(credential: Credential) -> Any:
+def hide(credential: Credential, text: str) -> str:
+    """A text of somebody else's without the secret."""
+    for secret in (credential.secret, quote(credential.secret, safe="")):
+        text = text.replace(secret, "***") if secret else text
+    return text
+
+
+def sdk_credential(store: BlobStore) -> Any:
     """What ContainerClient takes. Errors: StorageRefused for one that cannot be right."""
-    if credential.kind in ("account_key", "sas"):
-        return credential.secret
-    if credential.kind == "anonymous":
-        return None
+    credential = store.credential
+    if credential.kind == "account_key":
+        return AzureNamedKeyCredential(store.account_name, _checked_key(store))
+    if credential.kind == "sas":
+        return AzureSasCredential(_checked_sas(store))
+    return None if credential.kind == "anonymous" else Tokens(store)
+
+
+class Tokens:
+    """A credential of the SDK's of which one thread at a time asks for a token: the others find it in its cache."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._credential = _token_credential(store)
+        self._lock = threading.Lock()
+
+    def get_token(self, *scopes: str, **options: Any) -> Any:
+        """Errors: Again; StorageRefused."""
+        try:
+            with self._lock:
+                return self._credential.get_token(*scopes, **options)
+        except AzureError as error:
+            problem = self._meaning(error)
+        raise problem  # out here nothing of the SDK's error hangs on to it
+
+    def _meaning(self, error: AzureError) -> Exception:
+        """Entra ID may be out of reach for a while; where a machine has no identity, nobody ever answers."""
+        credential = self._store.credential
+        whom = f"{self._store.where}: {describe(credential)}"
+        causes = list(causes_of(error))
+        for cause in causes:
+            if isinstance(cause, Again):
+                return cause
+            if isinstance(cause, ServiceRequestError | ServiceResponseError) and credential.kind == "service_principal":
+                return no_answer(f"{whom}, or rather who gives it tokens", cause)
+        said = hide(credential, " ".join(str(error.message).split()))[:400]
+        refusal = StorageRefused(f"{whom} gets no token: {said}", todo="mend its credentials in workspace.yml")
+        return refusal if credential.kind == "service_principal" else Again("no token", refusal=refusal)
+
+
+def _not_now(answer: Any) -> None:
+    """Sees the answers of Entra ID before a package throws their status away. Errors: Again."""
+    response = answer.http_response
+    if again := passing(response.status_code, response, f"no token ({response.status_code})"):
+        raise again
+
+
+def _token_credential(store: BlobStore) -> Any:
     from azure import identity
 
+    options: dict[str, Any]
+    credential = store.credential
     if credential.kind == "default":
-        return identity.DefaultAzureCredential(exclude_interactive_browser_credential=True)
+        options = {"disable_instance_discovery": "AZURE_AUTHORITY_HOST" in os.environ}  # as for `authority` below
+        return identity.DefaultAzureCredential(exclude_interactive_browser_credential=True, retry_total=0, **options)
     if credential.kind == "managed_identity":
+        # With its own retries: it knows which answers of a machine that has just started may pass.
         return identity.ManagedIdentityCredential(**({"client_id": credential.client_id} if credential.client_id else {}))
-    options = {"authority": credential.authority, "disable_instance_discovery": True} if credential.authority else {}
+    options = {"retry_total": 0, "raw_response_hook": _not_now}  # `patience.py` tries again
+    if credential.authority:  # one of a cloud of one's own, which Azure's public one need not know
+        options |= {"authority": credential.authority, "disable_instance_discovery": True}
     try:
         return identity.ClientSecretCredential(credential.tenant_id, credential.client_id, credential.secret, **options)
     except ValueError as error:
-        raise StorageRefused(f"the service principal is not complete: {error}") from None
+        problem = f"datastore '{store.name}': its service principal is not complete: {hide(credential, str(error))}"
+    raise StorageRefused(problem, todo="mend its credentials in workspace.yml")
+
+
+def _checked_key(store: BlobStore) -> str:
+    try:
+        sound = bool(base64.b64decode(store.credential.secret, validate=True))
+    except (binascii.Error, ValueError):
+        sound = False
+    if not sound:
+        raise StorageRefused(f"datastore '{store.name}': its account key is none: keys are base64", todo="copy it again from the account")
+    return store.credential.secret
+
+
+def _checked_sas(store: BlobStore) -> str:
+    if not parse_qs(store.credential.secret).get("sig"):
+        raise StorageRefused(f"datastore '{store.name}': its SAS token is none: it has no sig=", todo="copy it again, all of it")
+    return store.credential.secret

@@ -82,9 +82,9 @@ class BlobDatastore:
 
     def open(self, identity: Credential | None = None) -> BlobStore:
         """`identity`: what the job says, where the datastore has no credential of its own. Errors: UserError for what is not complete."""
-        url, credential = self.url, identity or Credential()
+        account, url, credential = self.account, self.url, identity or Credential()
         if self.kind == "connection_string":
-            _, url, credential = self._of_connection_string()
+            account, url, credential = self._of_connection_string()
         elif self.kind == "sas":
             credential = Credential(kind="sas", secret=self.secret.read().lstrip("?"))
         elif self.kind == "account_key":
@@ -96,7 +96,7 @@ class BlobDatastore:
         elif self.kind == "managed_identity":
             credential = Credential(kind="managed_identity", client_id=self.client_id)
         check_transport(url, credential, f"the datastore '{self.name}'", self.place)
-        return BlobStore(root=self.root, name=self.name, endpoint=url, container=self.container, credential=credential)
+        return BlobStore(root=self.root, name=self.name, endpoint=url, container=self.container, account=account, credential=credential)
 
     def where(self) -> tuple[str, str]:
         """(account, URL of its blob service). Errors: UserError where both are in a connection string that cannot be read."""
@@ -143,13 +143,14 @@ def path_below(uri: Uri, url: str, container: str) -> str | None:
     An emulator stands for the account's own hosts, too.
     """
     if uri.kind == "blob" and uri.container == container:
-        return uri.path if _without_scheme(uri.endpoint) == _without_scheme(url) or is_emulator_of(uri.account, url) else None
+        own = "/" not in uri.endpoint and _is_emulator_of(uri.account, url)
+        return uri.path if own or _without_scheme(uri.endpoint) == _without_scheme(url) else None
     if uri.kind != "web":
         return None
     return addresses.relative(_without_scheme(f"{uri.endpoint}/{uri.path}"), f"{_without_scheme(url)}/{container}")
 
 
-def is_emulator_of(account: str, url: str) -> bool:
+def _is_emulator_of(account: str, url: str) -> bool:
     """Whether the URL of a service ends with the account's name, as that of an emulator does."""
     return _without_scheme(url).partition("/")[2] == account
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from runner.errors import UserError
 from runner.storage.problems import StorageUnavailable
 
 T = TypeVar("T")
@@ -21,11 +22,15 @@ TOLD_EVERY = 15.0
 
 
 class Again(Exception):
-    """An attempt failed in a way that may pass: `reason` in words, `after` how many seconds the server asks us to wait, or 0."""
+    """An attempt failed in a way that may pass: `reason` in words, `after` how many seconds the server asks us to wait, or 0.
 
-    def __init__(self, reason: str, after: float = 0.0) -> None:
+    `refusal`: what it is where it has not passed after `trial` seconds and nothing has ever worked: something is written wrongly then.
+    """
+
+    def __init__(self, reason: str, after: float = 0.0, *, refusal: Exception | None = None, trial: float = 0.0) -> None:
         super().__init__(reason)
         self.reason, self.after = reason, after
+        self.refusal, self.trial = refusal, trial
 
 
 @dataclass(kw_only=True)
@@ -43,6 +48,7 @@ class Patience:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _since: float | None = None  # when the outage began
     _told: float = 0.0
+    _worked: bool = False  # something, once
     _ended: float = float("-inf")  # when the last outage was over
 
     def attempt(self, call: Callable[[], T]) -> T:
@@ -52,16 +58,18 @@ class Patience:
             try:
                 result = call()
             except Again as again:
-                waited = self.now() - began
-                if waited >= self.seconds or self._stopped.is_set():
-                    raise StorageUnavailable(f"{self.name} did not answer for {waited:.0f} s: {again.reason}") from None
+                self._give_up(again, self.now() - began)
                 self._tell(again.reason)
                 asked = min(again.after, LONGEST_ASKED)
-                self._stopped.wait(max(asked, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
+                if self._stopped.wait(max(asked, pause * random.uniform(0.5, 1.0))):  # noqa: S311 - no secret
+                    self._give_up(again, self.now() - began)
                 pause = min(2 * pause, LONGEST_PAUSE)
+            except UserError:
+                self._over()  # that was an answer
+                raise
             else:
-                if self._since is not None:
-                    self._over()
+                self._worked = True
+                self._over()
                 return result
 
     @property
@@ -71,6 +79,15 @@ class Patience:
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def _give_up(self, again: Again, waited: float) -> None:
+        """Raises, when it is time to."""
+        if self._stopped.is_set():
+            raise StorageUnavailable(f"nobody waits any longer for {self.name}: {again.reason}") from None
+        if again.refusal is not None and not self._worked and waited >= again.trial:
+            raise again.refusal from None
+        if waited >= self.seconds:
+            raise StorageUnavailable(f"{self.name} did not answer for {waited:.0f} s: {again.reason}") from None
 
     def _tell(self, reason: str) -> None:
         with self._lock:
@@ -83,8 +100,12 @@ class Patience:
         self.say(f"waiting for {self.name}: {reason} (for {waited:.0f} s; gives up after {self.seconds:.0f} s)")
 
     def _over(self) -> None:
+        if self._since is None:
+            return
         with self._lock:
+            if self._since is None:
+                return
             since, self._since, self._ended = self._since, None, self.now()
-            told = since is not None and self._told >= since
+            told = self._told >= since
         if told:
             self.say(f"{self.name} answers again")

@@ -5,6 +5,7 @@ Only parsing: nothing here looks at a disk or a network.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Uri:
     datastore  datastore, path (below its root); workspace where the long form was written
     asset      name and version or label
     registry   registry, asset_kind, name and version or label
-    blob       account, container, path; endpoint is the blob endpoint's host
+    blob       account, container, path; endpoint is the blob endpoint's host, of an emulator with the account's name behind it
     web        any other http(s):// address: endpoint is its host, path what follows
 
     The query of a web address is in `sas`, and nowhere else: it is a secret.
@@ -196,7 +197,20 @@ def _web(text: str) -> Uri:
             endpoint=parts.netloc.replace(".dfs.", ".blob.", 1),
             path=unquote(path),
         )
+    account, _, rest = parts.path.lstrip("/").partition("/")
+    if rest and _is_emulator(host):  # whose addresses begin with the account's name, there as in the SDK
+        container, _, path = rest.partition("/")
+        endpoint = f"{parts.netloc}/{account}"
+        return Uri(kind="blob", text=text, sas=query, account=account, container=container, endpoint=endpoint, path=unquote(path))
     return Uri(kind="web", text=text, sas=query, endpoint=parts.netloc, path=unquote(parts.path.lstrip("/")))
+
+
+def _is_emulator(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
 
 
 def local_path(uri: Uri, base: str | os.PathLike[str]) -> str:

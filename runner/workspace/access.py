@@ -53,6 +53,13 @@ def renew_access(paths: JobPaths, workspace: Workspace) -> None:
         write_access(paths, [fresh_store(store, workspace, left.get(store.root)) for store in known])
 
 
+def stores_again(paths: JobPaths, workspace: Workspace, address: str, *, say: Callable[[str], None]) -> Stores:
+    """Opens an address that a job has used, whether it has ended or not. Errors: UserError for credentials that are not to be had."""
+    known = [store for store in _stores(read_json(paths.stores)) if addresses.relative(address, store.root) is not None]
+    left = {store.root: store for store in _read(paths)}
+    return Stores([fresh_store(store, workspace, left.get(store.root)) for store in known], say=say)
+
+
 def fresh_store(store: BlobStore, workspace: Workspace, left: BlobStore | None = None) -> BlobStore:
     """A store with its secret; without one, `store` says what the job used. Errors: UserError."""
     credential = store.credential if store.credential.kind in _OF_JOBS else Credential()

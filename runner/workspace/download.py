@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from runner.errors import Place, UserError, did_you_mean
+from runner.storage.addresses import base_name, is_address
+from runner.storage.stores import Stores
 from runner.workspace.records import JobRecord
+from runner.workspace.transfer import Moved, Watch, transfer
+
+Opener = Callable[[str], Stores]
 
 
-def download(record: JobRecord, target: Path, *, output_name: str | None = None, everything: bool = False) -> list[Path]:
+def _opens_none(address: str) -> Stores:
+    raise UserError(f"no credential is known for '{address}'")
+
+
+def _untold(_moved: Moved) -> None:
+    pass
+
+
+def download(
+    record: JobRecord,
+    target: Path,
+    *,
+    output_name: str | None = None,
+    everything: bool = False,
+    stores_of: Opener = _opens_none,
+    watch: Watch = _untold,
+) -> list[Path]:
     """Copies into `target`: the output of that name, or everything, or (neither given) the logs. Returns what it made.
 
-    Files that are there already are replaced. An output or log that does not exist (yet) raises a `UserError` if it was asked for by name.
+    `stores_of` opens the addresses of outputs in blob storage; `watch` is told how their copies get on. Files that are there already are
+    replaced. An output or log that does not exist (yet) raises a `UserError` if it was asked for by name.
     """
     if output_name is not None and output_name not in record.outputs:
         raise UserError(
@@ -27,17 +50,31 @@ def download(record: JobRecord, target: Path, *, output_name: str | None = None,
         made += _copy(Path(record.logs), target / "artifacts" / "logs", links=True)
     names = [output_name] if output_name is not None else list(record.outputs) if everything else []
     for name in names:
-        source = Path(str(record.outputs[name]["path"]))
-        copied = _copy(source, target / "named-outputs" / name / (source.name if source.is_file() else ""))
+        source, place = str(record.outputs[name]["path"]), target / "named-outputs" / name
+        copied = _fetch(source, place, stores_of(source), watch) if is_address(source) else _copy_output(Path(source), place)
         if not copied and output_name is not None:
             raise UserError(f"the output {name!r} of job {record.name} does not exist: {source}", todo=f"the job is {record.status}")
         made += copied
     return made
 
 
-def missing_outputs(record: JobRecord) -> list[str]:
-    """The outputs that are not there: of a job that has not ended, or has failed."""
-    return [name for name, port in record.outputs.items() if not Path(str(port["path"])).exists()]
+def missing_outputs(record: JobRecord, made: Iterable[Path], target: Path) -> list[str]:
+    """The outputs that were not there to be copied: of a job that has not ended, or has failed. `made`: what `download` gave."""
+    there = {folder for path in made for folder in (path, *path.parents)}
+    return [name for name in record.outputs if target / "named-outputs" / name not in there]
+
+
+def _copy_output(source: Path, place: Path) -> list[Path]:
+    return _copy(source, place / (source.name if source.is_file() else ""))
+
+
+def _fetch(address: str, place: Path, stores: Stores, watch: Watch) -> list[Path]:
+    kind = stores.kind(address)
+    if kind == "nothing":
+        return []
+    place = place / base_name(address) if kind == "file" else place
+    transfer(address, str(place), stores, watch=watch)
+    return [place]
 
 
 def _copy(source: Path, target: Path, *, links: bool = False) -> list[Path]:

@@ -29,6 +29,7 @@ class InBlob(Lab):
     """A mixin: `in_blob(Lab, azurite)(folder)` is a lab of that kind."""
 
     azurite: Azurite
+    has_blobs = True
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -47,6 +48,9 @@ class InBlob(Lab):
         path.write_text(yaml.safe_dump(data, sort_keys=False))
         return path
 
+    def needs_too(self, name: str) -> None:
+        self._inputs.add(name)
+
     def settings(self, text: str) -> None:
         super().settings(text)
         self._add_datastore()
@@ -59,6 +63,11 @@ class InBlob(Lab):
         if words[0] == "job":
             self.fetch()
         return done
+
+    def start(self, *words: str, **more: Any) -> Any:
+        self._add_datastore()
+        self.send()
+        return super().start(*words, **more)
 
     def address(self, local: str) -> str:
         return f"{ROOT}/{self.prefix}/{local}"

@@ -60,6 +60,7 @@ class Lab:
     folder: Path
     where = "process"
     sees_workers = True  # whoever monitors them does
+    has_blobs = False  # whether inputs and outputs lie in blob storage
     local: ClassVar[tuple[str, ...]] = ("--local",)
 
     def files(self, count: int, *, name: str = "input", content: str = "") -> Path:
@@ -102,6 +103,9 @@ class Lab:
 
     def place(self, job: dict[str, Any]) -> None:
         """Says in a job file where it is to run."""
+
+    def needs_too(self, name: str) -> None:
+        """A folder that is no input, but is named by one."""
 
     def settings(self, text: str) -> None:
         """More lines for workspace.yml."""

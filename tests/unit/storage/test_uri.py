@@ -55,6 +55,12 @@ from runner.storage.uri import Uri, local_path, looks_like_uri, parse_uri
             "https://acc.blob.core.windows.net/c/a%20b",
             {"kind": "blob", "account": "acc", "container": "c", "endpoint": "acc.blob.core.windows.net", "path": "a b"},
         ),
+        (
+            "http://127.0.0.1:10000/acc/c/a%20b/",
+            {"kind": "blob", "account": "acc", "container": "c", "endpoint": "127.0.0.1:10000/acc", "path": "a b/"},
+        ),
+        ("http://localhost:10000/acc/c", {"kind": "blob", "account": "acc", "container": "c", "endpoint": "localhost:10000/acc"}),
+        ("http://127.0.0.1/c", {"kind": "web", "endpoint": "127.0.0.1", "path": "c"}),
         ("https://example.com/x%20y.csv", {"kind": "web", "endpoint": "example.com", "path": "x y.csv"}),
     ],
 )

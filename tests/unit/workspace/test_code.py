@@ -95,3 +95,28 @@ def test_code_that_cannot_be_taken(step):
     Path(step.code).rmdir()
     with pytest.raises(UserError, match="is gone"):
         check_code(step)
+
+
+@pytest.mark.parametrize(
+    ("text", "withheld"),
+    [
+        ("path: https://a.blob.core.windows.net/c/x?sv=1&sig=abc", True),
+        ("credentials: {account_key: abc}", True),
+        ("credentials:\n  sas_token: 'abc'", True),
+        ("credentials:\n  'client_secret' : abc", True),
+        ("x: AccountName=a;AccountKey=b", True),
+        ("credentials: {account_key: {env: KEY}}", False),
+        ("credentials:\n  account_key:\n    file: key", False),
+        ("path: azureml://datastores/az/paths/x", False),
+    ],
+)
+def test_files_with_a_credential_are_left_out_of_the_snapshot(tmp_path, text, withheld) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "score.py").write_text("def run(mini_batch):\n    return []\n")
+    (code / "job.yml").write_text(text)
+    said: list[str] = []
+    paths = JobPaths(tmp_path / "job", tmp_path / "logs")
+    copy_code(ParallelStep(name="j", code=str(code), entry_script="score.py"), paths, limit=None, say=said.append)
+    assert (paths.code / "job.yml").exists() != withheld
+    assert said == ([f"left out of the snapshot of the code, for a credential is in it: {code / 'job.yml'}"] if withheld else [])

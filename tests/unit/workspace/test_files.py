@@ -76,9 +76,9 @@ def test_download_again_replaces_links_and_says_in_words_what_hinders(store, mak
     logs = _tree(Path(record.logs), "sys/perf/node.csv")
     (logs / "perf").symlink_to("sys/perf")
     for _ in range(2):
-        download(record, tmp_path / "a")
+        made = download(record, tmp_path / "a")
     assert (tmp_path / "a/artifacts/logs/perf").readlink() == Path("sys/perf")
-    assert missing_outputs(record) == ["rows"]
+    assert missing_outputs(record, made, tmp_path / "a") == ["rows"]
     (tmp_path / "b/artifacts/logs/perf").mkdir(parents=True)
     with pytest.raises(UserError, match=r"could not be copied to \S+: \[Errno 17\] File exists: [^()\[]*\n  next: choose another folder$"):
         download(record, tmp_path / "b")

@@ -1,0 +1,200 @@
+"""The datastores and data assets of a workspace, as `runner datastore` and `runner data` show them and copy from and to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.errors import Place, UserError, did_you_mean
+from runner.spec.blobs import CHECK_SECONDS, Blobs
+from runner.spec.context import ResolveContext, find_version, locate
+from runner.storage.addresses import base_name, is_address
+from runner.storage.problems import StorageUnavailable
+from runner.storage.stores import Stores
+from runner.storage.uri import Uri, parse_uri
+from runner.workspace.clusters import say_on_stderr
+from runner.workspace.datastore_settings import AZURE_BLOB, open_secrets
+from runner.workspace.settings import LOCAL
+from runner.workspace.transfer import Watch, is_single, target_of, transfer
+
+if TYPE_CHECKING:
+    from runner.workspace.config import Workspace
+
+Say = Callable[[str], None]
+
+
+def list_datastores(workspace: Workspace) -> list[dict[str, object]]:
+    """All, the folders first. Nothing is asked of the network."""
+    return [_datastore(workspace, name) for name in _names(workspace)]
+
+
+def show_datastore(workspace: Workspace, name: str) -> dict[str, object]:
+    """One by name, and whether it can be reached. Errors: UserError for an unknown one."""
+    _check_known(workspace, name)
+    return _datastore(workspace, name) | {"address": f"azureml://datastores/{name}/paths/", "state": _state(workspace, name)}
+
+
+def _place(workspace: Workspace, text: str, field: str, say: Say) -> tuple[str, Stores]:
+    """The local path or address of what is written as in a job file, and what opens it. Errors: UserError."""
+    blobs = Blobs(workspace.settings.blob_stores, say=say)
+    context = ResolveContext(name="", root=workspace.root, datastores=workspace.datastores, data=workspace.data, blobs=blobs)
+    path = locate(text, workspace.root, context, Place(field=field))
+    return path, Stores(blobs.used, say=say)
+
+
+def _in_datastore(workspace: Workspace, name: str, path: str) -> str:
+    """How a job file writes a path in a datastore. Errors: UserError for an unknown datastore."""
+    _check_known(workspace, name)
+    return f"azureml://datastores/{name}/paths/{path.lstrip('/')}"
+
+
+def _warn_of_secrets(workspace: Workspace, say: Say) -> None:
+    for text in open_secrets(workspace.root / "workspace.yml", workspace.settings.blob_stores.values()):
+        say(f"Warning: {text}")
+
+
+def upload(workspace: Workspace, name: str, source: Path, target: str, *, watch: Watch, say: Say = say_on_stderr) -> str:
+    """Copies a file or folder of this machine into a datastore; returns where it now is. `target` is "" for its own name at the top."""
+    _warn_of_secrets(workspace, say)
+    written = target or source.absolute().name
+    place, stores = _place(workspace, _in_datastore(workspace, name, written), "--target", say)
+    into = written.endswith("/") and is_single(str(source), stores)
+    place = target_of(str(source), place, into=into)
+    transfer(str(source), place, stores, watch=watch)
+    return place
+
+
+def download(workspace: Workspace, name: str, source: str, target: Path | None, *, watch: Watch, say: Say = say_on_stderr) -> Path:
+    """The other way; a file goes into `target` if that is a folder. Without one: by its own name into the current folder."""
+    _warn_of_secrets(workspace, say)
+    place, stores = _place(workspace, _in_datastore(workspace, name, source), "--source", say)
+    return _fetch(place, stores, target, name, watch)
+
+
+def upload_data(workspace: Workspace, name: str, version: str | None, source: Path, *, watch: Watch, say: Say = say_on_stderr) -> str:
+    """Copies a file or folder of this machine to where a data asset lies."""
+    _warn_of_secrets(workspace, say)
+    key = _find(workspace, name, version)
+    place, stores = _place(workspace, f"azureml:{key}", "--name", say)
+    single, kind = is_single(str(source), stores), workspace.data[key].type or "uri_folder"
+    if single != (kind == "uri_file"):
+        what = "a file" if single else "a folder"
+        raise UserError(f"{source} is {what}, and the data asset {key} is of type {kind}", place=Place(field="--source"))
+    transfer(str(source), place, stores, watch=watch)
+    return place
+
+
+def download_data(
+    workspace: Workspace, name: str, version: str | None, target: Path | None, *, watch: Watch, say: Say = say_on_stderr
+) -> Path:
+    """Copies a data asset to this machine."""
+    _warn_of_secrets(workspace, say)
+    place, stores = _place(workspace, f"azureml:{_find(workspace, name, version)}", "--name", say)
+    return _fetch(place, stores, target, name.partition(":")[0], watch)
+
+
+def _fetch(place: str, stores: Stores, target: Path | None, name: str, watch: Watch) -> Path:
+    """`name`: of the datastore or asset, for the whole of it."""
+    own = base_name(place) if not is_address(place) or stores.at(place)[1] else name
+    into = target is not None and target.is_dir() and is_single(place, stores)
+    goal = Path(own) if target is None else target / own if into else target
+    transfer(place, str(goal), stores, watch=watch)
+    return goal
+
+
+def list_data(workspace: Workspace, name: str | None = None) -> list[dict[str, object]]:
+    """All versions of all data assets, or of one. Errors: UserError for an unknown one."""
+    if name is not None:
+        _find(workspace, name, None)
+    return [_asset(workspace, key) for key in workspace.data if name in (None, key.partition(":")[0])]
+
+
+def show_data(workspace: Workspace, name: str, version: str | None) -> dict[str, object]:
+    """One version: the latest where none is named, here or as `name:version`."""
+    return _asset(workspace, _find(workspace, name, version))
+
+
+def _names(workspace: Workspace) -> list[str]:
+    return [*workspace.datastores, *workspace.settings.blob_stores]
+
+
+def _check_known(workspace: Workspace, name: str) -> None:
+    known = _names(workspace)
+    if name not in known:
+        raise UserError(f"there is no datastore {name!r}", allowed=", ".join(known), todo=did_you_mean(name, known))
+
+
+def _datastore(workspace: Workspace, name: str) -> dict[str, object]:
+    """The same fields for every kind; what does not apply is None."""
+    store = workspace.settings.blob_stores.get(name)
+    fields: dict[str, object] = {"name": name, "type": LOCAL if store is None else AZURE_BLOB}
+    fields["default"] = name == workspace.settings.default_datastore
+    if store is None:
+        shared = name in workspace.settings.shared
+        more = {"account_name": None, "container_name": None, "endpoint": None, "credentials": None}
+        return fields | {"path": str(workspace.datastores[name]), "shared": shared} | more
+    try:
+        account, url = store.where()
+    except UserError as error:
+        account, url = store.account, f"unknown: {error.problem}"
+    return fields | {
+        "path": None,
+        "shared": None,
+        "account_name": account,
+        "container_name": store.container,
+        "endpoint": url,
+        "credentials": store.describe(),
+    }
+
+
+def _state(workspace: Workspace, name: str) -> str:
+    store = workspace.settings.blob_stores.get(name)
+    if store is None:
+        folder = workspace.datastores[name]
+        return "Reachable" if folder.is_dir() else "Unreachable: there is no such folder (yet)"
+    try:
+        opened = store.open()
+        container, _ = Stores([opened]).at(opened.root)
+        container.patience.seconds = CHECK_SECONDS
+        container.holds("")
+    except UserError as error:
+        return f"Unreachable: {error.problem}"
+    except StorageUnavailable as error:
+        return f"Unreachable: {error.strerror}"
+    return "Reachable"
+
+
+def _find(workspace: Workspace, name: str, version: str | None) -> str:
+    """The key of a version of a data asset."""
+    text = name.removeprefix("azureml:")
+    uri = parse_uri(f"azureml:{text}:{version}" if version else f"azureml:{text}")
+    key = find_version(uri, workspace.data) if uri.kind == "asset" else None
+    if key is not None:
+        return key
+    return _unknown(workspace, uri)
+
+
+def _unknown(workspace: Workspace, uri: Uri) -> str:
+    names = {key.partition(":")[0] for key in workspace.data}
+    known = sorted(key for key in workspace.data if key.partition(":")[0] == uri.name) or sorted(names)
+    raise UserError(
+        f"the workspace has no data asset '{uri.text.removeprefix('azureml:')}'",
+        allowed=", ".join(known) or "(the workspace has no data assets)",
+        todo=did_you_mean(uri.name, names - {uri.name})
+        or f'describe it in {workspace.root / "workspace.yml"}: data: {{NAME: {{"1": {{type: uri_folder, path: …}}}}}}',
+    )
+
+
+def _asset(workspace: Workspace, key: str) -> dict[str, object]:
+    name, _, version = key.partition(":")
+    entry = workspace.data[key]
+    latest = find_version(Uri(kind="asset", text="", name=name), workspace.data) == key
+    return {
+        "name": name,
+        "version": version,
+        "type": entry.type or "uri_folder",
+        "path": entry.path,
+        "latest": latest,
+        "description": entry.description,
+    }

@@ -1,0 +1,201 @@
+"""No credential of blob storage is written down anywhere but in the one file that lives as long as its job."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+import yaml
+
+from tests.acceptance.jobs import Lab
+from tests.azurite import Azurite
+from tests.canary import files_below, processes, said, search
+
+SCRIPT = """
+import os, time
+
+def run(mini_batch):
+    for _ in range(600):
+        if os.path.exists(os.environ["GO_ON"]):
+            break
+        time.sleep(0.05)
+    print("worked on", mini_batch)
+    return [open(path).read() for path in mini_batch]
+"""
+OWN = ("workspace.yml", "job.yml", "key.txt")  # the user's own files
+
+
+def sas_of(azurite: Azurite, container: str) -> str:
+    from azure.storage.blob import generate_container_sas
+
+    expiry = datetime.now(timezone.utc) + timedelta(hours=1)
+    return generate_container_sas(azurite.account, container, account_key=azurite.key, permission="racwdl", expiry=expiry)
+
+
+class Case:
+    """A job of a lab whose credential is of one kind; `canary` is what must be found nowhere."""
+
+    def __init__(self, kind: str, lab: Lab, azurite: Azurite) -> None:
+        self.lab, self.container = lab, azurite.container()
+        with azurite.client(self.container) as client:
+            for number in range(3):
+                client.upload_blob(f"in/{number}.txt", f"{number}\n")
+        sas = sas_of(azurite, self.container)
+        signature = parse_qs(sas)["sig"][0]
+        connection = f"DefaultEndpointsProtocol=http;AccountName={azurite.account};AccountKey={azurite.key};BlobEndpoint={azurite.endpoint}"
+        (lab.folder / "key.txt").write_text(azurite.key)
+        credentials = {
+            "account_key": ({"account_key": azurite.key}, azurite.key),
+            "file": ({"account_key": {"file": "key.txt"}}, azurite.key),
+            "sas_token": ({"sas_token": sas}, signature),
+            "connection_string": ({"connection_string": connection}, azurite.key),
+        }
+        root, suffix = "azureml://datastores/az/paths", ""
+        if kind == "job_file":
+            root, suffix, self.canary = f"{azurite.endpoint}/{self.container}", f"?{sas}", signature
+        else:
+            given, self.canary = credentials[kind]
+            entry = {"type": "azure_blob", "account_name": azurite.account, "container_name": self.container, "endpoint": azurite.endpoint}
+            lab.settings(yaml.safe_dump({"datastores": {"az": {**entry, "credentials": given}}}))
+        lab.script(SCRIPT)
+        self.go_on = lab.folder / "go-on"
+        lab.job(
+            inputs={"data": {"type": "uri_folder", "path": f"{root}/in{suffix}"}},
+            outputs={"rows": {"type": "uri_file", "path": f"{root}/out/rows.txt{suffix}"}},
+            environment_variables={"GO_ON": str(self.go_on)},
+        )
+
+    @property
+    def access(self) -> Path:
+        return self.lab.state / "jobs" / "job" / "access.json"
+
+    def search(self, *more) -> list[str]:
+        return search(self.canary, files_below(self.lab.folder, leave_out=OWN), *more)
+
+
+@pytest.mark.parametrize("kind", ["account_key", "file", "sas_token", "connection_string", "job_file"])
+def test_nothing_has_the_secret(kind: str, tmp_path: Path, azurite: Azurite) -> None:
+    case = Case(kind, Lab(tmp_path), azurite)
+    created = case.lab.run("job", "create", "-f", "job.yml", "-n", "job", "--local")
+    assert created.status == 0, created.stderr
+    _wait(case, "Running")
+    assert case.search(processes(but=[os.getpid()])) == [str(case.access)]
+    assert case.access.stat().st_mode & 0o777 == 0o600
+    case.go_on.touch()
+    streamed = case.lab.run("job", "stream", "job", "-o", "json")
+    assert streamed.job["status"] == "Completed", streamed.stderr
+    shown = case.lab.run("job", "show", "job")
+    stores = case.lab.run("datastore", "show", "az") if kind != "job_file" else created
+    fetched = case.lab.run("job", "download", "job", "--all", "-p", "got")
+    outputs = {"created": created.stdout + created.stderr, "streamed": streamed.stdout + streamed.stderr, "shown": shown.stdout}
+    outputs |= {"store": stores.stdout + stores.stderr, "fetched": fetched.stdout + fetched.stderr}
+    assert case.search(said(**outputs)) == []
+    assert not case.access.exists()
+    if kind != "job_file":
+        assert (case.lab.folder / "got/named-outputs/rows/rows.txt").read_text().split() == ["0", "1", "2"]
+    else:
+        assert "was reached with a SAS of the job file, which is not kept" in fetched.stderr
+
+
+@pytest.mark.parametrize("end", ["cancel", "kill"])
+def test_it_goes_on_with_credentials_made_anew(end: str, tmp_path: Path, azurite: Azurite) -> None:
+    case = Case("sas_token", Lab(tmp_path), azurite)
+    assert case.lab.run("job", "create", "-f", "job.yml", "-n", "job", "--local").status == 0
+    _wait(case, "Running")
+    if end == "cancel":
+        case.lab.run("job", "cancel", "job")
+        _wait(case, "Canceled")
+        assert not case.access.exists()
+    else:
+        os.kill(_owner(case), 9)
+        _wait(case, "Failed")
+    case.go_on.touch()
+    resumed = case.lab.run("job", "resume", "job", "--stream", "-o", "json")
+    assert resumed.status == 0, resumed.stderr
+    assert not case.access.exists()
+    assert case.search(said(resumed=resumed.stdout + resumed.stderr)) == []
+    with azurite.client(case.container) as client:
+        assert client.download_blob("out/rows.txt").readall().split() == [b"0", b"1", b"2"]
+
+
+def test_a_sas_of_a_job_file_is_gone_after_the_job(tmp_path: Path, azurite: Azurite) -> None:
+    case = Case("job_file", Lab(tmp_path), azurite)
+    assert case.lab.run("job", "create", "-f", "job.yml", "-n", "job", "--local").status == 0
+    _wait(case, "Running")
+    case.lab.run("job", "cancel", "job")
+    _wait(case, "Canceled")
+    resumed = case.lab.run("job", "resume", "job", "--stream")
+    assert resumed.status == 2
+    assert "with a SAS of the job file, which is not kept" in resumed.stderr
+    assert case.lab.run("job", "delete", "job", "-y").status == 0
+
+
+@pytest.mark.parametrize("kind", ["account_key", "job_file"])
+def test_a_job_file_among_the_code_is_not_copied(kind: str, tmp_path: Path, azurite: Azurite) -> None:
+    case = Case(kind, Lab(tmp_path), azurite)
+    case.go_on.touch()
+    job = yaml.safe_load((tmp_path / "job.yml").read_text())
+    job["task"]["code"] = "."
+    job["task"]["entry_script"] = "code/score.py"
+    (tmp_path / "job.yml").write_text(yaml.safe_dump(job))
+    (tmp_path / "key.txt").unlink()
+    done = case.lab.score()
+    assert done.status == 0, done.stderr
+    assert "left out of the snapshot of the code, for a credential is in it" in done.stderr
+    assert case.search(said(done=done.stdout + done.stderr)) == []
+
+
+def test_refusals_do_not_quote_it(tmp_path: Path, azurite: Azurite) -> None:
+    case = Case("job_file", Lab(tmp_path), azurite)
+    text = (tmp_path / "job.yml").read_text()
+    for old, new in (("/in?", "/absent?"), ("/in?", "/../in?"), ("uri_folder", "uri_file"), ("path:", "pth:")):
+        (tmp_path / "job.yml").write_text(text.replace(old, new, 1))
+        done = case.lab.run("job", "validate", "-f", "job.yml", "--local")
+        assert done.status == 2
+        assert case.search(said(done=done.stdout + done.stderr)) == []
+
+
+def _wait(case: Case, status: str) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        shown = case.lab.run("job", "show", "job", "-o", "json")
+        if shown.status == 0 and json.loads(shown.stdout)["status"] == status:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"the job is not {status}: {shown.stdout}")
+
+
+def _owner(case: Case) -> int:
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                words = (process / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"runner.owner" in words and any(str(case.lab.folder).encode() in word for word in words):
+                return int(process.name)
+    raise AssertionError("the job has no owner")
+
+
+def test_finishing_a_failed_job_takes_credentials_once_more(tmp_path: Path, azurite: Azurite) -> None:
+    case = Case("account_key", Lab(tmp_path), azurite)
+    case.go_on.touch()
+    case.lab.script(
+        "def run(mini_batch):\n    assert '1.txt' not in mini_batch[0]\n    return [open(path).read() for path in mini_batch]\n"
+    )
+    job = yaml.safe_load((tmp_path / "job.yml").read_text())
+    (tmp_path / "job.yml").write_text(yaml.safe_dump({**job, "mini_batch_error_threshold": 0, "retry_settings": {"max_retries": 0}}))
+    assert case.lab.score().status == 1
+    assert not case.access.exists()
+    done = case.lab.run("job", "finish", "job", "--partial")
+    assert done.status == 0, done.stderr
+    assert not case.access.exists()
+    assert case.search(said(done=done.stdout + done.stderr)) == []
+    with azurite.client(case.container) as client:
+        rows = client.download_blob("out/rows.txt")
+        assert b"1" not in rows.readall().split()
