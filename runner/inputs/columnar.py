@@ -16,6 +16,7 @@ from runner.inputs.files import FileEntry
 from runner.inputs.mltable_steps import Parquet
 from runner.inputs.opener import Opener
 from runner.inputs.tabular import BadInputError, Slice, is_utf8
+from runner.storage.problems import StorageUnavailable
 
 CACHE_BYTES = 256 << 20  # of row groups that are cut into several slices
 _FOOTERS = 64  # metadata kept
@@ -195,6 +196,8 @@ def _footer(source: Bytes) -> Any:
     try:
         with source.arrow() as file:
             return pq.read_metadata(file)
+    except StorageUnavailable:
+        raise
     except (pa.ArrowInvalid, OSError) as error:
         problem = f"is no readable Parquet file: {error}"
         raise BadInputError(problem=problem, file=source.file.path, todo="leave it out of `paths`") from None
@@ -204,6 +207,8 @@ def _read_groups(source: Bytes, footer: Any, groups: range, columns: Sequence[st
     try:
         with source.arrow(_ranges(footer, groups, columns)) as file, pq.ParquetFile(file, metadata=footer) as opened:
             table = opened.read_row_groups(list(groups), columns=list(columns), use_threads=threads)
+    except StorageUnavailable:
+        raise
     except (pa.ArrowInvalid, OSError) as error:
         problem = f"row groups {groups.start} to {groups.stop - 1} cannot be read: {error}"
         raise BadInputError(problem=problem, file=source.file.path) from None
