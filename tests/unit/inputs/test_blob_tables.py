@@ -191,6 +191,8 @@ def test_what_goes_wrong_inside_of_arrow(blobs: Mirror, azurite: Azurite, tmp_pa
         patch.setattr(BlobContainer, "_read", _never)
         with pytest.raises(StorageUnavailable, match="did not answer"):
             silent.load(0, [line], tmp_path, "arrow")
+        with pytest.raises(UserError, match=r"`inputs\.t`: the input cannot be read: datastore 'az' did not answer"):
+            freshly()
     numbers.reverse()
     data[name]()
     blobs.sync()
@@ -245,6 +247,18 @@ def test_requests_of_parquet(blobs: Mirror, tmp_path: Path, asked: list[tuple[st
     assert column(source, lines, "b", tmp_path) == list(range(count))
     assert len(asked) == 5
     assert sum(size for _, size in asked) < count * 8 * 2 * 1.1
+
+
+@pytest.mark.parametrize("keys", [(), ("b",)])
+def test_a_storage_that_is_silent_while_it_is_listed(
+    blobs: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...]
+) -> None:
+    write(blobs, **{"1.csv": ROWS, "MLTable": "paths: [{file: 1.csv}]\n" + READ})
+    source = opened(blobs.name(blobs.folder), blobs.stores, tmp_path, mini_batch_size=150_000, partition_keys=keys)
+    blobs.stores.at(blobs.name(blobs.folder))[0].patience.seconds = 0
+    monkeypatch.setattr(BlobContainer, "_read", _never)
+    with pytest.raises(UserError, match="the table cannot be listed: datastore 'az' did not answer"):
+        lines_of(source)
 
 
 def test_many_small_files_are_looked_at_side_by_side(blobs: Mirror, tmp_path: Path, asked: list[tuple[str, int]]) -> None:
