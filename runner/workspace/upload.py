@@ -19,6 +19,7 @@ from pathlib import Path
 from runner.errors import Place, UserError, UserErrors
 from runner.model.job import Environment, Job, ParallelStep, PipelineJob
 from runner.storage.addresses import is_address
+from runner.storage.stores import Stores
 from runner.workspace.config import Workspace
 from runner.workspace.units import show_size
 
@@ -42,15 +43,15 @@ class Local:
     place: Place
 
 
-def check_reachable(job: Job, workspace: Workspace) -> None:
-    """Raises `UserError`s for MLTable and conda files that name what the cluster would not find."""
+def check_reachable(job: Job, workspace: Workspace, stores: Stores) -> None:
+    """Raises `UserError`s for MLTable and conda files that name what the cluster would not find. `stores` opens addresses in tables."""
     from runner.inputs.mltable import find
 
     errors: list[UserError] = []
     for step in _steps(job):
         for port in step.inputs.values():
             if port.type == "mltable" and port.path and not is_address(port.path) and find(Path(port.path)):
-                errors += _outside(Path(port.path), workspace)
+                errors += _outside(Path(port.path), workspace, stores)
         if step.environment is not None and step.environment.conda is not None:
             errors += _named_by_conda(step.environment, workspace)
     errors = list({error.describe(): error for error in errors}.values())
@@ -94,13 +95,13 @@ def _steps(job: Job) -> Iterable[ParallelStep]:
     return job.steps.values() if isinstance(job, PipelineJob) else (job,)
 
 
-def _outside(folder: Path, workspace: Workspace) -> Iterator[UserError]:
+def _outside(folder: Path, workspace: Workspace, stores: Stores) -> Iterator[UserError]:
     from runner.inputs.mltable import read
     from runner.spec.yaml_source import read_yaml
     from runner.storage.uri import parse_uri
 
     there = shared_path(str(folder), workspace)
-    table, moves = read(Path(there or folder)), there is None
+    table, moves = read(Path(there or folder), stores), there is None
     paths = read_yaml(Path(table.file)).get("paths")
     for entry, node in zip(table.entries, paths.items if paths else (), strict=True):
         text = next(iter(node.entries.values())).text

@@ -177,6 +177,7 @@ def run(mini_batch):
 
 
 @pytest.mark.on_this_machine("on a cluster no command owns the job")
+@pytest.mark.not_in_blob("files that are fetched first run first")
 def test_what_is_finished_is_durable_while_a_long_mini_batch_runs_in_the_same_frame(lab: Lab) -> None:
     lab.files(100)
     lab.script(STUCK)

@@ -180,3 +180,22 @@ def _owner(case: Case) -> int:
             if b"runner.owner" in words and any(str(case.lab.folder).encode() in word for word in words):
                 return int(process.name)
     raise AssertionError("the job has no owner")
+
+
+def test_finishing_a_failed_job_takes_credentials_once_more(tmp_path: Path, azurite: Azurite) -> None:
+    case = Case("account_key", Lab(tmp_path), azurite)
+    case.go_on.touch()
+    case.lab.script(
+        "def run(mini_batch):\n    assert '1.txt' not in mini_batch[0]\n    return [open(path).read() for path in mini_batch]\n"
+    )
+    job = yaml.safe_load((tmp_path / "job.yml").read_text())
+    (tmp_path / "job.yml").write_text(yaml.safe_dump({**job, "mini_batch_error_threshold": 0, "retry_settings": {"max_retries": 0}}))
+    assert case.lab.score().status == 1
+    assert not case.access.exists()
+    done = case.lab.run("job", "finish", "job", "--partial")
+    assert done.status == 0, done.stderr
+    assert not case.access.exists()
+    assert case.search(said(done=done.stdout + done.stderr)) == []
+    with azurite.client(case.container) as client:
+        rows = client.download_blob("out/rows.txt")
+        assert b"1" not in rows.readall().split()

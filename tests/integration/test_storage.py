@@ -242,3 +242,16 @@ def test_many_threads_keep_their_connections(azurite: Azurite, tmp_path: Path, f
     with ThreadPoolExecutor(24) as threads:
         list(threads.map(lambda number: container.put(f"{number}", b"x"), range(240)))
     assert fault_proxy.connections <= 24
+
+
+def test_proxies_of_the_environment(azurite: Azurite, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", fault_proxy.front.endpoint.rpartition("/")[0])
+    monkeypatch.setenv("no_proxy", "example.com")
+    container = BlobContainer(azurite.store(azurite.container()))
+    seen = fault_proxy.count()
+    container.put("a", b"1")
+    assert container.read("a") == b"1"
+    assert fault_proxy.count() == seen + 2
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert BlobContainer(container.store).read("a") == b"1"
+    assert fault_proxy.count() == seen + 2
