@@ -100,7 +100,7 @@ class Client:
         if self._cluster_of(job) is not None:
             from runner.workspace.upload import check_reachable
 
-            check_reachable(job, workspace)
+            check_reachable(job, workspace, Stores(blobs.used, say=self._say))
         return job
 
     def _blobs(self) -> Blobs:
@@ -343,17 +343,22 @@ class Client:
         if compute is not None:
             self._remote(compute).check()
         held = self._take(name, job)
+        paths = self.workspace.job_paths(name)
         try:
             limit = None if allow_large_snapshot else self.workspace.settings.max_snapshot
-            renew_access(self.workspace.job_paths(name), self.workspace)
             self._renew(job, name, limit, code=code, python=python)
+            renew_access(paths, self.workspace)
         except BaseException:
             held.release()
             raise
-        self.workspace.job_paths(name).cancel.unlink(missing_ok=True)
+        paths.cancel.unlink(missing_ok=True)
         if compute is not None:
             held.release()  # the owner on the cluster takes it
-            record = self._remote(compute).resume(name, retry_failed=retry_failed)
+            try:
+                record = self._remote(compute).resume(name, retry_failed=retry_failed)
+            except BaseException:
+                drop_access(paths)
+                raise
             return self._followed(record, compute, stream=stream, watch=watch)
         return self._start(job, held, stream=stream, watch=watch, resume=True, retry_failed=retry_failed)
 

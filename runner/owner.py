@@ -271,6 +271,7 @@ def start_in_background(workspace: Workspace, held: Held, *, resume: bool, retry
     finally:
         held.hand_over()
     if not taken:
+        drop_access(paths)
         last = paths.owner_log.read_text(errors="replace").strip().rpartition("\n")[2]
         raise UserError(f"the background process of job {held.name} could not start: {last}", todo=f"see {paths.owner_log}")
 

@@ -67,7 +67,7 @@ class Azurite:
         """The SDK's ContainerClient, to arrange and to inspect what a test is about."""
         from azure.storage.blob import ContainerClient
 
-        return ContainerClient(self.endpoint, container, credential=self.key)
+        return ContainerClient(self.endpoint, container, credential={"account_name": self.account, "account_key": self.key})
 
 
 @cache

@@ -229,6 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def relay(self) -> None:
+        self.path = self.path.removeprefix(f"http://{self.headers.get('Host', '')}")  # of clients that were told of a proxy
         path, _, query = self.path.partition("?")
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.proxy.moved(up=len(body))

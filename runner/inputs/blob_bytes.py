@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from runner.inputs.bytes_of import Bytes, Range
 from runner.inputs.files import FileEntry
 from runner.inputs.tabular import BadInputError
-from runner.inputs.windows import PART, Fetch, ReadAhead, Window
+from runner.inputs.windows import LARGEST, Fetch, ReadAhead, Window
 from runner.storage.problems import BlobChanged, BlobMissing
 from runner.storage.stores import Stores
 
@@ -122,8 +122,8 @@ class _Near:
         start, end = self._following
         end = min(end, self.file.size)
         self._following = next(self._ranges, None)
-        for at in range(start, end, PART):
-            part = min(at + PART, end)
+        for at in range(start, end, LARGEST):
+            part = min(at + LARGEST, end)
             held = self._blob.read_ahead.holding(self.file, at, part)
             self._windows.append(held or Window(at, part, self._blob.fetch(at, part)))
 

@@ -148,7 +148,7 @@ def kind_of(address: str, stores: Stores) -> Literal["file", "folder", "nothing"
             return "file"
     except BlobMissing:
         pass
-    return "folder" if any(True for _ in container.pages(f"{path}/" if path else "")) else "nothing"
+    return "folder" if container.holds(f"{path}/" if path else "") else "nothing"
 
 
 def is_folder(blob: BlobInfo) -> bool:

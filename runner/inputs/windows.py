@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from runner.inputs.files import FileEntry
 
-PART = 8 << 20  # bytes of a request, where so many are wanted
+PART = 8 << 20  # bytes of a request for what is read on
+LARGEST = 16 << 20  # bytes of a request for a range that was named
 HELD = 64 << 20  # bytes that were fetched ahead and lie in memory
 RUNS = 64  # places where somebody may go on reading that are remembered
 
@@ -23,6 +24,11 @@ class Window(NamedTuple):
     end: int
     data: Future[bytes]
     step: int = 0  # bytes to fetch for who reads on; 0 where nobody is known to
+
+    @property
+    def has_failed(self) -> bool:
+        """Perhaps long ago, when nobody was waiting for it."""
+        return self.data.done() and self.data.exception() is not None
 
     def part(self, start: int, end: int) -> bytes:
         """What of the range lies in it."""
@@ -69,7 +75,7 @@ class ReadAhead:
 
     def want(self, file: FileEntry, fetch: Fetch, start: int, end: int) -> None:
         with self._lock:
-            self._fill(file, fetch, start, end, keep_behind=start)
+            self._fill(file, fetch, start, end, keep_behind=start, most=LARGEST)
             self._shrink()
 
     def _cover(self, file: FileEntry, fetch: Fetch, start: int, end: int) -> list[Window]:
@@ -91,15 +97,20 @@ class ReadAhead:
         self._shrink()
         return windows
 
-    def _fill(self, file: FileEntry, fetch: Fetch, start: int, end: int, *, keep_behind: int, least: int = 0) -> list[Window]:
+    def _fill(
+        self, file: FileEntry, fetch: Fetch, start: int, end: int, *, keep_behind: int, least: int = 0, most: int = 0
+    ) -> list[Window]:
         """Windows from start to end. The last may go on up to `least` bytes; those that nobody reads on in are not kept."""
         found: list[Window] = []
         at = start
         while at < end:
             window = self._at(file, at)
+            if window is not None and window.has_failed:
+                self._drop(file, window.start)
+                window = None
             if window is None:
                 following = self._next_start(file, at)
-                last = min(following, file.size, at + PART, max(end, at + least))
+                last = min(following, file.size, at + (most or PART), max(end, at + least))
                 window = Window(at, last, fetch(at, last), least)
                 if last > keep_behind:
                     self._keep(file, window)

@@ -110,5 +110,4 @@ def _waits(job: Job, step: ParallelStep, options: RunOptions) -> bool:
 def _exists(path: str | None, options: RunOptions) -> bool:
     if path is None or not is_address(path):
         return path is not None and Path(path).exists()
-    container, name = options.stores.at(path)
-    return container.exists(name) or container.holds(f"{name}/")
+    return options.stores.kind(path) != "nothing"

@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TypeVar
 
 from runner.errors import NotSupportedHere, UserError
 from runner.model.datastore import BlobStore, Credential
 from runner.storage import addresses
 from runner.storage.datastores import BlobDatastore, check_transport, identity_credential
-from runner.storage.problems import BlobMissing, BlocksLost, StorageUnavailable
-from runner.storage.stores import Stores
+from runner.storage.problems import BlocksLost, StorageUnavailable
+from runner.storage.stores import Kind, Stores
 from runner.storage.uri import Uri
-
-if TYPE_CHECKING:
-    from runner.storage.blob import BlobContainer
 
 T = TypeVar("T")
 
 WRITE_CHECK = ".runner-write-check"
 CHECK_SECONDS = 30.0  # for a storage that does not answer when a job is checked
-There = Literal["file", "folder", ""]
 _ALLOWED = (
     "azureml://datastores/<datastore>/paths/<path>, https://<account>.blob.core.windows.net/<container>/<path>, "
     "wasbs://, abfss://, a local path"
@@ -38,9 +34,10 @@ class Blobs:
     def __init__(self, datastores: Mapping[str, BlobDatastore] | None = None, *, say: Callable[[str], None] = lambda _text: None) -> None:
         self.datastores = dict(datastores or {})
         self._say = say
+        self.by_identity = False  # whether anything is reached as what the job's `identity` says
         self._used: dict[str, BlobStore] = {}
         self._stores: Stores | None = None
-        self._there: dict[str, There] = {}
+        self._there: dict[str, Kind] = {}
         self._writable: set[str] = set()
 
     @property
@@ -54,20 +51,22 @@ class Blobs:
             raise UserError(f"'{uri.text}' has '..' in it, which could leave the container", todo="write the path without '..'")
         datastore, path = self._datastore_of(uri)
         store = datastore.open(identity_credential(identity)) if datastore else self._foreign(uri, identity)
+        self.by_identity |= datastore.kind == "identity" if datastore else not uri.sas
         self._use(store, uri.text)
         return addresses.join(store.root, path) if path.strip("/") else store.root
 
-    def there(self, address: str) -> There:
+    def there(self, address: str) -> Kind:
         """What stands at an address: a blob of that name, or names below it, or nothing. Errors: UserError for a storage that refuses."""
         if address not in self._there:
-            self._there[address] = self._asked(address, _look)
+            self._there[address] = self._asked(address, lambda stores: stores.kind(address))
         return self._there[address]
 
     def read(self, folder: str, name: str) -> bytes | None:
         """The content of a small blob in a folder; None if there is none."""
         if not self.holds_file(folder, name):
             return None
-        return self._asked(addresses.join(folder, name), lambda container, path: container.read(path))
+        address = addresses.join(folder, name)
+        return self._asked(address, lambda stores: _read(stores, address))
 
     def holds_file(self, address: str, name: str) -> bool:
         """Whether there is a blob of that name in a folder."""
@@ -80,7 +79,7 @@ class Blobs:
         """Errors: UserError where an output of that type may not be written."""
         blob = address if kind == "uri_file" else addresses.join(address, WRITE_CHECK)
         if blob not in self._writable:
-            self._asked(blob, _try_to_write)
+            self._asked(blob, lambda stores: _try_to_write(stores, blob))
             self._writable.add(blob)
 
     def _datastore_of(self, uri: Uri) -> tuple[BlobDatastore | None, str]:
@@ -94,7 +93,7 @@ class Blobs:
             raise NotSupportedHere(
                 f"'{uri.text}' is no address in blob storage that is known here",
                 allowed=_ALLOWED,
-                todo="copy the data, or describe its account and container as a datastore in workspace.yml if it is an emulator",
+                todo="copy the data; or write type: string and value: if it is meant as a text",
             )
         if not uri.container:
             raise UserError(f"'{uri.text}' names no container", allowed=_ALLOWED)
@@ -105,7 +104,8 @@ class Blobs:
             return self._used[root]
         credential = Credential(kind="sas", secret=uri.sas) if uri.sas else identity_credential(identity)
         check_transport(endpoint, credential, f"'{uri.text}'", None)
-        return BlobStore(root=root, name=uri.account, endpoint=endpoint, container=uri.container, credential=credential)
+        where = {"endpoint": endpoint, "container": uri.container, "account": uri.account}
+        return BlobStore(root=root, name=uri.account, credential=credential, **where)
 
     def _use(self, store: BlobStore, text: str) -> None:
         before = self._used.get(store.root)
@@ -118,28 +118,23 @@ class Blobs:
             self._used[store.root] = store
             self._stores = None
 
-    def _asked(self, address: str, ask: Callable[[BlobContainer, str], T]) -> T:
+    def _asked(self, address: str, ask: Callable[[Stores], T]) -> T:
         """Errors: UserError, also for a storage that does not answer within CHECK_SECONDS: whoever submits a job is waiting."""
         self._stores = self._stores or Stores(self.used, say=self._say)
-        container, path = self._stores.at(address)
-        container.patience.seconds = CHECK_SECONDS
+        self._stores.at(address)[0].patience.seconds = CHECK_SECONDS
         try:
-            return ask(container, path)
+            return ask(self._stores)
         except StorageUnavailable as error:
             todo = "check the account's name and endpoint, and the network of this machine"
             raise UserError(error.strerror or str(error), todo=todo) from None
 
 
-def _look(container: BlobContainer, path: str) -> There:
-    if not path:
-        container.holds("")  # which fails where there is no container
-        return "folder"
-    try:
-        return "folder" if container.info(path).metadata.get("hdi_isfolder") == "true" else "file"
-    except BlobMissing:
-        return "folder" if container.holds(f"{path}/") else ""
+def _read(stores: Stores, address: str) -> bytes:
+    container, path = stores.at(address)
+    return container.read(path)
 
 
-def _try_to_write(container: BlobContainer, path: str) -> None:
+def _try_to_write(stores: Stores, address: str) -> None:
+    container, path = stores.at(address)
     with contextlib.suppress(BlocksLost):  # what it has to say of other blocks shows that one may write
         container.check_writable(path)

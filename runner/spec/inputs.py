@@ -185,7 +185,7 @@ class InputReader:
             return not is_folder(path)
         with at_place(at.place):
             there = self.context.blobs.there(path)
-        if not there:
+        if there == "nothing":
             raise UserError(f"'{text}' does not exist", place=at.place, todo=f"looked for the blob {path}, and for blobs below {path}/")
         if there == "file" and text.endswith("/"):
             raise UserError(f"'{text}' is no folder: there is a blob of that name", place=at.place, todo="leave the last / out")

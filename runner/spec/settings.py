@@ -203,5 +203,8 @@ def identity(reader: Reader) -> Mapping[str, object] | None:
         )
         return None
     check_keys(node, schema.IDENTITY[kind], f"of an identity of type {kind}", reader.problems)
+    others = [key for key in ("object_id", "msi_resource_id", "resource_id") if node.get(key)]
+    if others and not node.get("client_id"):
+        reader.problems.notice(f"identity: {', '.join(others)} has no effect: a managed identity is chosen by its client_id")
     values = Reader(node, reader.scope, reader.problems)
     return {"type": kind, **{key: values.text(key) for key in node.entries if key != "type" and node.get(key)}}

@@ -232,7 +232,7 @@ class _Assembly:
         if not is_address(path):
             return bool(trouble(path))
         with at_place(node.place):
-            return not self.frame.context.blobs.there(path)
+            return self.frame.context.blobs.there(path) == "nothing"
 
     def _arguments(self, task: Reader) -> tuple[str, ...]:
         node = task.written("program_arguments")

@@ -74,12 +74,6 @@ class BlobContainer:
         """Whether there is a blob whose name begins so."""
         return self._try("list", prefix, lambda: next(iter(self._client.list_blobs(prefix or None, results_per_page=1)), None) is not None)
 
-    def exists(self, path: str) -> bool:
-        try:
-            return bool(path) and bool(self.info(path).etag)
-        except BlobMissing:
-            return False
-
     def info(self, path: str) -> BlobInfo:
         """Errors: BlobMissing."""
         return self._try("read", path, lambda: _info(self._client.get_blob_client(path).get_blob_properties()))

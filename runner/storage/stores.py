@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from runner.errors import UserError, did_you_mean
 from runner.model.datastore import BlobStore
 from runner.storage import addresses
-from runner.storage.datastores import path_below
-from runner.storage.uri import Uri
+from runner.storage.problems import BlobMissing
 
 if TYPE_CHECKING:
     from runner.storage.blob import BlobContainer
+
+Kind = Literal["file", "folder", "nothing"]
 
 
 class Stores:
@@ -39,15 +40,16 @@ class Stores:
                 self._opened[root] = BlobContainer(store, say=self._say)
             return self._opened[root], addresses.relative(address, root) or ""
 
-    def address_of(self, uri: Uri) -> str:
-        """The address of what is written as an URI of the kinds datastore, blob and web, e.g. in an MLTable file. Errors: UserError."""
-        if uri.kind == "datastore":
-            return addresses.join(self._find(addresses.datastore_root(uri.datastore))[0], uri.path)
-        for root, store in self._stores.items():
-            path = path_below(uri, store.endpoint, store.container)
-            if path is not None:
-                return addresses.join(root, path)
-        raise UserError(f"no credential is known for '{uri.text}'", allowed=", ".join(store.name for store in self._stores.values()))
+    def kind(self, address: str) -> Kind:
+        """What is at an address; a blob comes before blobs below a folder of the same name. Errors: UserError; StorageUnavailable."""
+        container, path = self.at(address)
+        if not path:
+            container.holds("")  # which fails where there is no container
+            return "folder"
+        try:
+            return "folder" if container.info(path).metadata.get("hdi_isfolder") == "true" else "file"
+        except BlobMissing:
+            return "folder" if container.holds(f"{path}/") else "nothing"
 
     @property
     def calm_since(self) -> float:

@@ -69,11 +69,10 @@ def _copy_output(source: Path, place: Path) -> list[Path]:
 
 
 def _fetch(address: str, place: Path, stores: Stores, watch: Watch) -> list[Path]:
-    container, path = stores.at(address)
-    if path and container.exists(path):
-        place = place / base_name(address)
-    elif not container.holds(f"{path}/" if path else ""):
+    kind = stores.kind(address)
+    if kind == "nothing":
         return []
+    place = place / base_name(address) if kind == "file" else place
     transfer(address, str(place), stores, watch=watch)
     return [place]
 

@@ -5,7 +5,6 @@ What arrives on this machine is put together beside its place under a hidden nam
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import threading
@@ -19,8 +18,8 @@ from runner.errors import UserError
 from runner.model.datastore import BlobInfo
 from runner.storage import addresses
 from runner.storage.addresses import is_address
-from runner.storage.problems import BlobMissing, StorageUnavailable
-from runner.storage.stores import Stores
+from runner.storage.problems import StorageUnavailable
+from runner.storage.stores import Kind, Stores
 
 if TYPE_CHECKING:
     from runner.storage.blob import BlobContainer
@@ -61,17 +60,14 @@ def target_of(source: str, target: str, *, into: bool) -> str:
 
 def is_single(path: str, stores: Stores) -> bool:
     """Whether a file stands at a path or address, not a folder. Errors: UserError if there is nothing."""
-    if is_address(path):
-        container, name = stores.at(path)
-        if name and container.exists(name):
-            return True
-        if container.holds(f"{name}/" if name else ""):
-            return False
-    elif os.path.isfile(path):  # noqa: PTH113
-        return True
-    elif os.path.isdir(path):  # noqa: PTH112
-        return False
-    raise UserError(f"there is nothing at '{path}'", todo="check the path")
+    kind = stores.kind(path) if is_address(path) else _local_kind(path)
+    if kind == "nothing":
+        raise UserError(f"there is nothing at '{path}'", todo="check the path")
+    return kind == "file"
+
+
+def _local_kind(path: str) -> Kind:
+    return "file" if os.path.isfile(path) else "folder" if os.path.isdir(path) else "nothing"  # noqa: PTH112, PTH113
 
 
 class _File(Protocol):
@@ -168,6 +164,10 @@ def _pieces(size: int) -> Iterator[tuple[int, int]]:
 def _files(source: str, target: str, stores: Stores) -> Iterator[_File]:
     if is_address(source):
         container, path = stores.at(source)
+        if is_single(source, stores):
+            blob = container.info(path)
+            yield _Arriving(_reader(container, blob), blob.size, Path(target))
+            return
         for blob, place in _blobs(container, path, Path(target)):
             yield _Arriving(_reader(container, blob), blob.size, place)
         return
@@ -194,17 +194,9 @@ def _file_reader(file: Path) -> Callable[[int, int], bytes]:
 
 
 def _blobs(container: BlobContainer, path: str, target: Path) -> Iterator[tuple[BlobInfo, Path]]:
-    """What is to be fetched, and where it goes. Errors: UserError for nothing, and for names that cannot be paths here."""
-    if path:
-        with contextlib.suppress(BlobMissing):
-            info = container.info(path)
-            if not is_marker(info):
-                yield info, target
-                return
+    """What is to be fetched of a folder, and where it goes. Errors: UserError for names that cannot be paths here."""
     prefix = f"{path}/" if path else ""
     found = [blob for page in container.pages(prefix) for blob in page if not is_marker(blob)]
-    if not found:
-        raise UserError(f"there is nothing at '{container.address(path)}'", todo="check the path")
     named = {relative_name(blob.path, prefix): blob for blob in found}
     folders = {parent for name in named for parent in _parents(name)}
     for name in folders & named.keys():
@@ -215,8 +207,7 @@ def _blobs(container: BlobContainer, path: str, target: Path) -> Iterator[tuple[
 
 
 def is_marker(blob: BlobInfo) -> bool:
-    """Whether a blob only stands for a folder: some programs make such. (Listings have no metadata: an empty one with blobs below it
-    is one, too.)"""
+    """Whether a blob only stands for a folder: some programs make such."""
     return blob.path.endswith("/") or blob.metadata.get("hdi_isfolder") == "true"
 
 

@@ -48,6 +48,9 @@ class InBlob(Lab):
         path.write_text(yaml.safe_dump(data, sort_keys=False))
         return path
 
+    def needs_too(self, name: str) -> None:
+        self._inputs.add(name)
+
     def settings(self, text: str) -> None:
         super().settings(text)
         self._add_datastore()

@@ -157,6 +157,7 @@ def eventually() -> Callable[..., Any]:
 
 
 # Each takes seconds, and one cluster serves them all: there, only those marked `on_cluster` run, unless this is set.
+ALL_IN_BLOB = os.environ.get("ALL_IN_BLOB", "") not in ("", "0")  # and so with those marked `in_blob`, with data in blob storage
 ALL_ON_CLUSTER = os.environ.get("ALL_ON_CLUSTER", "") not in ("", "0")
 
 
@@ -181,7 +182,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if place.startswith(BLOB) and item.get_closest_marker("not_in_blob"):
             return False
         if place in (BLOB_CONTAINER, BLOB_CLUSTER):
-            return bool(item.get_closest_marker("in_blob"))
+            return ALL_IN_BLOB or bool(item.get_closest_marker("in_blob"))
         if place == CLUSTER:
             chosen = ALL_ON_CLUSTER or item.get_closest_marker("on_cluster")
             return bool(chosen) and not any(item.get_closest_marker(name) for name in ("in_processes", "on_this_machine"))

@@ -104,6 +104,9 @@ class Lab:
     def place(self, job: dict[str, Any]) -> None:
         """Says in a job file where it is to run."""
 
+    def needs_too(self, name: str) -> None:
+        """A folder that is no input, but is named by one."""
+
     def settings(self, text: str) -> None:
         """More lines for workspace.yml."""
         path = self.folder / "workspace.yml"

@@ -89,11 +89,13 @@ def test_a_threshold_fails_the_job_and_says_all_that_matters_in_one_line(lab: La
 
 
 @pytest.mark.on_cluster
+@pytest.mark.in_blob
 def test_what_succeeded_before_a_threshold_is_kept_and_resumed(lab: Lab) -> None:
     fails_with(lab, "assert os.path.exists(os.environ['LEDGER'] + '.mended')", mini_batch_error_threshold=0)
-    assert lab.score("--set", "max_concurrency_per_instance=1").status == 1
+    done = lab.score("--set", "max_concurrency_per_instance=1")
+    assert done.status == 1, done.stderr
     before = lab.ledger
-    assert before.count("f00003.txt") == 3
+    assert before.count("f00003.txt") == 3, done.stderr
     Path(f"{lab.ledger_file}.mended").touch()
     done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
     assert done.status == 0, done.stderr
@@ -104,6 +106,7 @@ def test_what_succeeded_before_a_threshold_is_kept_and_resumed(lab: Lab) -> None
 
 
 @pytest.mark.on_cluster
+@pytest.mark.in_blob
 def test_a_partial_result_can_be_published(lab: Lab) -> None:
     fails_with(lab, "raise ValueError('x')", mini_batch_error_threshold=0)
     lab.score("--set", "max_concurrency_per_instance=1")

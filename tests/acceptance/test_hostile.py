@@ -25,6 +25,7 @@ def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
 
 
 @pytest.mark.on_cluster
+@pytest.mark.not_in_blob("names of blobs are text")
 def test_hostile_file_names(lab: Lab) -> None:
     folder = os.fsencode(lab.folder / "input")
     os.mkdir(folder)

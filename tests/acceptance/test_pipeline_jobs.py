@@ -94,6 +94,7 @@ BINDINGS = {
 
 
 @pytest.mark.on_cluster
+@pytest.mark.in_blob
 def test_bindings_expressions_and_outputs_of_steps(lab: Lab) -> None:
     """Steps run in the order of what they need; settings come from inputs of the pipeline; the last output is where it says."""
     second = step(

@@ -91,6 +91,7 @@ def test_the_three_formats_give_the_same_frames(lab: Lab) -> None:
 
 
 @pytest.mark.on_cluster
+@pytest.mark.in_blob
 def test_text_is_cut_by_bytes_never_across_files(lab: Lab) -> None:
     """Types are the same in all mini-batches, though most see no fraction and no missing value."""
     folder = lab.folder / "input"
@@ -139,6 +140,7 @@ def test_a_file_of_many_row_groups_gives_many_mini_batches(lab: Lab) -> None:
 
 
 @pytest.mark.on_cluster
+@pytest.mark.in_blob
 def test_rows_are_grouped_by_keys(lab: Lab) -> None:
     """Of columns: values in the types of the column, sorted; of paths: texts."""
     folder = lab.folder / "input"

@@ -86,6 +86,8 @@ def pinned(*names: str) -> tuple[str, ...]:
 NODE_PACKAGES = (
     *("ray", "filelock", "msgpack", "protobuf", "packaging", "attrs", "jsonschema", "jsonschema-specifications", "referencing", "rpds-py"),
     *("docker", "pathspec", "pyarrow", "pyyaml", "requests", "certifi", "charset-normalizer", "idna", "urllib3"),
+    *("azure-identity", "azure-storage-blob", "azure-core", "isodate"),
+    *("msal", "msal-extensions", "pyjwt", "cryptography", "cffi", "pycparser"),
     *("rich", "markdown-it-py", "mdurl", "pygments", "typer", "annotated-doc", "click", "shellingham", "typing-extensions"),
 )
 # Each container starts with a fresh file system: without this, each would compile pandas again, for seconds.

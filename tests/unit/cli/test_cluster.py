@@ -19,6 +19,7 @@ from runner.errors import JobConflict, UserError, UserErrors
 from runner.model.events import JobEnded, StatusChanged
 from runner.remote import Detached
 from runner.spec.load import read_job
+from runner.workspace.access import drop_access
 from runner.workspace.locks import hold_outputs
 from runner.workspace.records import JobRecord, write_json
 from runner.workspace.wire import encode
@@ -488,6 +489,43 @@ def test_two_jobs_with_one_output(client, folder, data):
     with held, pytest.raises(JobConflict, match="job other is writing to"):
         _submit(client)
     _submit(client)
+
+
+def test_addresses_are_left_alone_and_credentials_lie_in_the_job(client, fake, folder, data, monkeypatch):
+    credentials = "credentials: {account_key: {file: key.txt}}"
+    az = f"az: {{type: azure_blob, account_name: acc, container_name: data, {credentials}}}"
+    settings = (folder / "workspace.yml").read_text()
+    (folder / "workspace.yml").write_text(settings.replace("datastores: {", f"datastores: {{{az}, "))
+    (folder / "key.txt").write_text("c4nary")
+    monkeypatch.setattr("runner.spec.blobs.Blobs.there", lambda _self, address: "folder" if address.endswith("in") else "nothing")
+    monkeypatch.setattr("runner.spec.blobs.Blobs.check_writable", lambda _self, _address, _kind: None)
+    root = "azureml://datastores/az/paths"
+    _write_job(folder, "path: in}", f"path: '{root}/in'}}")
+    _write_job(folder, "rows: {type: uri_file}", f"rows: {{type: uri_file, path: '{root}/out.txt'}}")
+    client = Client()
+    _submit(client)
+    paths, job = client.store.paths("one"), client._stored("one")
+    assert (job.inputs["data"].path, job.outputs["rows"].path) == (f"{root}/in", f"{root}/out.txt")
+    assert job.inputs["labels"].path.startswith(str(data / "LocalUpload"))
+    assert stat.S_IMODE(paths.access.stat().st_mode) == 0o600
+    assert "c4nary" in paths.access.read_text()
+    assert "c4nary" not in paths.spec.read_text() + paths.record.read_text() + paths.stores.read_text()
+    drop_access(paths)
+    _end(client, "one", "Failed")
+    (folder / "key.txt").write_text("newer")
+    fake.jobs.clear()
+    client.resume("one")
+    assert "newer" in paths.access.read_text()
+
+
+def test_a_table_with_a_sas_is_not_copied(client, folder, data):
+    url = "https://acc.blob.core.windows.net/c/t.csv?sv=1&sig=c4nary"
+    (folder / "in" / "MLTable").write_text(f"paths:\n  - file: {url}\n")
+    _write_job(folder, "uri_folder", "mltable")
+    with pytest.raises(UserError, match=r"MLTable:2(.|\n)*there is a SAS in the table(.|\n)*describe the container") as caught:
+        _submit(client)
+    assert "c4nary" not in str(caught.value)
+    assert not list(data.rglob("MLTable"))
 
 
 # The command line

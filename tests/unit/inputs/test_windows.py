@@ -48,7 +48,8 @@ def storage() -> Storage:
 def blob(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> BlobBytes:
     """With small windows."""
     monkeypatch.setattr(windows, "PART", 1 << 14)
-    monkeypatch.setattr("runner.inputs.blob_bytes.PART", 1 << 14)
+    monkeypatch.setattr(windows, "LARGEST", 1 << 14)
+    monkeypatch.setattr("runner.inputs.blob_bytes.LARGEST", 1 << 14)
     return BlobBytes(file=FILE, fetch=storage.fetch, read_ahead=ReadAhead(limit=1 << 16))
 
 
@@ -100,5 +101,6 @@ def test_a_changed_blob_is_bad_input_and_is_asked_for_again(blob: BlobBytes, sto
             blob.pread(100, 0)
     with pytest.raises(BadInputError, match="has changed since it was listed"):
         blob.near(iter([(0, 100)])).pread(10, 0)
+    blob.want(0, 100)
     storage.error = None
     assert blob.pread(100, 0) == DATA[:100]

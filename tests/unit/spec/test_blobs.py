@@ -13,10 +13,11 @@ from runner.errors import NotSupportedHere, UserError
 from runner.model.datastore import Credential, DataAsset
 from runner.model.job import ParallelStep
 from runner.spec import stored
-from runner.spec.blobs import Blobs, There
+from runner.spec.blobs import Blobs
 from runner.spec.load import read_job
 from runner.spec.resolve import ResolveContext, resolve
 from runner.storage.datastores import BlobDatastore, Secret
+from runner.storage.stores import Kind
 from tests.acceptance.bad_jobs.row import JOB
 
 AZ = "azureml://datastores/az/paths"
@@ -31,8 +32,8 @@ class Told(Blobs):
     folders: frozenset[str] = frozenset()
     written: list[tuple[str, str]]
 
-    def there(self, address: str) -> There:
-        return "file" if address in self.files else "folder" if address in self.folders else ""
+    def there(self, address: str) -> Kind:
+        return "file" if address in self.files else "folder" if address in self.folders else "nothing"
 
     def check_writable(self, address: str, kind: str) -> None:
         self.written.append((address, kind))
@@ -104,6 +105,7 @@ def test_elsewhere_the_sas_or_the_identity_is_the_credential(job, blobs, written
     made = job(written, more=more)
     assert made.inputs["images"].path == f"{root}/in"
     assert [(store.root, store.credential) for store in blobs.used] == [(root, credential)]
+    assert not [text for text in made.notices if text.startswith("identity")]
     assert "c4nary" not in json.dumps(stored.dump(made)) + repr(made) + repr(blobs.used)
 
 

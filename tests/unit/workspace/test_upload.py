@@ -7,6 +7,7 @@ import pytest
 
 from runner.errors import UserError
 from runner.model.job import Environment, JobInput, ParallelStep
+from runner.storage.stores import Stores
 from runner.workspace import upload
 from runner.workspace.config import Workspace
 from runner.workspace.jobs import JobStore
@@ -150,5 +151,7 @@ def test_conda_files_that_name_local_files(workspace, source, tmp_path, line):
     conda = {"dependencies": ["python=3.10", {"pip": ["pandas", line]}]}
     job = _job(source, environment=Environment(conda=conda, conda_path=str(tmp_path / "conda.yml")))
     with pytest.raises(UserError, match=r"conda.yml `dependencies`: '.*' in the conda file names a file of this machine"):
-        upload.check_reachable(job, workspace)
-    upload.check_reachable(_job(source, environment=Environment(conda=conda, conda_path=str(tmp_path / "data/conda.yml"))), workspace)
+        upload.check_reachable(job, workspace, Stores())
+    upload.check_reachable(
+        _job(source, environment=Environment(conda=conda, conda_path=str(tmp_path / "data/conda.yml"))), workspace, Stores()
+    )
