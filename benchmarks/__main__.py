@@ -6,7 +6,8 @@ import importlib
 import sys
 
 ALL = (
-    "startup", "empty_batches", "coordinator", "simulation", "listing", "reading", "tables", "blob_tables", "blob_rows", "containers", "cluster",
+    "startup", "empty_batches", "coordinator", "simulation", "listing", "reading", "tables", "blob_tables", "blob_rows",
+    "containers", "cluster",
 )  # fmt: skip
 
 
