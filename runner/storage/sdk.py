@@ -85,6 +85,8 @@ def meaning(store: BlobStore, doing: str, path: str, error: AzureError) -> Excep
     """What is to be raised for it: Again where it may pass, else something in words. `doing`: list, read or write."""
     if isinstance(error, HttpResponseError) and error.response is not None:
         return _of_answer(store, doing, path, error)
+    if isinstance(error, ClientAuthenticationError):  # nothing was sent: it could not be signed
+        return StorageRefused(f"{store.where}: its account key is none: keys are base64", todo="copy it again from the account")
     return no_answer(store.where, error)
 
 
