@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "empty_batches", "coordinator", "simulation", "listing", "reading", "tables", "blob_tables", "containers", "cluster")
+ALL = (
+    "startup", "empty_batches", "coordinator", "simulation", "listing", "reading", "tables", "blob_tables", "blob_rows", "containers", "cluster",
+)  # fmt: skip
 
 
 def main() -> None:
