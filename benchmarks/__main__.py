@@ -6,9 +6,9 @@ import importlib
 import sys
 
 ALL = (
-    "startup", "empty_batches", "coordinator", "simulation", "listing", "reading", "tables", "blob_tables", "blob_rows",
-    "containers", "cluster",
-)  # fmt: skip
+    *("startup", "empty_batches", "coordinator", "simulation", "listing", "reading", "tables"),
+    *("blob_tables", "blob_rows", "containers", "cluster"),
+)
 
 
 def main() -> None:

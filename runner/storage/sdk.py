@@ -104,7 +104,8 @@ def _of_answer(store: BlobStore, doing: str, path: str, error: HttpResponseError
     if code in CHANGED or (status == 412 and not code.startswith("Lease")):
         return BlobChanged(f"'{address}' was written by somebody else ({reason})")
     if code == "ContainerNotFound" or (status == 404 and not path):
-        return StorageRefused(f"{store.where}: there is no such container", todo="make it, or mend the datastore in workspace.yml")
+        todo = f"make it (runner datastore create {store.name}), or mend the datastore in workspace.yml"
+        return StorageRefused(f"{store.where}: there is no such container", todo=todo)
     if status == 404:
         return BlobMissing(f"there is nothing at '{address}'", todo="check the path")
     if status in (401, 403) or isinstance(error, ClientAuthenticationError):

@@ -6,6 +6,7 @@ import base64
 import io
 import socket
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -259,3 +260,10 @@ def test_proxies_of_the_environment(azurite: Azurite, fault_proxy: FaultProxy, m
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert BlobContainer(container.store).read("a") == b"1"
     assert fault_proxy.count() == seen + 2
+
+
+def test_a_container_is_made_once(azurite: Azurite) -> None:
+    container = BlobContainer(azurite.store(f"made-{uuid.uuid4().hex[:8]}"))
+    assert container.create()
+    assert not container.create()
+    container.put("a", b"")
