@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "empty_batches", "coordinator", "simulation", "listing", "reading", "tables", "blob_tables", "containers", "cluster")
+ALL = (
+    *("startup", "empty_batches", "coordinator", "simulation", "listing", "reading", "tables"),
+    *("blob_files", "blob_tables", "blob_rows", "containers", "cluster"),
+)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Looks for a secret in everything that a job leaves behind, in each way in which it may be written down.
 
-A source gives (name, bytes): `files_below` a folder, `processes` of this machine, or whatever else a test has (what an engine says of a
-container, an answer of a gateway).
+A source gives (name, bytes): `files_below` a folder, `processes` of this machine, `containers` of its engine, or whatever else a test has
+(an answer of a gateway).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, quote_plus, unquote
@@ -47,6 +48,14 @@ def processes(*, but: Iterable[int] = ()) -> Iterator[tuple[str, bytes]]:
             for name in ("environ", "cmdline"):
                 with contextlib.suppress(OSError):  # it has ended, or is another user's
                     yield f"{process}/{name}", (process / name).read_bytes()
+
+
+def containers() -> Iterator[tuple[str, bytes]]:
+    """What the Docker engine says of each container that is there now."""
+    numbers = subprocess.run(["docker", "ps", "-aq"], capture_output=True, text=True, check=True).stdout.split()
+    for number in numbers:
+        done = subprocess.run(["docker", "inspect", number], capture_output=True, check=False)  # it may have gone
+        yield f"docker inspect {number}", done.stdout
 
 
 def said(**texts: str) -> Iterator[tuple[str, bytes]]:

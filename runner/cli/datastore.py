@@ -42,6 +42,17 @@ def show_datastore(name: StoreName = None, name_option: NameOption = None, outpu
         print_data(store, output)
 
 
+@app.command("create")
+def create_datastore(name: StoreName = None, name_option: NameOption = None, workspace: Workspace = None) -> None:
+    """Make the container, or the folder, that workspace.yml describes."""
+    from runner.workspace import datastores
+    from runner.workspace.config import find_workspace
+
+    wanted = one_name(name, name_option, noun="datastore")
+    made = datastores.create_datastore(find_workspace(workspace), wanted)
+    print(f"made the datastore {wanted}" if made else f"the datastore {wanted} is there already")
+
+
 @app.command()
 def upload(
     source: Annotated[Path, typer.Option("--source", "-s", metavar="PATH", help="A file or folder of this machine.")],

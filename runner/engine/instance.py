@@ -81,7 +81,7 @@ class Instance:
         self._node = settings.worker.node
         self._processes = settings.worker.processes
         room = loader.room if loader else Room()
-        self._fetched = settings.fetched if room.on_disk else None
+        self._loader, self._fetched = loader, settings.fetched if room.on_disk else None
         self._pool = ThreadPoolExecutor(max_workers=max(2, self._processes) + room.loads, thread_name_prefix=self._node)
         self._sockets = make_scratch()
         self._switchboard = Switchboard(self._sockets, self)
@@ -345,6 +345,8 @@ class Instance:
         self._switchboard.close()
         for worker in list(self._crew.workers.values()):
             self._crew.ended(worker)
+        if self._loader:
+            self._loader.end(self._fetched or self._sockets)
         self._pool.shutdown(wait=not self._backlog.is_loading, cancel_futures=True)
         self._crew.close()
         remove_scratch(self._sockets)

@@ -289,7 +289,7 @@ class Results:
 
     def _item(self, worker: Worker) -> str:
         frame = worker.frames[0]
-        return item_of(frame.lines[frame.done])[1]
+        return item_of(frame.manifest_line(frame.next))[1]
 
     def _items(self, frame: Frame, index: int) -> int:
         return item_of(frame.lines[index - frame.first])[0]

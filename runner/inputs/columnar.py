@@ -16,12 +16,13 @@ from runner.inputs.files import FileEntry
 from runner.inputs.mltable_steps import Parquet
 from runner.inputs.opener import Opener
 from runner.inputs.tabular import BadInputError, Slice, is_utf8
+from runner.storage.problems import StorageUnavailable
 
 CACHE_BYTES = 256 << 20  # of row groups that are cut into several slices
 _FOOTERS = 64  # metadata kept
 _TAIL = 64 * 1024  # bytes of the end of a file that Arrow looks for the footer in
 _HOLE = 256 * 1024  # bytes between wanted columns that are fetched along with them, rather than by a request of their own
-_NEXT = 32 << 20  # bytes of a row group that are fetched while the one before is read
+_NEXT = 24 << 20  # bytes of row groups that are fetched while the one before is read
 _AT_ONCE = 16 << 20  # bytes of columns that are fetched in one request
 
 
@@ -93,13 +94,14 @@ class ParquetTable:
         return {"parquet": file, "groups": list(position), "rows": rows, "keys": None, "dataset": [file]}
 
     def _want_next(self, source: Bytes, footer: Any, group: int, columns: Sequence[str]) -> None:
-        """Who reads slices of a row group will read those of the next one."""
+        """Who reads slices of a row group will read those of the next ones."""
         held = 0
-        for start, end in _ranges(footer, range(group, min(group + 1, footer.num_row_groups)), columns):
-            held += end - start
-            if held > _NEXT:
-                return
-            source.want(start, end)
+        for number in range(group, footer.num_row_groups):
+            for start, end in _ranges(footer, range(number, number + 1), columns):
+                held += end - start
+                if held > _NEXT:
+                    return
+                source.want(start, end)
 
     def _footer(self, source: Bytes) -> Any:
         return self._footers.get(source.file, lambda: (_footer(source), 1))
@@ -195,6 +197,8 @@ def _footer(source: Bytes) -> Any:
     try:
         with source.arrow() as file:
             return pq.read_metadata(file)
+    except StorageUnavailable:
+        raise
     except (pa.ArrowInvalid, OSError) as error:
         problem = f"is no readable Parquet file: {error}"
         raise BadInputError(problem=problem, file=source.file.path, todo="leave it out of `paths`") from None
@@ -204,6 +208,8 @@ def _read_groups(source: Bytes, footer: Any, groups: range, columns: Sequence[st
     try:
         with source.arrow(_ranges(footer, groups, columns)) as file, pq.ParquetFile(file, metadata=footer) as opened:
             table = opened.read_row_groups(list(groups), columns=list(columns), use_threads=threads)
+    except StorageUnavailable:
+        raise
     except (pa.ArrowInvalid, OSError) as error:
         problem = f"row groups {groups.start} to {groups.stop - 1} cannot be read: {error}"
         raise BadInputError(problem=problem, file=source.file.path) from None

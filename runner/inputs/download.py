@@ -48,31 +48,23 @@ class Blob:
 class Downloads:
     """Threads may share it."""
 
-    def __init__(self) -> None:
-        self._given_up = False
-
     def __enter__(self) -> Downloads:
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._pool.shutdown(wait=False)
 
-    def start(self, blob: Blob, part: Path, arrived: Callable[[], None]) -> Future[None]:
+    def start(self, blob: Blob, part: Path, *, arrived: Callable[[], None], wanted: Callable[[], bool]) -> Future[None]:
         """Brings a blob into the new file `part`; `arrived` is called when it is complete, before the result is there.
+
+        What is no longer `wanted` when its turn comes is cancelled.
 
         Errors, of the result: UserError, BlobChanged and BlobMissing among them; OSError. Then there is no such file.
         """
-        download = _Download(blob=blob, part=part, arrived=arrived)
+        download = _Download(blob=blob, part=part, arrived=arrived, wanted=wanted)
         for offset in range(0, blob.size or 1, PIECE):
-            self._pool.submit(self._piece, download, offset)
+            self._pool.submit(download.piece, offset)
         return download.result
-
-    def give_up(self) -> None:
-        """What has not begun fails."""
-        self._given_up = True
-
-    def _piece(self, download: _Download, offset: int) -> None:
-        download.piece(offset, given_up=self._given_up)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -84,6 +76,7 @@ class _Download:
     blob: Blob
     part: Path
     arrived: Callable[[], None]
+    wanted: Callable[[], bool]
     result: Future[None] = field(default_factory=Future)
     error: BaseException | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -92,8 +85,8 @@ class _Download:
     def __post_init__(self) -> None:
         self._left = len(range(0, self.blob.size or 1, PIECE))
 
-    def piece(self, offset: int, *, given_up: bool = False) -> None:
-        if given_up and self.error is None:
+    def piece(self, offset: int) -> None:
+        if self.error is None and not self.wanted():
             self.error = CancelledError()
         if self.error is None:
             try:

@@ -7,7 +7,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -66,6 +66,7 @@ class FileLoader:
         self._held: dict[str, _Held] = {}
         self._folders: Counter[str] = Counter()  # files in each
         self._numbers = count()
+        self._ended: set[Path] = set()  # folders of instances
 
     def weight(self, line: bytes) -> int:
         return sum(file.size for file in files_of(line)[0])
@@ -97,7 +98,15 @@ class FileLoader:
     def free(self, scratch: Sequence[str]) -> None:
         with self._lock:
             for local in scratch:
-                self._release(self._held[local])
+                if local in self._held:
+                    self._release(self._held[local])
+
+    def end(self, scratch: Path) -> None:
+        with self._lock:
+            self._ended.add(scratch)
+            for held in [held for held in self._held.values() if held.local.startswith(f"{scratch}/")]:
+                held.users = 1
+                self._release(held)
 
     # One file
 
@@ -107,6 +116,8 @@ class FileLoader:
         if not is_address(address):
             return None
         with self._lock:
+            if scratch in self._ended:
+                raise CancelledError
             for local in self._places(address, str(scratch)):
                 held = self._held.get(local)
                 if held is not None and held.version == file.version:
@@ -123,7 +134,7 @@ class FileLoader:
                 raise
             blob = Blob(container=container, path=path, size=file.size, etag=str(file.version))
             part = scratch / ARRIVING / str(next(self._numbers))
-            held.arrival = self._downloads.start(blob, part, partial(self._arrived, held, part))
+            held.arrival = self._downloads.start(blob, part, arrived=partial(self._arrived, held, part), wanted=partial(_is_wanted, held))
         return held
 
     def _places(self, address: str, scratch: str) -> Iterator[str]:
@@ -143,7 +154,7 @@ class FileLoader:
 
     def _arrived(self, held: _Held, part: Path) -> None:
         with self._lock:
-            held.is_here = bool(held.users)
+            held.is_here = held.users > 0
             if held.is_here:
                 part.rename(held.local)
             else:  # nobody wants it any more
@@ -170,7 +181,7 @@ class FileLoader:
 
     def _release(self, held: _Held) -> None:
         held.users -= 1
-        if held.users:
+        if held.users or self._held.get(held.local) is not held:
             return
         del self._held[held.local]
         if held.is_here:
@@ -183,6 +194,10 @@ class FileLoader:
                 with suppress(OSError):  # the script may have put something in it
                     Path(folder).rmdir()
             folder = os.path.dirname(folder)
+
+
+def _is_wanted(held: _Held) -> bool:
+    return held.users > 0
 
 
 def _folders(local: str, scratch: Path) -> Iterator[str]:

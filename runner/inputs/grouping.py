@@ -20,6 +20,7 @@ from runner.inputs.pieces import Listed, PieceReader, Pieces, Record
 from runner.inputs.spill import Spill
 from runner.inputs.tabular import BadInputError
 from runner.inputs.transform import Pipeline, partition_values
+from runner.storage.problems import StorageUnavailable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,8 @@ def group_rows(pieces: Pieces, plan: KeyPlan, reader: PieceReader, spill: Spill,
     if not spill.is_complete(fingerprint):
         try:
             spill.fill(_keyed(listed, plan, reader), fingerprint)
+        except StorageUnavailable:
+            raise
         except OSError as error:
             raise UserError(
                 f"rows cannot be grouped by {', '.join(plan.keys)}: '{spill.folder}' cannot be written: {error.strerror or error}",

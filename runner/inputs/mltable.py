@@ -23,7 +23,7 @@ from runner.storage import addresses
 from runner.storage.addresses import is_address
 from runner.storage.problems import BlobMissing
 from runner.storage.stores import Stores
-from runner.storage.uri import parse_uri
+from runner.storage.uri import parse_uri, without_query
 
 FILE_NAME = "MLTable"
 _TOP_KEYS = ("$schema", "type", "paths", "transformations", "metadata", "traits", "query_source")
@@ -162,11 +162,12 @@ def _read_entry(node: Node, folder: str, stores: Stores) -> PathEntry:
     if len(node.entries) != 1:
         raise UserError("an entry of `paths` has exactly one key", place=node.place, allowed="file, folder or pattern")
     kind, value = next(iter(node.entries.items()))
-    text = require_text(value)
+    written = require_text(value)
+    text = without_query(written)  # what follows is a secret, and no wildcard
     if kind == "file" and text.endswith("/"):
         raise UserError(f"`file` names a folder: {text!r}", place=value.place, todo=f"write `folder: {text}`")
     try:
-        location = locate(parse_uri(text), folder, stores)
+        location = locate(parse_uri(written), folder, stores)
         literal = kind == "pattern" or not _GLOB & set(text) or is_there(location, stores)
     except UserError as error:
         raise type(error)(error.problem, place=value.place, allowed=error.allowed, todo=error.todo) from None

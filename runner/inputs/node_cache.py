@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from runner.inputs.download import Blob, Downloads
@@ -104,12 +105,16 @@ def _bring(blobs: Mapping[str, Blob], target: Path) -> None:
     for folder in {target, *((target / name).parent for name in blobs)}:
         folder.mkdir(parents=True, exist_ok=True)
     with Downloads() as downloads:
-        arrivals = [downloads.start(blob, target / name, lambda: None) for name, blob in blobs.items()]
+        failed: list[bool] = []
+        start = partial(downloads.start, arrived=lambda: None, wanted=lambda: not failed)
+        arrivals = [start(blob, target / name) for name, blob in blobs.items()]
         try:
             for arrival in arrivals:
                 arrival.result()
+        except BaseException:
+            failed.append(True)
+            raise
         finally:
-            downloads.give_up()
             wait(arrivals)
 
 

@@ -17,6 +17,7 @@ from runner.inputs.patterns import split_pattern
 from runner.model.job import JobInput, ParallelStep
 from runner.model.ports import Source
 from runner.storage.addresses import is_address
+from runner.storage.problems import StorageUnavailable
 from runner.storage.stores import Stores
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ def open_source(step: ParallelStep, *, stores: Stores = NO_STORES, scratch: Path
 
     Raises a UserError for an input that is not there, is of another kind than its type says, or cannot be split as the step wants.
     """
+    try:
+        return _open(step, stores, scratch, warn)
+    except StorageUnavailable as error:
+        place = Place(field=f"inputs.{step.input_data}")
+        raise UserError(f"the input cannot be read: {error.strerror}", place=place, todo="try again later") from None
+
+
+def _open(step: ParallelStep, stores: Stores, scratch: Path, warn: Callable[[str], None]) -> Source:
     given = step.inputs.get(step.input_data)
     if given is None:
         raise UserError(

@@ -36,6 +36,9 @@ class TableLoader:
     def weight(self, line: bytes) -> int:  # noqa: ARG002 - rows are known when they are read
         return 0
 
+    def end(self, scratch: Path) -> None:
+        pass
+
     def free(self, scratch: Sequence[str]) -> None:
         for path in scratch:
             Path(path).unlink(missing_ok=True)

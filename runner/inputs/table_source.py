@@ -23,6 +23,7 @@ from runner.model.batch import Chunk
 from runner.model.job import ParallelStep
 from runner.model.ports import Room, SourceSummary
 from runner.storage.addresses import is_address
+from runner.storage.problems import StorageUnavailable
 from runner.storage.stores import Stores
 
 DEFAULT_SIZE = 1 << 20  # bytes of a mini-batch
@@ -96,8 +97,11 @@ class TableSource:
 
     def chunks(self, known: Iterator[bytes]) -> Iterator[Chunk]:
         """See `runner.model.ports.Source`."""
-        listed = self._pieces.after(known, self._warn) if self._plan is None else self._groups(known, self._plan)
-        yield from _chunks(listed)
+        try:
+            listed = self._pieces.after(known, self._warn) if self._plan is None else self._groups(known, self._plan)
+            yield from _chunks(listed)
+        except StorageUnavailable as error:
+            raise UserError(f"the table cannot be listed: {error.strerror}", todo="resume the job later") from None
 
     def _groups(self, known: Iterator[bytes], plan: KeyPlan) -> Iterator[Listed]:
         first = next(known, None)

@@ -14,6 +14,7 @@ from runner.inputs.files import FileEntry
 from runner.inputs.records import end_behind
 from runner.inputs.tabular import BadInputError, Slice
 from runner.storage.addresses import is_address
+from runner.storage.problems import StorageUnavailable
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 WHOLE = (0, -1)  # the position of a file that is one slice
@@ -57,6 +58,8 @@ def read_head(source: Bytes, encoding: str, size: int) -> tuple[bytes, bool]:
 def _read_some(path: str, file: BinaryIO, size: int) -> bytes:
     try:
         return file.read(size) if size >= 0 else file.read()
+    except StorageUnavailable:
+        raise
     except OSError as error:
         raise BadInputError(problem=f"cannot be decompressed: {error}", file=path, todo="make the file again") from None
 

@@ -25,6 +25,11 @@ class Window(NamedTuple):
     data: Future[bytes]
     step: int = 0  # bytes to fetch for who reads on; 0 where nobody is known to
 
+    @property
+    def has_failed(self) -> bool:
+        """Perhaps long ago, when nobody was waiting for it."""
+        return self.data.done() and self.data.exception() is not None
+
     def part(self, start: int, end: int) -> bytes:
         """What of the range lies in it."""
         return self.data.result()[max(start - self.start, 0) : end - self.start]
@@ -100,6 +105,9 @@ class ReadAhead:
         at = start
         while at < end:
             window = self._at(file, at)
+            if window is not None and window.has_failed:
+                self._drop(file, window.start)
+                window = None
             if window is None:
                 following = self._next_start(file, at)
                 last = min(following, file.size, at + (most or PART), max(end, at + least))

@@ -55,6 +55,9 @@ class Loader(Protocol):
     def free(self, scratch: Sequence[str]) -> None:
         """What was loaded is no longer needed: `scratch` of a Loaded."""
 
+    def end(self, scratch: Path) -> None:
+        """The instance whose folder that is has ended: what is still to come for it is wanted no more."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSummary:

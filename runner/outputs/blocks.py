@@ -43,10 +43,10 @@ def least_block(written: int) -> int:
 
 @dataclass(eq=False)
 class _Carried:
-    """A run on its way to the storage. Whoever settles it, having staged it or written it to a part, says so once."""
+    """A run on its way to the storage. Whoever claims it, having staged it or going to write it to a part, is the only one who tells."""
 
     run: Run
-    settled: bool = False
+    claimed: bool = False
 
 
 class BlockRows:
@@ -107,9 +107,12 @@ class BlockRows:
             self._over = True
             while self._carried and (left := deadline - time.monotonic()) > 0:
                 self._lock.wait(min(left, 60))
-            late = [one for one in self._carried if self._settle(one)]
-        if late:
-            self._write_part([one.run for one in late])
+            late = [one for one in self._carried if self._claim(one)]
+        for one in late:
+            self._write_claimed(one)
+        with self._lock:
+            while self._carried:  # others are being written
+                self._lock.wait()
         self._parts.close()
 
     def put_together(self) -> None:
@@ -132,18 +135,25 @@ class BlockRows:
         else:
             segment = Segment(first=run.first, last=run.last, tally=run.tally, part=part, length=length, crc=crc)
             with self._lock:
-                if self._settle(carried):
-                    self._segments.append(segment)
+                if self._claim(carried):
+                    self._told(carried, [segment])
         self._changed()
 
     def _write_instead(self, carried: _Carried) -> None:
         with self._lock:
-            mine = self._settle(carried)
+            mine = self._claim(carried)
         if mine:
-            try:
-                self._write_part([carried.run])
-            except OSError as error:
-                self._failed(error)
+            self._write_claimed(carried)
+
+    def _write_claimed(self, carried: _Carried) -> None:
+        segments: list[Segment] = []
+        try:
+            with self._writing:
+                segments = write_part(self._parts, [carried.run])
+        except OSError as error:
+            self._failed(error)
+        with self._lock:
+            self._told(carried, segments)
 
     def _staged(self, rows: Sequence[bytes]) -> tuple[str, int, int]:
         length, crc = sum(map(len, rows)), 0
@@ -179,14 +189,16 @@ class BlockRows:
         self._joining += 1
         self._pool.submit(self._put_together, near)
 
-    def _settle(self, carried: _Carried) -> bool:
-        """Whether it was not settled yet. The lock is held."""
-        if carried.settled:
-            return False
-        carried.settled = True
+    def _claim(self, carried: _Carried) -> bool:
+        """Whether nobody has before. The lock is held."""
+        before, carried.claimed = carried.claimed, True
+        return not before
+
+    def _told(self, carried: _Carried, segments: Sequence[Segment]) -> None:
+        """The lock is held."""
+        self._segments += segments
         self._carried.remove(carried)
         self._lock.notify_all()
-        return True
 
     def _failed(self, error: Exception) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,7 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     step, node = plan.step, f"node_{number}"
     written = {name: output for name, output in step.outputs.items() if name != step.append_row_to or output.type != "uri_file"}
     outputs = instance_paths(plan.paths.instance_outputs, node, written, instances=plan.instances)
-    fetched = plan.paths.workers / node / FETCHED / os.urandom(4).hex()
+    fetched = _new_folder(plan.paths.workers / node / FETCHED)
     uploads = upload_paths(plan.paths.workers / node / "outputs", step.outputs)
     moved = {**_split_input(plan, fetched), **plan.moved, **outputs, **_uploaded(step, uploads)}
     output_dir = _output_dir(plan, uploads, moved)
@@ -80,6 +81,12 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
         kept_out=(rows, addresses.join(addresses.parent(rows), TABLE)) if rows else (),
         rows_blob=rows if addresses.is_address(rows) else "",
     )
+
+
+def _new_folder(parent: Path) -> Path:
+    """In a place of its own: threads of an earlier run of the instance may still write to theirs."""
+    shutil.rmtree(parent, ignore_errors=True)  # what a run that was killed has left
+    return parent / os.urandom(4).hex()
 
 
 def _split_input(plan: InstancePlan, fetched: Path) -> Mapping[str, str]:

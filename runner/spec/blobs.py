@@ -34,6 +34,7 @@ class Blobs:
     def __init__(self, datastores: Mapping[str, BlobDatastore] | None = None, *, say: Callable[[str], None] = lambda _text: None) -> None:
         self.datastores = dict(datastores or {})
         self._say = say
+        self.by_identity = False  # whether anything is reached as what the job's `identity` says
         self._used: dict[str, BlobStore] = {}
         self._stores: Stores | None = None
         self._there: dict[str, Kind] = {}
@@ -50,6 +51,7 @@ class Blobs:
             raise UserError(f"'{uri.text}' has '..' in it, which could leave the container", todo="write the path without '..'")
         datastore, path = self._datastore_of(uri)
         store = datastore.open(identity_credential(identity)) if datastore else self._foreign(uri, identity)
+        self.by_identity |= datastore.kind == "identity" if datastore else not uri.sas
         self._use(store, uri.text)
         return addresses.join(store.root, path) if path.strip("/") else store.root
 
@@ -91,7 +93,7 @@ class Blobs:
             raise NotSupportedHere(
                 f"'{uri.text}' is no address in blob storage that is known here",
                 allowed=_ALLOWED,
-                todo="copy the data, or describe its account and container as a datastore in workspace.yml if it is an emulator",
+                todo="copy the data; or write type: string and value: if it is meant as a text",
             )
         if not uri.container:
             raise UserError(f"'{uri.text}' names no container", allowed=_ALLOWED)

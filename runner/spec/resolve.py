@@ -46,6 +46,9 @@ def resolve(loaded: LoadedJob, context: ResolveContext) -> ParallelStep | Pipeli
             )
             job = resolve_step(loaded.root, frame).step
     problems.raise_if_any()
+    steps = job.steps.values() if isinstance(job, PipelineJob) else (job,)
+    if any(step.identity for step in steps) and not context.blobs.by_identity:
+        problems.notice("identity has no effect on the paths in this job: they are local, or have credentials of their own")
     return replace(job, notices=tuple(problems.notices))
 
 

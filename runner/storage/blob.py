@@ -9,7 +9,7 @@ from functools import partial
 from typing import IO, Any, TypeVar
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
 from azure.storage.blob import BlobBlock
 
 from runner.model.datastore import BlobInfo, BlobStore, Fetched
@@ -161,6 +161,18 @@ class BlobContainer:
             return self._client.get_blob_client(path).commit_block_list(listed, metadata=dict(metadata), **_condition(etag))
 
         return self._write(path, send, etag, metadata)
+
+    def create(self) -> bool:
+        """Makes the container; False when it is there already."""
+
+        def send() -> bool:
+            try:
+                self._client.create_container()
+            except ResourceExistsError:
+                return False
+            return True
+
+        return self._try("write", "", send)
 
     def delete(self, path: str) -> None:
         """What is not there is deleted."""

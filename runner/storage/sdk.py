@@ -85,6 +85,8 @@ def meaning(store: BlobStore, doing: str, path: str, error: AzureError) -> Excep
     """What is to be raised for it: Again where it may pass, else something in words. `doing`: list, read or write."""
     if isinstance(error, HttpResponseError) and error.response is not None:
         return _of_answer(store, doing, path, error)
+    if isinstance(error, ClientAuthenticationError):  # nothing was sent: it could not be signed
+        return StorageRefused(f"{store.where}: its account key is none: keys are base64", todo="copy it again from the account")
     return no_answer(store.where, error)
 
 
@@ -102,7 +104,8 @@ def _of_answer(store: BlobStore, doing: str, path: str, error: HttpResponseError
     if code in CHANGED or (status == 412 and not code.startswith("Lease")):
         return BlobChanged(f"'{address}' was written by somebody else ({reason})")
     if code == "ContainerNotFound" or (status == 404 and not path):
-        return StorageRefused(f"{store.where}: there is no such container", todo="make it, or mend the datastore in workspace.yml")
+        todo = f"make it (runner datastore create {store.name}), or mend the datastore in workspace.yml"
+        return StorageRefused(f"{store.where}: there is no such container", todo=todo)
     if status == 404:
         return BlobMissing(f"there is nothing at '{address}'", todo="check the path")
     if status in (401, 403) or isinstance(error, ClientAuthenticationError):

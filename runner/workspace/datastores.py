@@ -19,6 +19,7 @@ from runner.workspace.settings import LOCAL
 from runner.workspace.transfer import Watch, is_single, target_of, transfer
 
 if TYPE_CHECKING:
+    from runner.storage.blob import BlobContainer
     from runner.workspace.config import Workspace
 
 Say = Callable[[str], None]
@@ -33,6 +34,31 @@ def show_datastore(workspace: Workspace, name: str) -> dict[str, object]:
     """One by name, and whether it can be reached. Errors: UserError for an unknown one."""
     _check_known(workspace, name)
     return _datastore(workspace, name) | {"address": f"azureml://datastores/{name}/paths/", "state": _state(workspace, name)}
+
+
+def create_datastore(workspace: Workspace, name: str) -> bool:
+    """Makes the container or folder that workspace.yml describes; False when it is there already. Errors: UserError."""
+    _check_known(workspace, name)
+    if name not in workspace.settings.blob_stores:
+        folder = workspace.datastores[name]
+        there = folder.is_dir()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be made: {error.strerror}", todo="make it by hand, or name another folder") from None
+        return not there
+    try:
+        return _opened(workspace, name).create()
+    except StorageUnavailable as error:
+        raise UserError(error.strerror or str(error), todo="check the endpoint, and the network of this machine") from None
+
+
+def _opened(workspace: Workspace, name: str) -> BlobContainer:
+    """Its container, for somebody who is waiting."""
+    opened = workspace.settings.blob_stores[name].open()
+    container, _ = Stores([opened]).at(opened.root)
+    container.patience.seconds = CHECK_SECONDS
+    return container
 
 
 def _place(workspace: Workspace, text: str, field: str, say: Say) -> tuple[str, Stores]:
@@ -149,15 +175,11 @@ def _datastore(workspace: Workspace, name: str) -> dict[str, object]:
 
 
 def _state(workspace: Workspace, name: str) -> str:
-    store = workspace.settings.blob_stores.get(name)
-    if store is None:
+    if name not in workspace.settings.blob_stores:
         folder = workspace.datastores[name]
         return "Reachable" if folder.is_dir() else "Unreachable: there is no such folder (yet)"
     try:
-        opened = store.open()
-        container, _ = Stores([opened]).at(opened.root)
-        container.patience.seconds = CHECK_SECONDS
-        container.holds("")
+        _opened(workspace, name).holds("")
     except UserError as error:
         return f"Unreachable: {error.problem}"
     except StorageUnavailable as error:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.errors import Place, UserError, UserErrors
 from runner.model.job import Environment, Job, ParallelStep, PipelineJob
@@ -22,6 +23,9 @@ from runner.storage.addresses import is_address
 from runner.storage.stores import Stores
 from runner.workspace.config import Workspace
 from runner.workspace.units import show_size
+
+if TYPE_CHECKING:
+    from runner.spec.yaml_source import Node
 
 LARGE = 10 << 30  # bytes from which on it is said that a shared datastore is the better place
 _TOLD = 256 << 20  # bytes from which on progress is told
@@ -98,11 +102,14 @@ def _steps(job: Job) -> Iterable[ParallelStep]:
 def _outside(folder: Path, workspace: Workspace, stores: Stores) -> Iterator[UserError]:
     from runner.inputs.mltable import read
     from runner.spec.yaml_source import read_yaml
-    from runner.storage.uri import parse_uri
+    from runner.storage.uri import parse_uri, without_query
 
     there = shared_path(str(folder), workspace)
+    paths = read_yaml(Path(there or folder, "MLTable")).get("paths")
+    if refusals := [_signed(node) for node in (paths.walk() if paths else ()) if without_query(node.text) != node.text]:
+        yield from refusals
+        return
     table, moves = read(Path(there or folder), stores), there is None
-    paths = read_yaml(Path(table.file)).get("paths")
     for entry, node in zip(table.entries, paths.items if paths else (), strict=True):
         text = next(iter(node.entries.values())).text
         if is_address(entry.location):
@@ -113,6 +120,14 @@ def _outside(folder: Path, workspace: Workspace, stores: Stores) -> Iterator[Use
                 yield _refusal(text, "leads out of the table's folder, which is copied to the cluster", entry.place, workspace)
         elif shared_path(entry.location, workspace) != entry.location:
             yield _refusal(text, "lies on this machine only", entry.place, workspace)
+
+
+def _signed(node: Node) -> UserError:
+    return UserError(
+        "there is a SAS in the table, and others may read what a cluster reads",
+        place=node.place,
+        todo="describe the container as a datastore in workspace.yml, and leave the SAS out",
+    )
 
 
 def _named_by_conda(environment: Environment, workspace: Workspace) -> Iterator[UserError]:

@@ -248,8 +248,8 @@ def test_every_key_of_the_contract_in_one_file(lab: Lab) -> None:
     [
         ({"compute": "gpu-cluster"}, "gpu-cluster"),
         ({"inputs": {"data": {"type": "uri_folder", "path": "azureml:digits@latest"}}}, "azureml:digits@latest"),
-        ({"inputs": {"data": {"type": "uri_folder", "path": "wasbs://data@account.blob.core.windows.net/x"}}}, "wasbs://"),
-        ({"outputs": {"rows": {"type": "uri_file", "path": "abfss://data@account.dfs.core.windows.net/x"}}}, "abfss://"),
+        ({"inputs": {"data": {"type": "uri_folder", "path": "azureml://registries/r/data/x/versions/1"}}}, "registry"),
+        ({"outputs": {"rows": {"type": "uri_file", "path": "https://example.com/x"}}}, "https://example.com/x"),
     ],
 )
 def test_what_cannot_be_honoured_is_said_before_anything_starts(lab: Lab, keys: dict[str, Any], says: str) -> None:

@@ -103,6 +103,7 @@ SURROUNDINGS = """
 
 
 @pytest.mark.on_cluster
+@pytest.mark.not_in_blob("scripts get inputs at other paths: test_blob_inputs.py")
 def test_the_surroundings_of_a_script(lab: Lab) -> None:
     code = lab.folder / "code"
     (code / "package").mkdir(parents=True)

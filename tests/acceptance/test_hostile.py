@@ -40,6 +40,7 @@ def test_hostile_file_names(lab: Lab) -> None:
     assert lab.rows.read_text().split() == expected
 
 
+@pytest.mark.not_in_blob("names of blobs are text")
 def test_rows_may_hold_undecodable_names(lab: Lab) -> None:
     os.mkdir(lab.folder / "input")
     with open(os.path.join(os.fsencode(lab.folder / "input"), b"bad-\xff.bin"), "wb"):
@@ -51,6 +52,7 @@ def test_rows_may_hold_undecodable_names(lab: Lab) -> None:
 
 
 @pytest.mark.on_cluster
+@pytest.mark.not_in_blob("there are no empty folders")
 def test_an_empty_folder_is_an_error_that_says_so(lab: Lab) -> None:
     (lab.folder / "input").mkdir()
     lab.script()
@@ -74,6 +76,7 @@ def test_empty_files_are_items_like_others(lab: Lab) -> None:
 
 
 @pytest.mark.in_processes  # containers cannot delete their inputs
+@pytest.mark.not_in_blob("it is about local files: test_blob_inputs.py")
 def test_a_file_that_vanishes_fails_its_mini_batch_only(lab: Lab) -> None:
     folder = lab.files(4)
     lab.script(
@@ -116,6 +119,7 @@ def test_an_output_folder_without_permission(lab: Lab) -> None:
 
 @pytest.mark.needs("tmpfs")
 @pytest.mark.on_this_machine("what is mounted here is not mounted in the nodes")
+@pytest.mark.not_in_blob("it is about local disks")
 def test_a_full_disk(lab: Lab) -> None:
     lab.files(200)
     lab.script("def run(b):\n    return ['x' * 100_000]\n")

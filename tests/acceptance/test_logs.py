@@ -51,6 +51,7 @@ def run(mini_batch):
 
 
 @pytest.mark.on_cluster
+@pytest.mark.not_in_blob("what is printed names local paths")
 def test_the_layout_and_what_stands_where(lab: Lab) -> None:
     lab.files(4)
     lab.script(SPEAK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -12,9 +13,9 @@ from urllib.parse import parse_qs
 import pytest
 import yaml
 
-from tests.acceptance.jobs import Lab
+from tests.acceptance.jobs import ContainerLab, Lab
 from tests.azurite import Azurite
-from tests.canary import files_below, processes, said, search
+from tests.canary import containers, files_below, processes, said, search
 
 SCRIPT = """
 import os, time
@@ -63,7 +64,7 @@ class Case:
             entry = {"type": "azure_blob", "account_name": azurite.account, "container_name": self.container, "endpoint": azurite.endpoint}
             lab.settings(yaml.safe_dump({"datastores": {"az": {**entry, "credentials": given}}}))
         lab.script(SCRIPT)
-        self.go_on = lab.folder / "go-on"
+        self.go_on = lab.ledger_file.parent / "go-on"  # which containers see
         lab.job(
             inputs={"data": {"type": "uri_folder", "path": f"{root}/in{suffix}"}},
             outputs={"rows": {"type": "uri_file", "path": f"{root}/out/rows.txt{suffix}"}},
@@ -100,6 +101,23 @@ def test_nothing_has_the_secret(kind: str, tmp_path: Path, azurite: Azurite) -> 
         assert (case.lab.folder / "got/named-outputs/rows/rows.txt").read_text().split() == ["0", "1", "2"]
     else:
         assert "was reached with a SAS of the job file, which is not kept" in fetched.stderr
+
+
+@pytest.mark.needs("docker", "azurite")
+def test_no_container_has_the_secret(tmp_path: Path, azurite: Azurite, test_image: Callable[[str], str]) -> None:
+    case = Case("account_key", ContainerLab(tmp_path, image=test_image("bare")), azurite)
+    created = case.lab.run("job", "create", "-f", "job.yml", "-n", "job")
+    assert created.status == 0, created.stderr
+    _wait(case, "Running")
+    mine = _until(lambda: [data for _, data in containers() if str(tmp_path).encode() in data])
+    assert case.search(processes(but=[os.getpid()]), containers()) == [str(case.access)]
+    mounts = [mount["Source"] for data in mine for one in json.loads(data) for mount in one["Mounts"]]
+    assert mounts
+    assert not [mount for mount in mounts if case.access.is_relative_to(mount)]
+    case.go_on.touch()
+    streamed = case.lab.run("job", "stream", "job", "-o", "json")
+    assert streamed.job["status"] == "Completed", streamed.stderr
+    assert case.search(containers()) == []
 
 
 @pytest.mark.parametrize("end", ["cancel", "kill"])
@@ -158,6 +176,15 @@ def test_refusals_do_not_quote_it(tmp_path: Path, azurite: Azurite) -> None:
         done = case.lab.run("job", "validate", "-f", "job.yml", "--local")
         assert done.status == 2
         assert case.search(said(done=done.stdout + done.stderr)) == []
+
+
+def _until(found: Callable[[], list[bytes]]) -> list[bytes]:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if there := found():
+            return there
+        time.sleep(0.2)
+    raise AssertionError("nothing was found")
 
 
 def _wait(case: Case, status: str) -> None:

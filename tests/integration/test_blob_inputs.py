@@ -282,3 +282,64 @@ def test_side_inputs_and_the_model(bench: Bench) -> None:
     assert bench.rows[3:5] == ["word.txt v", "model.bin m"]
     assert sum(path.stat().st_ctime_ns == at for path, at in times.items() if path.exists()) == 2
     assert len(list(kept.glob("*/data"))) == 4
+
+
+def test_lists_of_files_by_mltable(bench: Bench) -> None:
+    bench.put({f"t/{name}": name for name in ("x/1.csv", "x/2.csv", "y/3.csv", ".h/4.txt")} | {"u/5": "5"})
+    text = "paths:\n  - pattern: ./**/*.csv\n  - folder: ./.h\n  - file: azureml://datastores/az/paths/u/5\n  - file: ./x/1.csv\n"
+    bench.put({"t/MLTable": text})
+    script = """
+        def run(files):
+            return [open(file).read() for file in files]
+    """
+    want = ["x/1.csv", "x/2.csv", "y/3.csv", ".h/4.txt", "5", "x/1.csv"]
+    for size in (1, 6):
+        data = JobInput(type="mltable", path=bench.address("t"))
+        assert bench.run(bench.step(script, data=data, mini_batch_size=size)).status == "Completed"
+        assert bench.rows == want
+        bench.folder = bench.folder / "next"
+    here = bench.folder / "table"
+    here.mkdir(parents=True)
+    (here / "local.txt").write_text("here")
+    (here / "MLTable").write_text("paths:\n  - file: ./local.txt\n  - pattern: azureml://datastores/az/paths/t/x/*\n")
+    assert bench.run(bench.step(script, data=JobInput(type="mltable", path=str(here)), mini_batch_size=2)).status == "Completed"
+    assert bench.rows == ["here", "x/1.csv", "x/2.csv"]
+
+
+def test_by_keys(bench: Bench) -> None:
+    bench.put({f"t/{store}/{number}.csv": store for store in "ba" for number in range(3)})
+    form = "/{store}/{number}.csv"
+    text = f'paths: [{{pattern: ./*/*.csv}}]\ntransformations: [extract_columns_from_partition_format: {{partition_format: "{form}"}}]\n'
+    bench.put({"t/MLTable": text})
+    script = """
+        def run(files, context):
+            return [f"{context.partition_key_value['store']} {len(files)} {open(file).read()}" for file in files]
+    """
+    step = bench.step(script, data=JobInput(type="mltable", path=bench.address("t")), partition_keys=("store",), mini_batch_size=None)
+    assert bench.run(step).status == "Completed"
+    assert bench.rows == ["a 3 a"] * 3 + ["b 3 b"] * 3
+
+
+def test_an_evaluated_mltable(bench: Bench) -> None:
+    bench.put({"in/a": "1", "t/x/1.csv": "x1", "t/y": "y", "t/MLTable": "paths:\n  - pattern: ./x/*\n  - file: ./y\n"})
+    inputs = {"side": JobInput(type="mltable", path=bench.address("t"), mode="eval_mount"), "far": JobInput(type="uri_file", path="/far")}
+    step = bench.step(SIDE, inputs=inputs, program_arguments=(bench.address("t"),), environment_variables={"AZUREML_MODEL_DIR": "/-"})
+    (bench.folder / "far").touch()
+    assert bench.run(step).status == "Completed"
+    top = f"{bench.azurite.account}/{bench.container}/t"
+    assert bench.rows[:2] == [f"{top}/y y", f"{top}/x/1.csv x1"]
+    here = bench.folder / "table"
+    here.mkdir()
+    (here / "local.txt").write_text("here")
+    (here / "MLTable").write_text("paths:\n  - file: ./local.txt\n  - file: azureml://datastores/az/paths/t/y\n")
+    inputs["side"] = JobInput(type="mltable", path=str(here), mode="eval_download")
+    script = """
+        import os
+        def run(files):
+            top = os.environ["AZURE_ML_INPUT_side"]
+            found = [os.path.join(folder, name) for folder, _, names in os.walk(top, followlinks=True) for name in names]
+            return sorted(os.path.relpath(path, top) + " " + open(path).read() for path in found)
+    """
+    bench.folder = bench.folder / "next"
+    assert bench.run(bench.step(script, inputs=inputs)).status == "Completed"
+    assert bench.rows == sorted([f"{top}/y y", f"local{here}/local.txt here"])

@@ -6,11 +6,11 @@ import base64
 import io
 import socket
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from azure.storage.blob import ContainerSasPermissions, ContentSettings, generate_container_sas
@@ -77,7 +77,7 @@ class TestReading:
             with pytest.raises(BlobMissing, match="there is nothing at 'azureml://datastores/az/paths/no/such'"):
                 ask("no/such")
 
-    def test_listing_across_pages(self, container: BlobContainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_listing_across_pages(self, container: BlobContainer) -> None:
         names = sorted(f"d/{number:05d}" for number in range(5_050))
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(lambda name: container.put(name, b""), names))
@@ -161,7 +161,12 @@ class TestRefused:
 
     @pytest.mark.parametrize(
         ("kind", "secret", "says"),
-        [("account_key", "not base64!", "keys are base64"), ("account_key", "", "keys are base64"), ("sas", "sv=1&se=2", "no sig=")],
+        [
+            ("account_key", "not base64!", "keys are base64"),
+            ("account_key", "", "its account key"),
+            ("sas", "sv=1&se=2", "no sig="),
+            ("sas", "", "no sig="),
+        ],
     )
     def test_what_can_be_no_secret(self, fault_proxy: FaultProxy, counted: Callable[..., str], kind: str, secret: str, says: str) -> None:
         assert says in counted(with_secret(fault_proxy.front.store("none"), kind, secret))
@@ -237,7 +242,7 @@ class TestNames:
                 BlobContainer(replace(store, account="another")).put("a", b"1")
 
 
-def test_many_threads_keep_their_connections(azurite: Azurite, tmp_path: Path, fault_proxy: FaultProxy) -> None:
+def test_many_threads_keep_their_connections(azurite: Azurite, fault_proxy: FaultProxy) -> None:
     container = BlobContainer(fault_proxy.front.store(azurite.container()))
     with ThreadPoolExecutor(24) as threads:
         list(threads.map(lambda number: container.put(f"{number}", b"x"), range(240)))
@@ -255,3 +260,10 @@ def test_proxies_of_the_environment(azurite: Azurite, fault_proxy: FaultProxy, m
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert BlobContainer(container.store).read("a") == b"1"
     assert fault_proxy.count() == seen + 2
+
+
+def test_a_container_is_made_once(azurite: Azurite) -> None:
+    container = BlobContainer(azurite.store(f"made-{uuid.uuid4().hex[:8]}"))
+    assert container.create()
+    assert not container.create()
+    container.put("a", b"")

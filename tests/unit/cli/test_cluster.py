@@ -518,6 +518,16 @@ def test_addresses_are_left_alone_and_credentials_lie_in_the_job(client, fake, f
     assert "newer" in paths.access.read_text()
 
 
+def test_a_table_with_a_sas_is_not_copied(client, folder, data):
+    url = "https://acc.blob.core.windows.net/c/t.csv?sv=1&sig=c4nary"
+    (folder / "in" / "MLTable").write_text(f"paths:\n  - file: {url}\n")
+    _write_job(folder, "uri_folder", "mltable")
+    with pytest.raises(UserError, match=r"MLTable:2(.|\n)*there is a SAS in the table(.|\n)*describe the container") as caught:
+        _submit(client)
+    assert "c4nary" not in str(caught.value)
+    assert not list(data.rglob("MLTable"))
+
+
 # The command line
 
 

@@ -36,6 +36,9 @@ class Tables:
     def free(self, scratch: Sequence[str]) -> None:
         pass
 
+    def end(self, scratch: Path) -> None:
+        pass
+
     def __init__(self, broken: Sequence[int] = ()) -> None:
         self.broken = broken
 
@@ -165,3 +168,72 @@ def test_workers_get_nothing_more_to_read_where_little_of_it_is_plain(tmp_path: 
             work.arrived(*arrived.pop())
             assert work.take(1) is not None
     assert [way for _, _, way in loader.ways] == ["direct", "arrow"] * 5 + ["arrow"] * 5
+
+
+class Files(Tables):
+    """Mini-batch number n has n bytes."""
+
+    room = Room(on_disk=True, ahead=10, frame=6, loads=4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.freed: list[str] = []
+
+    def weight(self, line: bytes) -> int:
+        return int(line)
+
+    def load(self, first: int, lines: Sequence[bytes], scratch: Path, transport: str) -> Loaded:
+        names = tuple(line.decode() for line in lines)
+        return Loaded(lines=[line + b" here" for line in lines], scratch=names, bytes=sum(map(int, lines)))
+
+    def free(self, scratch: Sequence[str]) -> None:
+        self.freed += scratch
+
+
+def test_so_many_bytes_of_files_lie_ahead_and_one_mini_batch_at_least(tmp_path: Path) -> None:
+    work, pool, arrived = backlog(tmp_path, Files())
+    work.load_ahead(9, frames=2)  # 0 1 2 3 in one frame; then 4 in another: 4 + 5 would be too much for it, and 5 for what lies ahead
+    assert [(frame.first, frame.count) for _, (frame,) in pool.waiting] == [(0, 4), (4, 1)]
+    pool.run()
+    for each in arrived:
+        work.arrived(*each)
+    arrived.clear()
+    work.load_ahead(9, frames=2)
+    assert pool.waiting == []
+    first = work.take(9)
+    assert first is not None
+    work.load_ahead(9, frames=2)
+    assert [(frame.first, frame.count) for _, (frame,) in pool.waiting] == [(5, 1)]
+    assert work.oldest_loading == float("inf")
+    assert work.is_loading
+
+
+def test_a_further_attempt_gets_the_files_that_are_here(tmp_path: Path) -> None:
+    loader = Files()
+    work, pool, arrived = backlog(tmp_path, loader)
+    work.load_ahead(3, frames=1)
+    pool.run()
+    for each in arrived:
+        work.arrived(*each)
+    frame = work.take(9)
+    assert frame is not None
+    assert frame.scratch is not None
+    before = work.count
+    work.again(frame, 1, attempt=2, beside=3)
+    frame.scratch.release()
+    assert loader.freed == []
+    again = work.take(9)
+    assert again is not None
+    assert (again.first, list(again.lines), again.attempt, again.beside, work.count) == (1, [b"1 here"], 2, 3, before)
+    assert again.scratch is not None
+    again.scratch.release()
+    assert loader.freed == ["0", "1", "2"]
+
+
+def test_a_frame_that_could_not_be_loaded_at_all(tmp_path: Path) -> None:
+    work, pool, _ = backlog(tmp_path, Files())
+    work.load_ahead(3, frames=1)
+    pool.run()
+    frame = next(iter(work._loading.values()))
+    work.not_loaded(frame)
+    assert work.count == 10 - frame.count

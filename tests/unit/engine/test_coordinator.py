@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runner.engine.coordinator import Coordinator
+from runner.engine.journal import read_journal
 from runner.engine.policy import Limits
-from runner.model.batch import Chunk, ErrorRecord, Lease, Recall, Report, Segment, Stop, Tally, Wait
+from runner.model.batch import Block, Chunk, ErrorRecord, Lease, Recall, Report, Segment, Stop, Tally, Wait
 from tests.unit.engine.simulation import FakeClock, FakeInstance, coordinator, feed
 
 
@@ -131,6 +133,41 @@ def test_silence_ends_the_job(tmp_path: Path) -> None:
     assert verdict is not None
     assert verdict.code == "progress"
     assert "30 s (progress_update_timeout)" in verdict.message
+
+
+def test_a_wait_for_a_storage_is_no_silence(tmp_path: Path) -> None:
+    clock = FakeClock()
+    target = coordinator(tmp_path, clock, progress_update_timeout=30)
+    epoch = target.join("node_0", workers=1, wake=lambda: None)
+    for clock.time in (20, 40, 60):
+        target.exchange(epoch, Report(waiting=True), 0)
+        target.look_after()
+    assert target.wait(0) is None
+    clock.time = 91
+    target.look_after()
+    assert target.wait(0) is not None
+
+
+def test_blocks_stand_in_the_journal_and_the_size_of_the_output_is_told(tmp_path: Path) -> None:
+    target = coordinator(tmp_path, FakeClock())
+    epoch = target.join("node_0", workers=1, wake=lambda: None)
+    feed(target, 0, 4)
+    leased(target, epoch, 2)
+    segment = Segment(first=0, last=1, tally=Tally(succeeded=2), part="p", length=7)
+    assert target.exchange(epoch, Report(segments=(segment,)), 0) == Wait(written=7)
+    block = Block(first=0, last=1, id="b", length=7)
+    target.exchange(epoch, Report(blocks=(block,)), 0)
+    assert target.exchange(epoch + 1, Report(blocks=(replace(block, id="of another"),)), 0) == Stop(reason="fenced")
+    assert read_journal(tmp_path / "journal").blocks == [block]
+
+
+def test_what_fails_after_the_last_mini_batch_is_a_problem_of_the_outputs(tmp_path: Path) -> None:
+    target = coordinator(tmp_path, FakeClock())
+    target.feed_done()
+    target.fail("instance", "all instances have ended")
+    assert not target.problem
+    target.fail("output", "the last files could not be uploaded")
+    assert target.problem == "the last files could not be uploaded"
 
 
 def leased(target: Coordinator, epoch: int, want: int) -> Lease:

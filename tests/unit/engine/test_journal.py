@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from runner.engine.journal import Journal, read_journal, read_segments
 from runner.engine.manifest import Manifest
 from runner.engine.sole_file import Superseded
-from runner.model.batch import Segment, Tally
+from runner.model.batch import Block, Segment, Tally
+from runner.outputs.block_ids import BlockIds, part_of
 
 
 def segment(first: int, last: int, *, failed: bool = False) -> Segment:
@@ -125,3 +127,29 @@ def test_reading_it_takes_nothing_over(tmp_path: Path) -> None:
     assert read_journal(tmp_path / "j").epoch == 2
     journal.segment(segment(0, 1))
     journal.sync()
+
+
+def test_blocks_that_are_lost_or_cut_apart(tmp_path: Path) -> None:
+    names = BlockIds().many(3)
+    staged = replace(segment(0, 1), part=part_of(names[:2]))
+    path = tmp_path / "j"
+    journal = Journal(path)
+    for one in (staged, segment(2, 4), segment(5, 5, failed=True), segment(6, 6), segment(7, 8)):
+        journal.segment(one)
+    for first, last, name in ((2, 6, "around a failed one"), (7, 8, names[2])):
+        journal.block(Block(first=first, last=last, id=name, length=last + 1 - first))
+    journal.target("etag")
+    journal.commit("token")
+    journal.sync()
+    journal.retry_failed()
+    journal.gone([names[1]])
+    journal.sync()
+    for restored in (journal.restored, read_journal(path)):
+        assert (restored.target, restored.commit) == ("etag", "token")
+    again = read_journal(path)
+    assert again.segments == [segment(2, 4), segment(6, 6), segment(7, 8)]
+    assert [block.id for block in again.blocks] == [names[2]]
+    journal.gone([names[2]])
+    journal.sync()
+    assert read_journal(path).segments == again.segments  # they are in parts
+    assert not read_journal(path).blocks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -19,8 +20,9 @@ from runner.engine.remote import server as server_module
 from runner.engine.remote.address import Address, write_address
 from runner.engine.remote.line import Line, Refused
 from runner.engine.remote.server import ExchangeServer
+from runner.engine.remote.wire import report_from_header, report_to_header
 from runner.engine.session import CoordinatorSettings
-from runner.model.batch import Chunk, ErrorRecord, Lease, Report, Segment, Stop, Tally, Wait
+from runner.model.batch import Block, Chunk, ErrorRecord, Lease, Report, Segment, Stop, Tally, Wait
 from runner.model.events import AttemptFailed, BatchesFinished, Event
 
 SECRET = "s" * 64
@@ -174,6 +176,12 @@ def test_leases_come_and_results_go(lab: Lab) -> None:
     assert lab.coordinator.progress().succeeded == lease.count
     assert lab.coordinator.progress().workers == 2
     assert lab.coordinator.header == "a,b\n"
+
+
+def test_reports_arrive_as_they_were() -> None:
+    segment = Segment(first=0, last=1, tally=Tally(succeeded=2), part="p", length=7)
+    report = Report(segments=(segment,), blocks=(Block(first=0, last=1, id="b", length=7),), running=(3,), waiting=True)
+    assert report_from_header(json.loads(json.dumps(report_to_header(report)))) == report
 
 
 def test_events_arrive_as_they_were(lab: Lab) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from runner.inputs.source import open_source
 from runner.model.job import JobInput, ParallelStep
 from runner.model.ports import Source
 from runner.storage.blob import BlobContainer
-from runner.storage.problems import StorageRefused
+from runner.storage.patience import Again
+from runner.storage.problems import StorageRefused, StorageUnavailable
 from runner.storage.stores import Stores
 from tests.azurite import Azurite
 from tests.mirror import Mirror, mirrored
@@ -162,6 +165,49 @@ def test_a_storage_that_refuses_fails_more_than_a_mini_batch(blobs: Mirror, azur
     blobs._seen.clear()
 
 
+@pytest.mark.parametrize("name", ["1.parquet", "1.csv.gz", "1.jsonl"])
+def test_what_goes_wrong_inside_of_arrow(blobs: Mirror, azurite: Azurite, tmp_path: Path, name: str) -> None:
+    """It is told as what it is: a changed blob fails a mini-batch, a storage that refuses or is silent fails more."""
+    chance = random.Random(1)
+    numbers = [chance.random() for _ in range(60_000)]
+    data = {
+        "1.parquet": lambda: pq.write_table(pa.table({"a": numbers}), blobs.folder / name),
+        "1.csv.gz": lambda: (blobs.folder / name).write_bytes(gzip.compress("\n".join(["a", *map(str, numbers)]).encode())),
+        "1.jsonl": lambda: (blobs.folder / name).write_text("".join(f'{{"a": {number}}}\n' for number in numbers)),
+    }  # fmt: skip
+    step = {"1.parquet": "read_parquet", "1.jsonl": "read_json_lines"}.get(name, "read_delimited")
+    data[name]()
+    write(blobs, MLTable=f"paths: [{{file: {name}}}]\ntransformations: [{step}]\n")
+
+    def freshly() -> Source:
+        return opened(blobs.name(blobs.folder), blobs.stores, tmp_path, mini_batch_size=1 << 30)
+
+    (line,) = lines_of(freshly())
+    sources = [freshly() for _ in range(3)]
+    silent, changed, refused = [source.loader for source in sources if source.loader]
+    container, _ = blobs.stores.at(blobs.name(blobs.folder))
+    container.patience.seconds = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BlobContainer, "_read", _never)
+        with pytest.raises(StorageUnavailable, match="did not answer"):
+            silent.load(0, [line], tmp_path, "arrow")
+        with pytest.raises(UserError, match=r"`inputs\.t`: the input cannot be read: datastore 'az' did not answer"):
+            freshly()
+    numbers.reverse()
+    data[name]()
+    blobs.sync()
+    loaded = changed.load(0, [line], tmp_path, "arrow")
+    assert "has changed since it was listed" in loaded.failed[0].message
+    azurite.client(blobs.stores.known[0].container).delete_container()
+    blobs._seen.clear()
+    with pytest.raises(StorageRefused, match="no such container"):
+        refused.load(0, [line], tmp_path, "arrow")
+
+
+def _never(self: BlobContainer, *rest: object) -> bytes:
+    raise Again("silence")
+
+
 def test_requests_of_text(blobs: Mirror, tmp_path: Path, asked: list[tuple[str, int]]) -> None:
     """A small one for each place to cut at, and large ones for the rest; nothing twice but what the cuts and the head are."""
     text = "a,b\n" + ("1," + "x" * 97 + "\n") * 200_000  # 20 MB
@@ -201,6 +247,18 @@ def test_requests_of_parquet(blobs: Mirror, tmp_path: Path, asked: list[tuple[st
     assert column(source, lines, "b", tmp_path) == list(range(count))
     assert len(asked) == 5
     assert sum(size for _, size in asked) < count * 8 * 2 * 1.1
+
+
+@pytest.mark.parametrize("keys", [(), ("b",)])
+def test_a_storage_that_is_silent_while_it_is_listed(
+    blobs: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...]
+) -> None:
+    write(blobs, **{"1.csv": ROWS, "MLTable": "paths: [{file: 1.csv}]\n" + READ})
+    source = opened(blobs.name(blobs.folder), blobs.stores, tmp_path, mini_batch_size=150_000, partition_keys=keys)
+    blobs.stores.at(blobs.name(blobs.folder))[0].patience.seconds = 0
+    monkeypatch.setattr(BlobContainer, "_read", _never)
+    with pytest.raises(UserError, match="the table cannot be listed: datastore 'az' did not answer"):
+        lines_of(source)
 
 
 def test_many_small_files_are_looked_at_side_by_side(blobs: Mirror, tmp_path: Path, asked: list[tuple[str, int]]) -> None:

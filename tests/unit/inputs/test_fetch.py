@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import threading
+import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +156,34 @@ def test_what_no_mini_batch_would_be_spared_is_raised(tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match=r"(?s)no space left for files of the input.*smaller mini_batch_size"):
         load(made, tmp_path, line(("a", 1)))
     assert everything(tmp_path) == []
+
+
+def test_nothing_more_comes_for_an_instance_that_has_ended(tmp_path: Path) -> None:
+    go_on, begun = threading.Event(), threading.Event()
+
+    def hold(_path: str) -> None:
+        begun.set()
+        go_on.wait(10)
+
+    container = FakeContainer({f"in/{number}": b"1" for number in range(100)}, before_read=hold)
+    made, failures = loader(container), list[BaseException]()
+
+    def try_it() -> None:
+        try:
+            load(made, tmp_path, line(*((f"{number}", 1) for number in range(100))))
+        except CancelledError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=try_it)
+    thread.start()
+    begun.wait(10)
+    made.end(tmp_path)
+    go_on.set()
+    thread.join(10)
+    assert len(failures) == 1
+    assert len(container.reads) <= download.REQUESTS
+    made.free([str(tmp_path / "in/1")])
+    end = time.monotonic() + 10
+    while everything(tmp_path):  # what was under way
+        assert time.monotonic() < end
+        time.sleep(0.01)

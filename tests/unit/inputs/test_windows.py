@@ -101,5 +101,6 @@ def test_a_changed_blob_is_bad_input_and_is_asked_for_again(blob: BlobBytes, sto
             blob.pread(100, 0)
     with pytest.raises(BadInputError, match="has changed since it was listed"):
         blob.near(iter([(0, 100)])).pread(10, 0)
+    blob.want(0, 100)
     storage.error = None
     assert blob.pread(100, 0) == DATA[:100]

@@ -105,6 +105,7 @@ def test_elsewhere_the_sas_or_the_identity_is_the_credential(job, blobs, written
     made = job(written, more=more)
     assert made.inputs["images"].path == f"{root}/in"
     assert [(store.root, store.credential) for store in blobs.used] == [(root, credential)]
+    assert not [text for text in made.notices if text.startswith("identity")]
     assert "c4nary" not in json.dumps(stored.dump(made)) + repr(made) + repr(blobs.used)
 
 

@@ -306,6 +306,7 @@ class TestSettings:
             "locations",
             "shm_size",
             "docker_args",
+            "identity has no effect",
             "services",
             "comment",
             "id is what Azure",

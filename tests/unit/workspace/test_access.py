@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runner.errors import UserError
@@ -55,7 +57,7 @@ def test_a_job_that_goes_on_gets_what_the_workspace_has_now(paths, tmp_path) -> 
     write_access(paths, [store()])
     drop_access(paths)
     renew_access(paths, workspace(tmp_path, "account_key: newer123"))
-    assert read_access(paths).at(store().root)[0].store == store(secret="newer123")
+    assert read_access(paths).at(store().root)[0].store == replace(store(secret="newer123"), account="acc")
     renew_access(paths, workspace(tmp_path, ""))  # no credential of its own any more, and the job had no identity
     assert read_access(paths).at(store().root)[0].store.credential == Credential()
 

@@ -1,0 +1,185 @@
+"""Rows and files in blob storage on bad days: it does not answer, it forgets, somebody else writes there."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.blobs import InBlob, in_blob
+from tests.acceptance.jobs import Lab
+from tests.acceptance.test_crash import finished_in_journal
+from tests.fault_proxy import FaultProxy
+
+pytestmark = pytest.mark.needs("azurite")
+
+COUNT = 60
+WIDTH = 400_000
+SCRIPT = f"""
+import os, time
+from ledger import note
+
+def run(mini_batch):
+    names = [os.path.basename(path) for path in mini_batch]
+    while names[0] == "f00050.txt" and not os.path.exists(os.environ["LEDGER"] + ".go"):
+        time.sleep(0.05)
+    time.sleep(0.03)
+    note(names[0])
+    return [name + " " + "x" * {WIDTH} for name in names]
+"""
+EXPECTED = "".join(f"f{i:05d}.txt {'x' * WIDTH}\n" for i in range(COUNT))
+
+
+@pytest.fixture
+def lab(tmp_path: Path, fault_proxy: FaultProxy) -> InBlob:
+    """Its input is local, so that only outputs meet with faults. Its 51st mini-batch waits for `go`."""
+    lab = in_blob(Lab, fault_proxy.front)(tmp_path)
+    assert isinstance(lab, InBlob)
+    lab.files(COUNT)
+    lab.script(SCRIPT)
+    make(lab)
+    return lab
+
+
+def make(lab: InBlob, **task: str) -> None:
+    inputs = {"data": {"type": "uri_folder", "path": str(lab.folder / "input")}}
+    lab.job(max_concurrency_per_instance=2, inputs=inputs, retry_settings={"timeout": 600}, task=task)
+
+
+def go(lab: InBlob) -> None:
+    Path(f"{lab.ledger_file}.go").touch()
+
+
+def begun(lab: InBlob, *words: str) -> subprocess.Popen[str]:
+    """A job that has staged some rows, and waits for `go`."""
+    process = lab.start(*(words or ("job", "create", "-f", "job.yml", "-n", "job", *lab.local, "--stream")))
+    until(lambda: len(finished_in_journal(lab)) >= 49)
+    return process
+
+
+def until(happened: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def ended(process: subprocess.Popen[str], lab: InBlob) -> tuple[int, str]:
+    out, err = process.communicate(timeout=120)
+    lab.fetch()
+    return process.returncode, out + err
+
+
+def test_an_outage_is_waited_for_and_told(lab: InBlob, fault_proxy: FaultProxy) -> None:
+    make(lab, program_arguments="--progress_update_timeout 8 --task_overhead_timeout 8")
+    go(lab)
+    process = lab.start("job", "create", "-f", "job.yml", "-n", "job", *lab.local, "--stream")
+    until(lambda: len(lab.ledger) > 5)
+    with fault_proxy.outage():
+        time.sleep(15)
+        assert process.poll() is None
+    status, said = ended(process, lab)
+    assert status == 0, said
+    assert "waiting for datastore 'az'" in said
+    assert "answers again" in said
+    assert lab.rows.read_text() == EXPECTED
+    assert len(lab.ledger) == COUNT
+
+
+def test_a_job_is_cancelled_during_an_outage_and_goes_on_later(lab: InBlob, fault_proxy: FaultProxy) -> None:
+    go(lab)
+    process = lab.start("job", "create", "-f", "job.yml", "-n", "job", *lab.local, "--stream")
+    until(lambda: len(lab.ledger) > 5)
+    with fault_proxy.outage():
+        time.sleep(3)
+        began = time.monotonic()
+        process.terminate()
+        process.communicate(timeout=30)
+        assert time.monotonic() - began < 12
+    finished = finished_in_journal(lab)
+    before = lab.ledger
+    assert len(finished) >= len(before) - 2  # what was finished is kept, without the storage
+    done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == EXPECTED
+    assert not {int(name[1:6]) for name in lab.ledger[len(before) :]} & finished
+
+
+def test_an_answer_to_the_commit_that_is_lost(lab: InBlob, fault_proxy: FaultProxy) -> None:
+    go(lab)
+    fault_proxy.lose_answer(query="comp=blocklist", method="PUT")
+    done = lab.score()
+    assert done.status == 0, done.stderr
+    assert fault_proxy.count(query="comp=blocklist", method="PUT") == 2
+    assert lab.rows.read_text() == EXPECTED
+
+
+def test_a_second_writer(lab: InBlob) -> None:
+    process = begun(lab)
+    with lab.azurite.client(lab.container) as client:
+        client.get_blob_client(f"{lab.prefix}/out/rows.txt").commit_block_list([])  # which drops what is staged
+        client.upload_blob(f"{lab.prefix}/out/rows.txt", b"of somebody else", overwrite=True)
+    go(lab)
+    status, said = ended(process, lab)
+    assert status == 1
+    assert "written by somebody else" in said
+    assert "job resume" in said
+    assert "Traceback" not in said
+    assert lab.rows.read_text() == "of somebody else"
+    done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == EXPECTED
+
+
+def test_blocks_that_vanish_are_made_again_by_the_same_run(lab: InBlob) -> None:
+    process = begun(lab)
+    with lab.azurite.client(lab.container) as client:
+        client.get_blob_client(f"{lab.prefix}/out/rows.txt").commit_block_list([])
+        client.delete_blob(f"{lab.prefix}/out/rows.txt")
+    go(lab)
+    status, said = ended(process, lab)
+    assert status == 0, said
+    assert "are gone" in said
+    assert lab.rows.read_text() == EXPECTED
+    assert len(lab.ledger) > COUNT
+
+
+def test_a_permission_that_is_taken_away_loses_nothing(lab: InBlob, fault_proxy: FaultProxy) -> None:
+    go(lab)
+    fault_proxy.answer(403, "AuthorizationPermissionMismatch", method="PUT", query="comp=block", times=None, skip=2)
+    done = lab.score()
+    assert done.status == 1
+    assert "datastore 'az'" in done.stderr
+    assert "does not let us write" in done.stderr
+    fault_proxy.forget()
+    finished, before = finished_in_journal(lab), len(lab.ledger)
+    assert finished
+    done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == EXPECTED
+    assert not {int(name[1:6]) for name in lab.ledger[before:]} & finished
+
+
+def test_finished_in_part_the_blob_says_so_and_the_job_goes_on(lab: InBlob) -> None:
+    process = begun(lab)
+    process.terminate()
+    process.communicate(timeout=60)
+    finished = lab.run("job", "finish", "--partial", "-n", "job")
+    assert finished.status == 0, finished.stderr
+    blob = lab.azurite.client(lab.container).get_blob_client(f"{lab.prefix}/out/rows.txt")
+    assert blob.get_blob_properties().metadata["runner_incomplete"] == "true"
+    rows = lab.rows.read_text().splitlines(keepends=True)
+    assert rows == [line for line in EXPECTED.splitlines(keepends=True) if line in set(rows)]
+
+
+def test_a_table_and_no_rows(lab: InBlob) -> None:
+    lab.script("def run(mini_batch):\n    return []\n")
+    outputs = {"rows": {"type": "mltable", "path": "table"}}
+    lab.job(outputs=outputs, inputs={"data": {"type": "uri_folder", "path": str(lab.folder / "input")}})
+    done = lab.score()
+    assert done.status == 0, done.stderr
+    assert (lab.folder / "table" / "parallel_run_step.txt").read_bytes() == b""
+    assert "type: mltable" in (lab.folder / "table" / "MLTable").read_text()
