@@ -56,7 +56,7 @@ class Elsewhere:
 
     def newest(self, here: JobRecord | None, name: str) -> JobRecord | None:
         """What there is to say of a job, of which this machine says `here`. A datastore that does not answer leaves it at that."""
-        if self.archive is None or (here is not None and self._is_settled(here)):
+        if self._workspace.archive_store is None or (here is not None and self._is_settled(here)):
             return here
         try:
             found = self.holds(name)
@@ -69,11 +69,11 @@ class Elsewhere:
 
     def all(self, here: Mapping[str, JobRecord]) -> list[JobRecord]:
         """The jobs of this machine and of all others."""
-        if self.archive is None:
-            return list(here.values())
         settled = {name for name, record in here.items() if self._is_settled(record)}
         try:
             with self._asking():
+                if self.archive is None:
+                    return list(here.values())
                 found = self.archive.find([name for name in self.archive.names() if name not in settled], whose=here)
         except UserError as error:
             self._tell(error)
@@ -84,7 +84,7 @@ class Elsewhere:
     def holds(self, name: str) -> Archived | None:
         """A job that is another machine's now, whatever this one has of it; None for all others."""
         here = self._here(check_name(name))
-        if self.archive is None or (here is not None and self._is_settled(here)):
+        if (here is not None and self._is_settled(here)) or self.archive is None:
             return None
         with self._asking():
             found = self.archive.get(name)
