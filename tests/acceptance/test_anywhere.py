@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,10 @@ def listed(project: Project) -> dict[str, str]:
     return {job["name"]: job["status"] for job in json.loads(done.stdout)}
 
 
+def has_status(project: Project, status: str) -> bool:
+    return listed(project) == {"far": status}
+
+
 def ended(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, str]:
     said, warned = process.communicate(timeout=seconds)
     return process.returncode, said, warned
@@ -255,6 +260,25 @@ def test_a_machine_that_is_lost_at_any_boundary_is_replaced(site: Site, boundary
     assert all(site.times()[f"{index:05d}.txt"] == 1 for index in archived)
     if boundary == "commit.done":  # before that, the datastore was brought up to date
         assert len(archived) == FILES
+
+
+def test_a_job_goes_there_and_back(site: Site, eventually: Eventually) -> None:
+    site.create("far")
+    eventually(lambda: site.done_before_the_gate("far"), timeout=90)
+    os.kill(site.owner("far")["pid"], signal.SIGKILL)
+    eventually(lambda: site.a.show("far")["status"] == "Failed")
+    for project, other in ((site.a, site.b), (site.b, site.a)):  # first on its own machine
+        done = project.run("job", "resume", "far")
+        assert done.status == 0, done.stderr
+        eventually(partial(has_status, other, "Running"), timeout=60)
+        assert other.run("job", "cancel", "far").status == 0
+        eventually(partial(has_status, other, "Canceled"), timeout=60)
+    site.open()
+    done = site.a.run("job", "resume", "far", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    assert site.rows("far") == ROWS
+    assert all(site.times()[name] == 1 for name in site.first())
+    assert listed(site.a) == listed(site.b) == {"far": "Completed"}
 
 
 def test_a_pipeline_goes_on_with_its_step(site: Site, eventually: Eventually) -> None:
