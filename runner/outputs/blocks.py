@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +24,8 @@ from runner.outputs.rows import PartWriter, copy_rows
 from runner.outputs.spill import Neighbours, Spill
 
 LEAST_BLOCK = 4 << 20
-LARGEST_BLOCK = 64 << 20  # of one that is staged from memory: beyond that, rows are cut into several
+STAGED = 8 << 20  # bytes and more of a block where rows are cut into several, which threads stage side by side
+LARGEST_BLOCK = 64 << 20
 LARGEST_PUT_TOGETHER = 256 << 20
 BLOCKS_PLANNED = 5_000  # each block has at least such a share of all rows that there are when it is made
 THREADS = 4
@@ -46,7 +47,18 @@ class _Carried:
     """A run on its way to the storage. Whoever claims it, having staged it or going to write it to a part, is the only one who tells."""
 
     run: Run
+    ids: list[str]
+    pieces: Iterator[tuple[str, bytes]]  # each id and its bytes, which are put together when a thread takes them
+    left: int  # blocks that are not staged
+    crc: int = 0
     claimed: bool = False
+    taking: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> tuple[str, bytes]:
+        with self.taking:
+            name, data = next(self.pieces)
+            self.crc = zlib.crc32(data, self.crc)
+        return name, data
 
 
 class BlockRows:
@@ -75,10 +87,11 @@ class BlockRows:
         small: list[Run] = []
         for run in runs:
             if self.error is None and sum(map(len, run.rows)) >= self._least:
-                carried = _Carried(run)
+                carried = self._cut(run)
                 with self._lock:
                     self._carried.append(carried)
-                self._pool.submit(self._stage, carried)
+                for _ in carried.ids:
+                    self._pool.submit(self._stage, carried)
             else:
                 small.append(run)
         if small:
@@ -126,17 +139,20 @@ class BlockRows:
     # In the pool
 
     def _stage(self, carried: _Carried) -> None:
-        run = carried.run
+        """One of its blocks."""
         try:
-            part, length, crc = self._staged(run.rows)
+            name, data = carried.take()
+            if not carried.claimed:
+                self._container.stage(self._path, name, data)
+                failpoint("block.staged")
         except Exception as error:  # whatever it is, the courier tells it
             self._failed(error)
             self._write_instead(carried)
         else:
-            segment = Segment(first=run.first, last=run.last, tally=run.tally, part=part, length=length, crc=crc)
             with self._lock:
-                if self._claim(carried):
-                    self._told(carried, [segment])
+                carried.left -= 1
+                if not carried.left and self._claim(carried):
+                    self._told(carried, [_staged_segment(carried)])
         self._changed()
 
     def _write_instead(self, carried: _Carried) -> None:
@@ -154,15 +170,6 @@ class BlockRows:
             self._failed(error)
         with self._lock:
             self._told(carried, segments)
-
-    def _staged(self, rows: Sequence[bytes]) -> tuple[str, int, int]:
-        length, crc = sum(map(len, rows)), 0
-        ids = self._ids.many(-(-length // LARGEST_BLOCK))
-        for id_, data in zip(ids, _cut(rows, LARGEST_BLOCK), strict=True):
-            crc = zlib.crc32(data, crc)
-            self._container.stage(self._path, id_, data)
-            failpoint("block.staged")
-        return part_of(ids), length, crc
 
     def _put_together(self, near: Neighbours) -> None:
         data = bytearray()
@@ -184,6 +191,13 @@ class BlockRows:
         self._changed()
 
     # Inside
+
+    def _cut(self, run: Run) -> _Carried:
+        length = sum(map(len, run.rows))
+        count = max(1, length // max(STAGED, min(self._least, LARGEST_BLOCK)))
+        size = -(-length // count)
+        ids = self._ids.many(-(-length // size))
+        return _Carried(run, ids, zip(ids, _cut(run.rows, size), strict=True), len(ids))
 
     def _join(self, near: Neighbours) -> None:
         self._joining += 1
@@ -255,6 +269,11 @@ def write_part(parts: PartWriter, runs: Sequence[Run]) -> list[Segment]:
         segments.append(Segment(first=run.first, last=run.last, tally=run.tally, part=part, offset=offset, length=length, crc=crc))
     parts.sync()
     return segments
+
+
+def _staged_segment(carried: _Carried) -> Segment:
+    run, length = carried.run, sum(map(len, carried.run.rows))
+    return Segment(first=run.first, last=run.last, tally=run.tally, part=part_of(carried.ids), length=length, crc=carried.crc)
 
 
 def _cut(rows: Sequence[bytes], size: int) -> Iterator[bytes]:
