@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,14 +41,21 @@ def files_below(folder: Path, *, leave_out: Iterable[str] = ()) -> Iterator[tupl
             yield str(path), path.read_bytes()
 
 
-def processes(*, but: Iterable[int] = ()) -> Iterator[tuple[str, bytes]]:
-    """Environments and command lines of the processes of this machine that may be read, other than those of these numbers."""
-    left_out = {str(number) for number in but}
+def processes(since: float) -> Iterator[tuple[str, bytes]]:
+    """Environments and command lines of the processes that have started since (time.monotonic()) and may be read."""
     for process in Path("/proc").iterdir():
-        if process.name.isdigit() and process.name not in left_out:
+        if process.name.isdigit() and _started(process) >= since:
             for name in ("environ", "cmdline"):
                 with contextlib.suppress(OSError):  # it has ended, or is another user's
                     yield f"{process}/{name}", (process / name).read_bytes()
+
+
+def _started(process: Path) -> float:
+    try:
+        ticks = int((process / "stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        return float("-inf")
+    return ticks / os.sysconf("SC_CLK_TCK") + 1 / os.sysconf("SC_CLK_TCK")  # of the boot's clock, which is rounded down
 
 
 def containers() -> Iterator[tuple[str, bytes]]:
