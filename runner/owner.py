@@ -21,7 +21,7 @@ from runner.engine.sole_file import Superseded
 from runner.errors import SetupError, UserError
 from runner.interrupts import cancelled_by_signals
 from runner.model.batch import Progress
-from runner.model.events import Event, JobEnded, Message, Observer
+from runner.model.events import STORAGE, Event, JobEnded, Message, Observer
 from runner.model.job import Job
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
@@ -241,7 +241,7 @@ def run_of(job: Job, workspace: Workspace, record: JobRecord, *, resume: bool, r
 
 def with_stores(options: RunOptions, paths: JobPaths, observe: Observer, cancel: Cancellation) -> RunOptions:
     """What opens the containers that the job uses: a wait for a storage is told of, and ends when the job is cancelled."""
-    stores = read_access(paths, say=lambda text: observe(Message(at=time.time(), level="WARNING", text=text)))
+    stores = read_access(paths, say=lambda text: observe(Message(at=time.time(), level="WARNING", text=text, source=STORAGE)))
     cancel.on_request(stores.stop_waiting)
     return replace(options, stores=stores)
 

@@ -158,9 +158,17 @@ class Results:
         line = error.get("line")
         texts = {key: str(error.get(key) or "") for key in ("kind", "type", "message", "traceback", "file", "item")}
         texts["traceback"] = self._crew.shown(worker, texts["traceback"])
+        texts["item"] = self._name_of(texts["item"])
         return ErrorRecord(line=line if isinstance(line, int) else 0, log=worker.stderr, **texts)
 
     # Inside
+
+    def _name_of(self, item: str) -> str:
+        """Of a file that was fetched for the script, where it lies in truth."""
+        for local, name in self._settings.names.items():
+            if item == local or item.startswith(f"{local}/"):
+                return name + item[len(local) :]
+        return item
 
     def _message(self, worker: Worker, header: dict[str, Any]) -> bool:
         kind = header["t"]

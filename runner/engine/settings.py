@@ -55,6 +55,7 @@ class InstanceSettings:
     error_threshold: int = -1
     task_overhead_timeout: float = 600
     first_task_creation_timeout: float = 600
+    names: Mapping[str, str] = field(default_factory=dict)  # local path of an input that lies elsewhere → what messages call it
     fetched: Path | None = None  # where a loader lays out files for the workers: of this run of the instance alone, which removes it
     synced: tuple[str, ...] = ()  # folders that scripts write to: durable before their mini-batches count as done
     uploads: Mapping[str, str] = field(default_factory=dict)  # likewise: the address of an output folder → the local one that is uploaded

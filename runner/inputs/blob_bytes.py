@@ -73,7 +73,9 @@ class BlobBytes:
         try:
             return call()
         except BlobChanged:
-            raise BadInputError(problem="has changed since it was listed", file=self.file.path, todo="start a new job") from None
+            raise BadInputError(
+                changed=True, problem="has changed since it was listed", file=self.file.path, todo="start a new job"
+            ) from None
         except BlobMissing:
             raise BadInputError(problem="cannot be read: it is no longer there", file=self.file.path) from None
 

@@ -18,7 +18,7 @@ from typing import ClassVar
 from runner.inputs.download import REQUESTS, Blob, Downloads
 from runner.inputs.files import FileEntry
 from runner.inputs.split import files_of
-from runner.model.batch import ErrorRecord, Loaded
+from runner.model.batch import INPUT_CHANGED, ErrorRecord, Loaded
 from runner.model.job import JobInput
 from runner.model.ports import Room, Transport
 from runner.storage.addresses import base_name, is_address, join, relative
@@ -170,7 +170,7 @@ class FileLoader:
                 how = "has changed" if isinstance(error, BlobChanged) else "is gone"
                 address = whole_path(file.path, self._root)
                 text = f"'{address}' {how} since it was listed, at the beginning of the job"
-                return ErrorRecord(kind="input", type="InputError", message=text, item=address)
+                return ErrorRecord(kind="input", type=INPUT_CHANGED, message=text, item=address)
         return None
 
     def _let_go(self, here: Sequence[_Held | None]) -> None:

@@ -98,7 +98,7 @@ def check_unchanged(record: Record) -> None:
     except OSError as error:
         raise BadInputError(problem=f"cannot be read: {error.strerror}", file=path) from None
     if (status.st_size, status.st_mtime_ns) != (record["z"], record["m"]):
-        raise BadInputError(problem="has changed since it was listed", file=path, todo="start a new job")
+        raise BadInputError(changed=True, problem="has changed since it was listed", file=path, todo="start a new job")
 
 
 class Pieces:

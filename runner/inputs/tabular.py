@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from runner.errors import InputError, Place, UserError, one_line
-from runner.model.batch import ErrorRecord
+from runner.model.batch import INPUT_CHANGED, ErrorRecord
 
 
 class Slice(NamedTuple):
@@ -29,6 +29,7 @@ class BadInputError(Exception):
     line: int = 0  # 1-based in the file; 0 where there are no lines
     behind: int = 0  # bytes from which the lines are counted, where those before are too many to count
     todo: str = ""
+    changed: bool = False  # the file is no longer what was listed
 
     @property
     def message(self) -> str:
@@ -44,7 +45,7 @@ class BadInputError(Exception):
         return f"{self.file}:{self.line}" if self.line else self.file
 
     def record(self) -> ErrorRecord:
-        return ErrorRecord(kind="input", type="InputError", message=self.message, item=self.file)
+        return ErrorRecord(kind="input", type=INPUT_CHANGED if self.changed else "InputError", message=self.message, item=self.file)
 
     def user_error(self) -> UserError:
         """The same for input that is read before there are mini-batches."""

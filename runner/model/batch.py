@@ -20,6 +20,9 @@ class Chunk:
     largest: int = 0  # bytes of the largest mini-batch in the chunk
 
 
+INPUT_CHANGED = "InputChanged"  # the `type` of an error about an input that is no longer what was listed
+
+
 @dataclass(frozen=True, kw_only=True)
 class ErrorRecord:
     """What went wrong in user code or in an input, in words; made in the worker or by a loader."""

@@ -25,6 +25,9 @@ class StatusChanged(Event):
     reason: str = ""
 
 
+STORAGE = "storage"  # the source of messages that tell of a storage that does not answer, and when it does again
+
+
 @dataclass(frozen=True, kw_only=True)
 class Message(Event):
     """A line for people: level WARNING, INFO or DEBUG. `source` names the part of the system, e.g. `inputs`, `node_0`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.engine.session import Verdict
-from runner.model.batch import ErrorRecord
+from runner.model.batch import INPUT_CHANGED, ErrorRecord
 from runner.model.job import ParallelStep
 from runner.model.paths import JobPaths
 
@@ -23,6 +23,8 @@ def explain(verdict: Verdict, step: ParallelStep, paths: JobPaths) -> dict[str, 
     index, error = verdict.failures[0] if verdict.failures else (-1, None)
     if error is None or verdict.code not in ("threshold", "init", "progress", "instance"):
         return {"message": f"{verdict.message}; {go_on}", "code": verdict.code, "log": str(paths.logs)}
+    if error.type == INPUT_CHANGED:  # what was listed is checked when a job goes on
+        go_on = f"start a new job, or put the input back as it was and {go_on}"
     advice = error.message.strip().splitlines()[1:] if error.kind == "input" else []
     go_on += "" if error.kind == "input" else " (with --code if you have mended the script)"
     lines = [f"{_headline(index, error)}; log: {error.log or paths.logs}; {go_on}", *advice, f"The job ended because {verdict.message}."]

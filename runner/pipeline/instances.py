@@ -71,6 +71,7 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
         parts=plan.paths.parts,
         epoch=plan.epoch,
         fetched=fetched,
+        names={local: address for address, local in _split_input(plan, fetched).items()},
         max_retries=step.retry.max_retries,
         timeout=step.retry.timeout,
         error_threshold=step.error_threshold,

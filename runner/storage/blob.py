@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -10,7 +11,7 @@ from typing import IO, Any, TypeVar
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
-from azure.storage.blob import BlobBlock
+from azure.storage.blob import BlobBlock, ContentSettings
 
 from runner.model.datastore import BlobInfo, BlobStore, Fetched
 from runner.storage import addresses
@@ -114,7 +115,13 @@ class BlobContainer:
             if not isinstance(data, bytes):
                 data.seek(0)
             return self._client.get_blob_client(path).upload_blob(
-                data, length=length, overwrite=True, metadata=dict(metadata), max_concurrency=2, **_condition(etag)
+                data,
+                length=length,
+                overwrite=True,
+                metadata=dict(metadata),
+                content_settings=_content_of(path),
+                max_concurrency=2,
+                **_condition(etag),
             )
 
         return self._write(path, upload, etag, metadata)
@@ -158,7 +165,9 @@ class BlobContainer:
 
         def send(metadata: Mapping[str, str]) -> Any:
             listed = [BlobBlock(block_id=block) for block in blocks]
-            return self._client.get_blob_client(path).commit_block_list(listed, metadata=dict(metadata), **_condition(etag))
+            return self._client.get_blob_client(path).commit_block_list(
+                listed, metadata=dict(metadata), content_settings=_content_of(path), **_condition(etag)
+            )
 
         return self._write(path, send, etag, metadata)
 
@@ -256,6 +265,11 @@ class BlobContainer:
         except AzureError as error:
             problem = meaning(self.store, doing, path, error)
         raise problem  # out here nothing of the SDK's error, which has addresses with signatures, hangs on to it
+
+
+def _content_of(path: str) -> ContentSettings:
+    """What browsers and the portal take it for, by its name."""
+    return ContentSettings(content_type=mimetypes.guess_type(path, strict=False)[0] or "application/octet-stream")
 
 
 def _condition(etag: str | None) -> dict[str, Any]:

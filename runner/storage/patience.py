@@ -14,6 +14,8 @@ from runner.storage.problems import StorageUnavailable
 
 T = TypeVar("T")
 
+ANSWERS_AGAIN = "answers again"  # the end of the line by which a wait is over
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between two attempts; doubled each time
 LONGEST_ASKED = 60.0  # seconds that a server may ask us to wait (Retry-After)
 PATIENCE = 900.0  # seconds after which an outage is a failure
@@ -108,4 +110,4 @@ class Patience:
             since, self._since, self._ended = self._since, None, self.now()
             told = self._told >= since
         if told:
-            self.say(f"{self.name} answers again")
+            self.say(f"{self.name} {ANSWERS_AGAIN}")

@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from runner.model.batch import Progress
-from runner.model.events import Event, JobEnded, Progressed, StatusChanged
+from runner.model.events import STORAGE, Event, JobEnded, Message, Progressed, StatusChanged
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
+from runner.storage.patience import ANSWERS_AGAIN
 from runner.workspace.records import FINAL, JobRecord, progress_to_json, write_json
 
 _EVERY = 1.0  # seconds between two writes of progress.json
@@ -41,6 +42,8 @@ class RecordKeeper:
                 self._progressed(event)
             elif isinstance(event, JobEnded):
                 self._ended(event)
+            elif isinstance(event, Message) and event.source == STORAGE:
+                self._waits("" if event.text.endswith(ANSWERS_AGAIN) else event.text)
 
     def finish(self, status: str, *, progress: Progress | None, error: dict[str, str], incomplete: bool) -> JobRecord:
         """Writes the record for the last time."""
@@ -48,6 +51,7 @@ class RecordKeeper:
             self.record = replace(
                 self.record,
                 status=status,
+                reason="",
                 ended_at=utc(time.time()),
                 progress=progress or self.record.progress,
                 error=error or None,
@@ -74,6 +78,11 @@ class RecordKeeper:
             if job is None:
                 return
             self._put(event.step, _with_status(job, event.status, event.at))
+        self._write_if_possible()
+
+    def _waits(self, reason: str) -> None:
+        """Why nothing goes on, as long as that is so."""
+        self.record = replace(self.record, reason=reason)
         self._write_if_possible()
 
     def _ended(self, event: JobEnded) -> None:
