@@ -22,6 +22,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.azurite import KEY
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
@@ -97,3 +99,7 @@ def test_commands_do_what_the_page_says(page, examples, tmp_path, request, needs
 
 def test_the_readme_is_about_as_long_as_a_readme_should_be():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 140
+
+
+def test_the_emulators_key_is_the_one_that_it_has():
+    assert f"account_key: {KEY}\n" in (ROOT / "docs" / "storage.md").read_text()
