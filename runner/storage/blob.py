@@ -29,7 +29,7 @@ class BlobContainer:
 
     def __init__(self, store: BlobStore, *, say: Callable[[str], None] = lambda _text: None) -> None:
         self.store = store
-        self.patience = Patience(name=f"datastore '{store.name}'", say=say)
+        self.patience = Patience(name=store.title, say=say)
         self._client: Any = container_client(store)
 
     @property
