@@ -94,6 +94,7 @@ class Client(Submission, Resumption):
     ) -> Paths:
         """Copies outputs and logs; see `runner.workspace.download`."""
         from runner.workspace.download import download
+        from runner.workspace.transfer import SILENCE
 
         record = self.store.get(name)
         paths = self.workspace.job_paths(record.parent or record.name)
@@ -105,7 +106,7 @@ class Client(Submission, Resumption):
             if away and address == record.logs:
                 return elsewhere.logs()
             known = elsewhere.stores(away.record.name) if away else None
-            return stores_again(paths, self.workspace, address, say=self._say, known=known)
+            return stores_again(paths, self.workspace, address, say=self._say, known=known, patience=SILENCE)
 
         return download(record, target, output_name=output_name, everything=everything, stores_of=stores_of, watch=watch)
 

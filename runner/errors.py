@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 # What moves the cursor, hides or turns text on a terminal; surrogates are the business of the stream's encoding.
@@ -58,20 +58,32 @@ class UserError(RunnerError):
         self.problem, self.place, self.allowed, self.todo = without_secrets(problem), place, allowed, todo
         super().__init__(self.describe())
 
-    def describe(self) -> str:
+    def describe(self, *, placed: bool = True) -> str:
         problem = printable(self.problem)
-        head = f"{one_line(str(self.place))}: {problem}" if self.place and str(self.place) else problem
+        place = one_line(str(self.place)) if placed and self.place else ""
+        head = f"{place}: {problem}" if place else problem
         allowed = f"  allowed: {one_line(self.allowed)}" if self.allowed else ""
         todo = f"  next: {printable(self.todo)}" if self.todo else ""
         return "\n".join(part for part in (head, allowed, todo) if part)
 
 
 class UserErrors(UserError):
-    """Several mistakes found in one go, each a `UserError`; shown together so that one edit can mend them all."""
+    """Several mistakes found in one go, each a `UserError`; shown together so that one edit can mend them all.
+
+    One that stands in several places is shown once.
+    """
 
     def __init__(self, errors: Iterable[UserError]) -> None:
         self.errors = tuple(errors)
-        super().__init__("\n".join(error.describe() for error in self.errors))
+        alike: dict[str, list[UserError]] = {}
+        for error in self.errors:
+            alike.setdefault(error.describe(placed=False), []).append(error)
+        super().__init__("\n".join(_at_all_places(same) for same in alike.values()))
+
+
+def _at_all_places(errors: Sequence[UserError]) -> str:
+    places = dict.fromkeys(str(error.place) for error in errors if error.place and str(error.place))
+    return f"{one_line(', '.join(places))}: {errors[0].describe(placed=False)}" if places else errors[0].describe()
 
 
 class NotSupportedHere(UserError):

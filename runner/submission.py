@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,7 @@ class Submission(Runs):
         )
         job = resolve(loaded, context)
         note_tables(job, blobs)
+        job = replace(job, notices=tuple(dict.fromkeys((*job.notices, *blobs.notices.values()))))
         for path in output_paths(job):
             workspace.check_output(path)
         if self._cluster_of(job) is not None:

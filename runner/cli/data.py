@@ -13,7 +13,10 @@ from runner.cli.show import print_data, print_table
 
 app = make_group("Data that has a name and versions: azureml:<name>:<version> in job files.")
 DataName = Annotated[Optional[str], typer.Argument(metavar="NAME", help="The data asset: NAME, or NAME:VERSION.", show_default=False)]  # noqa: UP045
-Version = Annotated[Optional[str], typer.Option("--version", "-v", metavar="VERSION", help="Default: the latest.", show_default=False)]  # noqa: UP045
+Version = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--version", "-v", metavar="VERSION", help="Default: the latest; for upload: the only one.", show_default=False),
+]
 
 
 @app.command("list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -10,6 +11,7 @@ import typer
 from runner.cli.group import make_group
 from runner.cli.options import Format, NameOption, Output, Workspace, one_name
 from runner.cli.show import print_data, print_table
+from runner.errors import printable
 
 app = make_group("Where data lies: folders, and containers of blobs.")
 StoreName = Annotated[Optional[str], typer.Argument(metavar="NAME", help="The name of the datastore.", show_default=False)]  # noqa: UP045
@@ -30,16 +32,21 @@ def list_datastores(output: Output = None, workspace: Workspace = None) -> None:
 
 
 @app.command("show")
-def show_datastore(name: StoreName = None, name_option: NameOption = None, output: Output = None, workspace: Workspace = None) -> None:
-    """Show one datastore: where it is, the kind of its credential, and whether it can be reached."""
+def show_datastore(name: StoreName = None, name_option: NameOption = None, output: Output = None, workspace: Workspace = None) -> int:
+    """Show one datastore: where it is, the kind of its credential, and whether it can be reached (exit status 1 if not)."""
     from runner.workspace import datastores
     from runner.workspace.config import find_workspace
 
-    store = datastores.show_datastore(find_workspace(workspace), one_name(name, name_option, noun="datastore"))
+    store, refusal = datastores.show_datastore(find_workspace(workspace), one_name(name, name_option, noun="datastore"))
     if output is Format.table:
         print_table(("field", "value"), [(key, value) for key, value in store.items() if value is not None])
     else:
         print_data(store, output)
+    if refusal is None:
+        return 0
+    if refusal.todo:
+        print(f"  next: {printable(refusal.todo)}", file=sys.stderr)
+    return 1
 
 
 @app.command("create")

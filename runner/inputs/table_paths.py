@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 
-from runner.errors import NotSupportedHere, UserError
+from runner.errors import NotSupportedHere, UserError, did_you_mean
 from runner.model.datastore import BlobStore
 from runner.storage import addresses
 from runner.storage.addresses import is_address
@@ -44,10 +44,11 @@ def _named(uri: Uri, stores: Stores) -> str:
         path = _path_in(uri, store)
         if path is not None:
             return addresses.join(store.root, path).rstrip("/")
+    datastores = [store.name for store in stores.known if store.root == addresses.datastore_root(store.name)]
     raise UserError(
         f"'{uri.text}' lies in no store that this job knows",
         allowed=", ".join(sorted({store.name for store in stores.known})),
-        todo="describe it as a datastore in workspace.yml",
+        todo=did_you_mean(uri.datastore, datastores) or "describe it as a datastore in workspace.yml",
     )
 
 

@@ -43,9 +43,19 @@ class BlobStore:
         return self.account or path.strip("/") or host.partition(".")[0]
 
     @property
+    def described(self) -> bool:
+        """Whether it is a datastore of the workspace's: other containers have the addresses of the web."""
+        return not self.root.startswith("http")
+
+    @property
+    def title(self) -> str:
+        """For messages: its name."""
+        return f"datastore '{self.name}'" if self.described else self.root
+
+    @property
     def where(self) -> str:
-        """For messages."""
-        return f"datastore '{self.name}' ({self.endpoint}/{self.container})"
+        """For messages: its name and address."""
+        return f"{self.title} ({self.endpoint}/{self.container})" if self.described else self.root
 
     def to_json(self) -> dict[str, object]:
         """With its secret: only for files and pipes that nobody but the job's user reads."""

@@ -34,6 +34,7 @@ class Blobs:
     def __init__(self, datastores: Mapping[str, BlobDatastore] | None = None, *, say: Callable[[str], None] = lambda _text: None) -> None:
         self.datastores = dict(datastores or {})
         self._say = say
+        self.notices: dict[str, str] = {}  # root of a container → what becomes of a SAS that the job has for it
         self.by_identity = False  # whether anything is reached as what the job's `identity` says
         self._used: dict[str, BlobStore] = {}
         self._stores: Stores | None = None
@@ -53,6 +54,8 @@ class Blobs:
         store = datastore.open(identity_credential(identity)) if datastore else self._foreign(uri, identity)
         self.by_identity |= datastore.kind == "identity" if datastore else not uri.sas
         self._use(store, uri.text)
+        if uri.sas:
+            self.notices.setdefault(store.root, _of_sas(store.root, datastore))
         return addresses.join(store.root, path) if path.strip("/") else store.root
 
     def there(self, address: str) -> Kind:
@@ -127,6 +130,18 @@ class Blobs:
         except StorageUnavailable as error:
             todo = "check the account's name and endpoint, and the network of this machine"
             raise UserError(error.strerror or str(error), todo=todo) from None
+
+
+def _of_sas(root: str, datastore: BlobDatastore | None) -> str:
+    if datastore:
+        return (
+            f"the SAS of an address in the container '{datastore.container}' is not used: "
+            f"the datastore '{datastore.name}' of workspace.yml covers it, and its credential is"
+        )
+    return (
+        f"the SAS for {root} is kept only while the job runs: "
+        "`job resume` and `job download` of it need a datastore in workspace.yml that describes this container"
+    )
 
 
 def _read(stores: Stores, address: str) -> bytes:

@@ -77,7 +77,7 @@ def locate_data(text: str, base: Path, context: ResolveContext, place: Place) ->
             f"the workspace has no data asset '{text}'",
             place=place,
             allowed=listed(context.data, "data assets"),
-            todo="describe it below `data` in workspace.yml, or give its path",
+            todo=did_you_mean(uri.name, _names(context.data) - {uri.name}) or "describe it below `data` in workspace.yml, or give its path",
         )
     asset = context.data[key]
     named = parse_at(asset.path, place)
@@ -163,6 +163,10 @@ def find_version(uri: Uri, known: Iterable[str]) -> str | None:
     if uri.label not in (None, "latest") or not versions:
         return None
     return max(versions, key=lambda key: [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.-]", versions[key])])
+
+
+def _names(keys: Iterable[str]) -> set[str]:
+    return {key.partition(":")[0] for key in keys}
 
 
 def listed(names: Iterable[str], what: str) -> str:

@@ -15,7 +15,7 @@ from azure.storage.blob import BlobBlock, ContentSettings
 
 from runner.model.datastore import BlobInfo, BlobStore, Fetched
 from runner.storage import addresses
-from runner.storage.patience import Again, Patience
+from runner.storage.patience import PATIENCE, Again, Patience
 from runner.storage.problems import BlobChanged, BlobMissing
 from runner.storage.sdk import LARGEST_GET, container_client, meaning
 
@@ -28,9 +28,9 @@ MARK = "runner_write"  # metadata that says which of our writes made a blob
 class BlobContainer:
     """Threads may share it. Paths are whole names in the container. All methods raise StorageRefused and StorageUnavailable."""
 
-    def __init__(self, store: BlobStore, *, say: Callable[[str], None] = lambda _text: None) -> None:
+    def __init__(self, store: BlobStore, *, say: Callable[[str], None] = lambda _text: None, patience: float = PATIENCE) -> None:
         self.store = store
-        self.patience = Patience(name=f"datastore '{store.name}'", say=say)
+        self.patience = Patience(name=store.title, say=say, seconds=patience)
         self._client: Any = container_client(store)
 
     @property

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from textwrap import shorten
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -24,6 +27,12 @@ _WORDS = {
     "anonymous": "no credential",
 }
 
+_PERMISSIONS = {"list": "l", "read": "r", "write": "wc"}  # of a SAS; one of them is enough
+_OF_KEYS = {
+    "KeyBasedAuthenticationNotPermitted": "the account lets nobody in by key",
+    "AuthorizationFailure": "the key is wrong, or that of another account, or the account's firewall keeps this machine out",
+}
+
 
 def describe(credential: Credential) -> str:
     """What was tried, for messages: never the secret. Of a SAS token what it allows, and until when."""
@@ -31,10 +40,43 @@ def describe(credential: Credential) -> str:
     if credential.kind == "sas":
         fields = parse_qs(credential.secret)
         if "sig" not in fields:
-            return f"{words} (which is not whole: it has no sig=)"
+            return f"{words} (which is not a SAS: it has no sig=)"
         known = [f"{name} {fields[key][0]}" for key, name in (("sp", "permissions"), ("se", "valid until")) if key in fields]
         return f"{words} ({', '.join(known)})" if known else words
     return words
+
+
+def advice(store: BlobStore) -> str:
+    """What to do about a credential that is refused."""
+    if store.described:
+        return "mend its credentials in workspace.yml"
+    return "make a new SAS, or describe the container as a datastore in workspace.yml"
+
+
+def what_is_wrong(store: BlobStore, doing: str, code: str) -> str:
+    """As far as one can tell, of a key or a SAS that was refused; `doing`: list, read or write; else an empty string."""
+    credential = store.credential
+    if credential.kind == "account_key":
+        return _OF_KEYS.get(code, "the key is wrong, or that of another account")
+    return _wrong_with_sas(parse_qs(credential.secret), doing) if credential.kind == "sas" else ""
+
+
+def _wrong_with_sas(fields: Mapping[str, list[str]], doing: str) -> str:
+    ends = _moment(fields.get("se", [""])[0])
+    if ends is not None and ends <= datetime.now(timezone.utc):
+        return "it has expired"
+    if "sp" in fields and not set(_PERMISSIONS[doing]) & set(fields["sp"][0]):
+        return f"it lacks the permission to {doing} ({' or '.join(_PERMISSIONS[doing])})"
+    return ""
+
+
+def _moment(text: str) -> datetime | None:
+    """A date, or a date and a time, of UTC."""
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
 def hide(credential: Credential, text: str) -> str:
@@ -81,8 +123,9 @@ class Tokens:
                 return cause
             if isinstance(cause, ServiceRequestError | ServiceResponseError) and credential.kind == "service_principal":
                 return no_answer(f"{whom}, or rather who gives it tokens", cause)
-        said = hide(credential, " ".join(str(error.message).split()))[:400]
-        refusal = StorageRefused(f"{whom} gets no token: {said}", todo="mend its credentials in workspace.yml")
+        said = shorten(hide(credential, str(error.message)), 400, placeholder=" …")
+        todo = f"log in with az login, or {advice(self._store)}" if credential.kind == "default" else advice(self._store)
+        refusal = StorageRefused(f"{whom} gets no token: {said}", todo=todo)
         return refusal if credential.kind == "service_principal" else Again("no token", refusal=refusal)
 
 
@@ -110,5 +153,5 @@ def _token_credential(store: BlobStore) -> Any:
     try:
         return identity.ClientSecretCredential(credential.tenant_id, credential.client_id, credential.secret, **options)
     except ValueError as error:
-        problem = f"datastore '{store.name}': its service principal is not complete: {hide(credential, str(error))}"
-    raise StorageRefused(problem, todo="mend its credentials in workspace.yml")
+        problem = f"{store.title}: its service principal is not complete: {hide(credential, str(error))}"
+    raise StorageRefused(problem, todo=advice(store))

@@ -16,6 +16,11 @@ from runner.storage.uri import Uri
 BlobKind = Literal["account_key", "sas", "connection_string", "service_principal", "managed_identity", "identity"]
 OF_TOKENS = ("service_principal", "managed_identity", "default")  # credentials that are sent over https only
 
+_DEVELOPMENT = {  # UseDevelopmentStorage=true: the same account and key in every Azurite, no secret
+    "accountname": "devstoreaccount1",
+    "accountkey": "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+    "blobendpoint": "http://127.0.0.1:10000/devstoreaccount1",
+}
 _WORDS = {
     "account_key": "account key",
     "sas": "SAS token",
@@ -132,9 +137,10 @@ class BlobDatastore:
 
 
 def connection_parts(text: str) -> dict[str, str]:
-    """Keys in lower case."""
+    """Keys in lower case. What stands for Azurite's well-known account is written out."""
     pairs = (part.partition("=") for part in text.split(";"))
-    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+    parts = {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+    return dict(_DEVELOPMENT) if parts.get("usedevelopmentstorage", "").lower() == "true" else parts
 
 
 def path_below(uri: Uri, url: str, container: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import threading
 import time
@@ -19,6 +21,7 @@ ANSWERS_AGAIN = "answers again"  # the end of the line by which a wait is over
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between two attempts; doubled each time
 LONGEST_ASKED = 60.0  # seconds that a server may ask us to wait (Retry-After)
 PATIENCE = 900.0  # seconds after which an outage is a failure
+REFUSED = os.strerror(errno.ECONNREFUSED).lower()  # the reason where nothing listens
 TOLD_AFTER = 5.0  # seconds after which a wait is spoken of
 TOLD_EVERY = 15.0
 
@@ -89,7 +92,8 @@ class Patience:
         if again.refusal is not None and not self._worked and waited >= again.trial:
             raise again.refusal from None
         if waited >= self.seconds:
-            raise StorageUnavailable(f"{self.name} did not answer for {waited:.0f} s: {again.reason}") from None
+            failed = "could not be reached" if again.reason == REFUSED else "did not answer"
+            raise StorageUnavailable(f"{self.name} {failed} for {waited:.0f} s: {again.reason}") from None
 
     def _tell(self, reason: str) -> None:
         with self._lock:

@@ -17,7 +17,8 @@ from azure.storage.blob import ContainerClient
 
 from runner.model.datastore import BlobStore
 from runner.storage.causes import no_answer, passing
-from runner.storage.credentials import describe, sdk_credential
+from runner.storage.credentials import advice, describe, sdk_credential, what_is_wrong
+from runner.storage.datastores import OF_TOKENS
 from runner.storage.problems import BlobChanged, BlobMissing, BlocksLost, StorageRefused
 
 CONNECT_SECONDS, READ_SECONDS = 20, 60
@@ -86,7 +87,7 @@ def meaning(store: BlobStore, doing: str, path: str, error: AzureError) -> Excep
     if isinstance(error, HttpResponseError) and error.response is not None:
         return _of_answer(store, doing, path, error)
     if isinstance(error, ClientAuthenticationError):  # nothing was sent: it could not be signed
-        return StorageRefused(f"{store.where}: its account key is none: keys are base64", todo="copy it again from the account")
+        return StorageRefused(f"{store.where}: its account key is not a key: keys are base64", todo="copy it again from the account")
     return no_answer(store.where, error)
 
 
@@ -104,17 +105,22 @@ def _of_answer(store: BlobStore, doing: str, path: str, error: HttpResponseError
     if code in CHANGED or (status == 412 and not code.startswith("Lease")):
         return BlobChanged(f"'{address}' was written by somebody else ({reason})")
     if code == "ContainerNotFound" or (status == 404 and not path):
-        todo = f"make it (runner datastore create {store.name}), or mend the datastore in workspace.yml"
+        made = f"make it (runner datastore create {store.name}), or mend the datastore in workspace.yml"
+        todo = made if store.described else "make it, or check the address"
         return StorageRefused(f"{store.where}: there is no such container", todo=todo)
     if status == 404:
         return BlobMissing(f"there is nothing at '{address}'", todo="check the path")
     if status in (401, 403) or isinstance(error, ClientAuthenticationError):
-        words = {"list": "list blobs", "read": "read", "write": "write"}[doing]
-        return StorageRefused(
-            f"{store.where} does not let us {words} ({reason}); tried: {describe(store.credential)}",
-            todo="mend its credentials in workspace.yml, or give this identity the role Storage Blob Data Contributor",
-        )
+        return _refusal(store, doing, reason, code)
     return StorageRefused(f"{store.where} refused to {doing} '{path}' ({reason})")
+
+
+def _refusal(store: BlobStore, doing: str, reason: str, code: str) -> StorageRefused:
+    words = {"list": "list blobs", "read": "read", "write": "write"}[doing]
+    wrong = what_is_wrong(store, doing, code)
+    tried = f"{describe(store.credential)}: {wrong}" if wrong else describe(store.credential)
+    role = ", or give this identity the role Storage Blob Data Contributor" if store.credential.kind in OF_TOKENS else ""
+    return StorageRefused(f"{store.where} does not let us {words} ({reason}); tried: {tried}", todo=advice(store) + role)
 
 
 def _code(error: HttpResponseError) -> str:

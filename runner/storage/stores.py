@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from runner.errors import UserError, did_you_mean
 from runner.model.datastore import BlobStore
 from runner.storage import addresses
+from runner.storage.patience import PATIENCE
 from runner.storage.problems import BlobMissing
 
 if TYPE_CHECKING:
@@ -18,11 +19,16 @@ Kind = Literal["file", "folder", "nothing"]
 
 
 class Stores:
-    """The containers that a process may use. Threads may share it. `say` gets lines while a storage does not answer, one when it does."""
+    """The containers that a process may use. Threads may share it. `say` gets lines while a storage does not answer, one when it does.
 
-    def __init__(self, stores: Iterable[BlobStore] = (), *, say: Callable[[str], None] = lambda _text: None) -> None:
+    `patience`: seconds after which one that does not answer is given up.
+    """
+
+    def __init__(
+        self, stores: Iterable[BlobStore] = (), *, say: Callable[[str], None] = lambda _text: None, patience: float = PATIENCE
+    ) -> None:
         self._stores = {store.root: store for store in stores}
-        self._say = say
+        self._say, self._patience = say, patience
         self._lock = threading.Lock()
         self._opened: dict[str, BlobContainer] = {}
 
@@ -37,7 +43,7 @@ class Stores:
             if root not in self._opened:
                 from runner.storage.blob import BlobContainer  # loads the SDK
 
-                self._opened[root] = BlobContainer(store, say=self._say)
+                self._opened[root] = BlobContainer(store, say=self._say, patience=self._patience)
             return self._opened[root], addresses.relative(address, root) or ""
 
     def kind(self, address: str) -> Kind:

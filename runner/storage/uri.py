@@ -31,6 +31,7 @@ _REGISTRY = re.compile(
 )
 _ASSET = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]*)(?::(?P<version>[A-Za-z0-9_.-]+)|@(?P<label>[A-Za-z0-9_.-]+))?$")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?=//|.)", re.DOTALL)
+_WITH_QUERY = re.compile(r"\s*(?:azureml:)?(?:(?P<web>https?)|wasbs?|abfss?)://", re.IGNORECASE)
 _KNOWN_SCHEMES = ("azureml", "wasbs", "wasb", "abfss", "abfs", "https", "http", "file")
 
 
@@ -45,7 +46,7 @@ class Uri:
     blob       account, container, path; endpoint is the blob endpoint's host, of an emulator with the account's name behind it
     web        any other http(s):// address: endpoint is its host, path what follows
 
-    The query of a web address is in `sas`, and nowhere else: it is a secret.
+    The SAS behind an address is in `sas`, and nowhere else: it is a secret.
     """
 
     kind: Kind
@@ -75,8 +76,21 @@ def looks_like_uri(text: str) -> bool:
 
 
 def without_query(text: str) -> str:
-    """A web address as it may be shown and kept: what follows `?` may be a signature."""
-    return text.partition("?")[0] if re.match(r"\s*(azureml:)?https?://", text, re.IGNORECASE) else text
+    """An address as it may be shown and kept: what follows `?` may be a signature."""
+    return _split_query(text)[0]
+
+
+def _split_query(text: str) -> tuple[str, str]:
+    """Nothing is percent-encoded in wasbs:// and abfss://: there only what looks like a query (`?name=`) is one."""
+    if not (match := _WITH_QUERY.match(text)):
+        return text, ""
+    begin = re.search(r"\?" if match["web"] else r"\?(?=[A-Za-z]+=)", text)
+    return (text[: begin.start()], text[begin.end() :]) if begin else (text, "")
+
+
+def _check_sas(query: str, text: str) -> None:
+    if query and "sig" not in parse_qs(query):
+        raise UserError(f"what follows the ? of '{text}' is not a SAS: it has no signature (sig=)", todo="write the whole SAS, or none")
 
 
 def parse_uri(text: str) -> Uri:
@@ -95,7 +109,7 @@ def parse_uri(text: str) -> Uri:
     if scheme == "azureml":
         return _azureml(text, rest)
     if scheme in ("wasbs", "wasb", "abfss", "abfs"):
-        return _at_account(text, scheme, rest)
+        return _at_account(text, scheme)
     return _web(text)
 
 
@@ -159,21 +173,32 @@ def _azureml(text: str, rest: str) -> Uri:
     raise UserError(
         f"'{text}' is not a complete azureml:// path",
         allowed="azureml://datastores/<datastore>/paths/<path>, azureml://registries/<registry>/<kind>/<name>/versions/<version>",
-        todo=did_you_mean(body.split("/")[0], ["datastores", "registries", "subscriptions"]),
+        todo=_misspelt(body.split("/")),
     )
 
 
-def _at_account(text: str, scheme: str, rest: str) -> Uri:
+def _misspelt(words: list[str]) -> str:
+    """Which word of an azureml:// path may be meant otherwise."""
+    if words[0] == "datastores":
+        return did_you_mean(words[2], ["paths"]) if len(words) > 2 else ""
+    return did_you_mean(words[0], ["datastores", "registries", "subscriptions"])
+
+
+def _at_account(text: str, scheme: str) -> Uri:
+    text, query = _split_query(text)
+    rest = text.partition(":")[2]
     match = re.match(r"//(?P<container>[^@/]+)@(?P<host>(?P<account>[^./]+)[^/]*)(?:/(?P<path>.*))?$", rest, re.DOTALL)
     if not match:
         suffix = "dfs" if scheme.startswith("abfs") else "blob"
         raise UserError(f"'{text}' is not complete", allowed=f"{scheme}://<container>@<account>.{suffix}.core.windows.net/<path>")
+    _check_sas(query, text)
     host = match["host"].replace(".dfs.", ".blob.", 1)  # the same account's blob endpoint: Azurite has no dfs endpoint
-    return Uri(kind="blob", text=text, account=match["account"], container=match["container"], endpoint=host, path=match["path"] or "")
+    where = {"account": match["account"], "container": match["container"], "endpoint": host, "path": match["path"] or ""}
+    return Uri(kind="blob", text=text, sas=query, **where)
 
 
 def _web(text: str) -> Uri:
-    query, text = text.partition("?")[2], without_query(text)
+    text, query = _split_query(text)
     try:
         parts = urlsplit(text)
         host = parts.hostname or ""
@@ -183,8 +208,7 @@ def _web(text: str) -> Uri:
         raise UserError(f"'{text}' names no machine", allowed="https://<host>/<path>")
     if "@" in parts.netloc:
         raise UserError(f"'https://…@{host}' has the name of a user in it", allowed="https://<host>/<path>, with or without ?<SAS>")
-    if query and "sig" not in parse_qs(query):
-        raise UserError(f"what follows the ? of '{text}' is no SAS: it has no signature (sig=)", todo="write the whole SAS, or none")
+    _check_sas(query, text)
     if ".blob." in host or ".dfs." in host:
         container, _, path = parts.path.lstrip("/").partition("/")
         account = host.split(".")[0]
@@ -198,14 +222,15 @@ def _web(text: str) -> Uri:
             path=unquote(path),
         )
     account, _, rest = parts.path.lstrip("/").partition("/")
-    if rest and _is_emulator(host):  # whose addresses begin with the account's name, there as in the SDK
+    if rest and is_emulator(host):  # whose addresses begin with the account's name, there as in the SDK
         container, _, path = rest.partition("/")
         endpoint = f"{parts.netloc}/{account}"
         return Uri(kind="blob", text=text, sas=query, account=account, container=container, endpoint=endpoint, path=unquote(path))
     return Uri(kind="web", text=text, sas=query, endpoint=parts.netloc, path=unquote(parts.path.lstrip("/")))
 
 
-def _is_emulator(host: str) -> bool:
+def is_emulator(host: str) -> bool:
+    """Whether the path of its addresses begins with the name of the account: no account has such a host."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -16,6 +16,7 @@ from runner.model.datastore import BlobStore, Credential
 from runner.model.paths import JobPaths
 from runner.storage import addresses
 from runner.storage.datastores import without_secret
+from runner.storage.patience import PATIENCE
 from runner.storage.stores import Stores
 from runner.workspace.records import read_json, write_json
 
@@ -54,15 +55,21 @@ def renew_access(paths: JobPaths, workspace: Workspace) -> None:
 
 
 def stores_again(
-    paths: JobPaths, workspace: Workspace, address: str, *, say: Callable[[str], None], known: dict[str, Any] | None = None
+    paths: JobPaths,
+    workspace: Workspace,
+    address: str,
+    *,
+    say: Callable[[str], None],
+    known: dict[str, Any] | None = None,
+    patience: float = PATIENCE,
 ) -> Stores:
     """Opens an address that a job has used, whether it has ended or not. Errors: UserError for credentials that are not to be had.
 
-    `known`: what `stores.json` says, of a job whose folder is not here.
+    `known`: what `stores.json` says, of a job whose folder is not here. `patience`: as for `Stores`.
     """
     used = [store for store in _stores(known or read_json(paths.stores)) if addresses.relative(address, store.root) is not None]
     left = {store.root: store for store in _read(paths)}
-    return Stores([fresh_store(store, workspace, left.get(store.root)) for store in used], say=say)
+    return Stores([fresh_store(store, workspace, left.get(store.root)) for store in used], say=say, patience=patience)
 
 
 def fresh_store(store: BlobStore, workspace: Workspace, left: BlobStore | None = None) -> BlobStore:

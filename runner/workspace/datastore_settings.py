@@ -25,12 +25,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from runner.errors import UserError
 from runner.model.datastore import DataAsset
 from runner.model.job import DATA_TYPES
 from runner.storage.datastores import BlobDatastore, Secret, connection_parts
-from runner.storage.uri import parse_uri
+from runner.storage.uri import is_emulator, parse_uri
 from runner.workspace.reading import Reading
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class DatastoreReading(Reading):
         protocol = self._choice(node.get("protocol"), ("https", "http")) or "https"
         endpoint = node.get("endpoint")
         suffix = endpoint.text.strip().rstrip("/") if endpoint is not None and self._is_scalar(endpoint) else ""
-        if suffix.startswith(("https://", "http://")):
+        if endpoint is not None and suffix.startswith(("https://", "http://")):
+            self._check_emulator(suffix, store.account, endpoint)
             return replace(store, url=suffix)
         if suffix and not _SUFFIX.fullmatch(suffix) and endpoint is not None:
             allowed = "core.windows.net and the like, or a whole URL: http://127.0.0.1:10000/devstoreaccount1"
@@ -108,6 +110,12 @@ class DatastoreReading(Reading):
         if not store.account:
             return store
         return replace(store, url=f"{protocol}://{store.account}.blob.{suffix or 'core.windows.net'}")
+
+    def _check_emulator(self, url: str, account: str, node: Node) -> None:
+        parts = urlsplit(url)
+        if is_emulator(parts.hostname or "") and not parts.path:
+            todo = f"write {url}/{account or 'ACCOUNT'}"
+            self._error(f"'{url}' lacks the account: at an IP address or localhost its name is part of the URL", node, todo=todo)
 
     def _credentials(self, store: BlobDatastore, node: Node) -> BlobDatastore:
         if not self._is_mapping(node, (*_SECRETS, *_OTHERS)):

@@ -16,7 +16,7 @@ from runner.storage.uri import Uri, parse_uri
 from runner.workspace.clusters import say_on_stderr
 from runner.workspace.datastore_settings import AZURE_BLOB, open_secrets
 from runner.workspace.settings import LOCAL
-from runner.workspace.transfer import Watch, is_single, target_of, transfer
+from runner.workspace.transfer import SILENCE, Watch, is_single, target_of, transfer
 
 if TYPE_CHECKING:
     from runner.storage.blob import BlobContainer
@@ -30,10 +30,12 @@ def list_datastores(workspace: Workspace) -> list[dict[str, object]]:
     return [_datastore(workspace, name) for name in _names(workspace)]
 
 
-def show_datastore(workspace: Workspace, name: str) -> dict[str, object]:
-    """One by name, and whether it can be reached. Errors: UserError for an unknown one."""
+def show_datastore(workspace: Workspace, name: str) -> tuple[dict[str, object], UserError | None]:
+    """One by name, and why it cannot be reached, if so. Errors: UserError for an unknown one."""
     _check_known(workspace, name)
-    return _datastore(workspace, name) | {"address": f"azureml://datastores/{name}/paths/", "state": _state(workspace, name)}
+    refusal = _refusal(workspace, name)
+    state = f"Unreachable: {refusal.problem}" if refusal else "Reachable"
+    return _datastore(workspace, name) | {"address": f"azureml://datastores/{name}/paths/", "state": state}, refusal
 
 
 def create_datastore(workspace: Workspace, name: str) -> bool:
@@ -50,14 +52,13 @@ def create_datastore(workspace: Workspace, name: str) -> bool:
     try:
         return _opened(workspace, name).create()
     except StorageUnavailable as error:
-        raise UserError(error.strerror or str(error), todo="check the endpoint, and the network of this machine") from None
+        raise _silent(error) from None
 
 
 def _opened(workspace: Workspace, name: str) -> BlobContainer:
     """Its container, for somebody who is waiting."""
     opened = workspace.settings.blob_stores[name].open()
-    container, _ = Stores([opened]).at(opened.root)
-    container.patience.seconds = CHECK_SECONDS
+    container, _ = Stores([opened], say=say_on_stderr, patience=CHECK_SECONDS).at(opened.root)
     return container
 
 
@@ -66,7 +67,7 @@ def _place(workspace: Workspace, text: str, field: str, say: Say) -> tuple[str, 
     blobs = Blobs(workspace.settings.blob_stores, say=say)
     context = ResolveContext(name="", root=workspace.root, datastores=workspace.datastores, data=workspace.data, blobs=blobs)
     path = locate(text, workspace.root, context, Place(field=field))
-    return path, Stores(blobs.used, say=say)
+    return path, Stores(blobs.used, say=say, patience=SILENCE)
 
 
 def _in_datastore(workspace: Workspace, name: str, path: str) -> str:
@@ -102,6 +103,7 @@ def upload_data(workspace: Workspace, name: str, version: str | None, source: Pa
     """Copies a file or folder of this machine to where a data asset lies."""
     _warn_of_secrets(workspace, say)
     key = _find(workspace, name, version)
+    _check_chosen(workspace, key, name, version)
     place, stores = _place(workspace, f"azureml:{key}", "--name", say)
     single, kind = is_single(str(source), stores), workspace.data[key].type or "uri_folder"
     if single != (kind == "uri_file"):
@@ -109,6 +111,16 @@ def upload_data(workspace: Workspace, name: str, version: str | None, source: Pa
         raise UserError(f"{source} is {what}, and the data asset {key} is of type {kind}", place=Place(field="--source"))
     transfer(str(source), place, stores, watch=watch)
     return place
+
+
+def _check_chosen(workspace: Workspace, key: str, name: str, version: str | None) -> None:
+    """Errors: UserError where one version of several would be replaced that nobody has named."""
+    own = key.partition(":")[0]
+    versions = [each for each in workspace.data if each.partition(":")[0] == own]
+    if len(versions) > 1 and not version and name.removeprefix("azureml:") == own:
+        raise UserError(
+            f"the data asset {own} has several versions", allowed=", ".join(versions), todo=f"name the one to replace: {versions[-1]}"
+        )
 
 
 def download_data(
@@ -174,17 +186,23 @@ def _datastore(workspace: Workspace, name: str) -> dict[str, object]:
     }
 
 
-def _state(workspace: Workspace, name: str) -> str:
+def _silent(error: StorageUnavailable) -> UserError:
+    return UserError(error.strerror or str(error), todo="check the endpoint, and the network of this machine")
+
+
+def _refusal(workspace: Workspace, name: str) -> UserError | None:
+    """Why it cannot be reached."""
     if name not in workspace.settings.blob_stores:
         folder = workspace.datastores[name]
-        return "Reachable" if folder.is_dir() else "Unreachable: there is no such folder (yet)"
+        missing = UserError("there is no such folder (yet)", todo=f"make it: runner datastore create {name}")
+        return None if folder.is_dir() else missing
     try:
         _opened(workspace, name).holds("")
     except UserError as error:
-        return f"Unreachable: {error.problem}"
+        return error
     except StorageUnavailable as error:
-        return f"Unreachable: {error.strerror}"
-    return "Reachable"
+        return _silent(error)
+    return None
 
 
 def _find(workspace: Workspace, name: str, version: str | None) -> str:

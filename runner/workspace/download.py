@@ -11,7 +11,7 @@ from runner.errors import Place, UserError, did_you_mean
 from runner.storage.addresses import base_name, is_address
 from runner.storage.stores import Stores
 from runner.workspace.records import JobRecord
-from runner.workspace.transfer import Moved, Watch, transfer
+from runner.workspace.transfer import Moved, Watch, silence_told, transfer
 
 Opener = Callable[[str], Stores]
 
@@ -71,7 +71,8 @@ def _copy_output(source: Path, place: Path) -> list[Path]:
 
 
 def _fetch(address: str, place: Path, stores: Stores, watch: Watch) -> list[Path]:
-    kind = stores.kind(address)
+    with silence_told():
+        kind = stores.kind(address)
     if kind == "nothing":
         return []
     place = place / base_name(address) if kind == "file" else place

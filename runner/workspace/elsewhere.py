@@ -113,9 +113,11 @@ class Elsewhere:
         return None
 
     def logs(self) -> Stores:
-        """What opens the logs of a job elsewhere."""
+        """What opens the logs of a job elsewhere, for somebody who is waiting."""
+        from runner.workspace.transfer import SILENCE
+
         assert self.archive is not None
-        return Stores([self.archive.store], say=self._say)
+        return Stores([self.archive.store], say=self._say, patience=SILENCE)
 
     def follow(self, name: str, watch: Observer) -> JobRecord:
         """Until a job elsewhere has ended."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.errors import UserError
+from runner.errors import UserError, did_you_mean
 from runner.model.job import Job, ParallelStep, PipelineJob
 from runner.spec.context import at_place
 from runner.storage.addresses import is_address
@@ -51,6 +51,8 @@ def _note(table: Node, step: ParallelStep, blobs: Blobs) -> None:
         if uri.kind in ("blob", "web") or (uri.kind == "datastore" and uri.datastore in blobs.datastores):
             with at_place(node.place):
                 blobs.locate(uri, step.identity)
+        elif uri.kind == "datastore" and (near := did_you_mean(uri.datastore, blobs.datastores)):
+            raise UserError(f"'{uri.text}' lies in no container that the workspace describes", place=node.place, todo=near)
 
 
 def _paths(table: Node) -> Iterator[Node]:

@@ -10,6 +10,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +25,7 @@ from runner.storage.stores import Kind, Stores
 if TYPE_CHECKING:
     from runner.storage.blob import BlobContainer
 
+SILENCE = 60.0  # seconds that a user waits for a storage that does not answer
 PIECE = 16 << 20  # bytes that are moved at once
 THREADS = 8
 
@@ -47,8 +49,15 @@ def transfer(source: str, target: str, stores: Stores, *, watch: Watch = lambda 
     What is there already is replaced. Errors: UserError for what is not there, for names that cannot be files, and for a storage that
     refuses or does not answer.
     """
-    try:
+    with silence_told():
         return _move(list(_files(source, target, stores)), stores, watch)
+
+
+@contextmanager
+def silence_told() -> Iterator[None]:
+    """A storage that does not answer within the block is a UserError."""
+    try:
+        yield
     except StorageUnavailable as error:
         raise UserError(error.strerror or str(error), todo="try again: what has arrived is replaced") from None
 
@@ -60,7 +69,8 @@ def target_of(source: str, target: str, *, into: bool) -> str:
 
 def is_single(path: str, stores: Stores) -> bool:
     """Whether a file stands at a path or address, not a folder. Errors: UserError if there is nothing."""
-    kind = stores.kind(path) if is_address(path) else _local_kind(path)
+    with silence_told():
+        kind = stores.kind(path) if is_address(path) else _local_kind(path)
     if kind == "nothing":
         raise UserError(f"there is nothing at '{path}'", todo="check the path")
     return kind == "file"

@@ -137,9 +137,9 @@ def test_a_datastore_that_does_not_answer(
     assert statuses(cut_off) == {"one": "Failed"}
     assert any("what is shown is what this machine knows" in text for text in cut_off.said)
     assert cut_off.client.get("one").status == "Failed"
-    with pytest.raises(UserError, match="did not answer"):
+    with pytest.raises(UserError, match="could not be reached"):
         cut_off.client.get("two")
-    with pytest.raises(UserError, match="did not answer"):
+    with pytest.raises(UserError, match="could not be reached"):
         cut_off.client.resume("one")
 
 

@@ -157,7 +157,8 @@ class TestRefused:
         store = fault_proxy.front.store(fault_proxy.front.container(), "lake")
         text = counted(with_secret(store, "account_key", WRONG_KEY))
         assert f"datastore 'lake' ({store.endpoint}/{store.container}) does not let us list blobs (403 " in text
-        assert "tried: its account key" in text
+        assert "tried: its account key: the key is wrong, or that of another account" in text
+        assert "role" not in text
 
     @pytest.mark.parametrize(
         ("kind", "secret", "says"),
@@ -192,10 +193,19 @@ class TestRefused:
         text = counted(readable, lambda it: it.check_writable("out.csv"))
         assert "does not let us write (403 " in text
         assert "its SAS token (permissions rl, valid until 20" in text
+        assert "it lacks the permission to write (w or c)" in text
+        assert "it lacks the permission to list (l)" in counted(with_secret(store, "sas", sas(fault_proxy.front, store.container, "r")))
 
     def test_expired_sas(self, fault_proxy: FaultProxy, counted: Callable[..., str]) -> None:
         store = fault_proxy.front.store(fault_proxy.front.container())
-        assert "does not let us list blobs (403 " in counted(with_secret(store, "sas", sas(fault_proxy.front, store.container, hours=-1)))
+        expired = with_secret(store, "sas", sas(fault_proxy.front, store.container, hours=-1))
+        text = counted(expired)
+        assert "does not let us list blobs (403 " in text
+        assert "it has expired\n  next: mend its credentials in workspace.yml" in text
+        root = f"{store.endpoint}/{store.container}"
+        text = counted(replace(expired, root=root))
+        assert text.startswith(f"{root} does not let us list blobs")
+        assert "next: make a new SAS, or describe the container as a datastore" in text
 
     def test_nobody_is_not_let_in(self, fault_proxy: FaultProxy, counted: Callable[..., str]) -> None:
         store = fault_proxy.front.store(fault_proxy.front.container())

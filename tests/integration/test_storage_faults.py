@@ -181,7 +181,7 @@ class TestOutage:
         container.patience.seconds = 1.5
         with fault_proxy.outage():
             began = time.monotonic()
-            with pytest.raises(StorageUnavailable, match=r"datastore 'az' did not answer for . s: connection refused"):
+            with pytest.raises(StorageUnavailable, match=r"datastore 'az' could not be reached for . s: connection refused"):
                 container.read("a")
             assert 1.5 <= time.monotonic() - began < 5
         assert container.read("a") == b"0123456789"

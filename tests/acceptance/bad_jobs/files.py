@@ -131,7 +131,7 @@ PORTS = (
     set_row("remote-dots", "    path: ./images", "    path: wasbs://c@acc.blob.core.windows.net/a/../x", "'..'"),
     set_row("remote-https", "    path: ./images", "    path: https://example.com/data/", "no address in blob storage", "copy the data"),
     set_row("remote-http", "    path: ./images", "    path: http://acc.blob.core.windows.net/c/x", "reached by http"),
-    set_row("remote-query", "    path: ./images", "    path: https://acc.blob.core.windows.net/c/x?sv=1", "is no SAS"),
+    set_row("remote-query", "    path: ./images", "    path: https://acc.blob.core.windows.net/c/x?sv=1", "is not a SAS"),
     set_row("remote-account", "    path: ./images", "    path: https://acc.blob.core.windows.net/", "names no container"),
     set_row("remote-user", "    path: ./images", "    path: https://me:word@acc.blob.core.windows.net/c", "the name of a user"),
     set_row("remote-registry", "    path: ./images", "    path: azureml://registries/r/data/x/versions/1", "lies in a registry"),

@@ -103,6 +103,7 @@ def test_a_table_names_what_lies_here_and_elsewhere(blobs: Mirror, azurite: Azur
 @pytest.mark.parametrize(
     ("path", "message"),
     [
+        ("file: azureml://datastores/azz/paths/x", "did you mean 'az'"),
         ("file: azureml://datastores/other/paths/x", "describe it as a datastore in workspace.yml"),
         ("file: https://elsewhere.blob.core.windows.net/c/x", "lies in no store"),
         ("file: ../../x", "leads out of the container"),

@@ -109,6 +109,16 @@ def test_elsewhere_the_sas_or_the_identity_is_the_credential(job, blobs, written
     assert "c4nary" not in json.dumps(stored.dump(made)) + repr(made) + repr(blobs.used)
 
 
+def test_what_becomes_of_a_sas_is_told_once_for_each_container(job, blobs) -> None:
+    blobs.folders = frozenset((f"{AZ}/in", f"{URL}/other/in"))
+    job(f"wasbs://data@acc.blob.core.windows.net/in?{SAS}", f"{URL}/data/out.txt?{SAS}")
+    job(f"abfss://other@acc.dfs.core.windows.net/in?{SAS}", f"{URL}/other/out.txt?{SAS}")
+    first, second = blobs.notices.values()
+    assert "'data' is not used: the datastore 'az' of workspace.yml covers it" in first
+    assert f"the SAS for {URL}/other is kept only while the job runs" in second
+    assert [store.credential.kind for store in blobs.used] == ["account_key", "sas"]
+
+
 def test_types_are_guessed(job, blobs) -> None:
     blobs.files, blobs.folders = frozenset((f"{AZ}/a.csv",)), frozenset((f"{AZ}/in",))
     assert job(f"{AZ}/a.csv", kind="").inputs["images"].type == "uri_file"
@@ -130,12 +140,13 @@ def test_types_are_guessed(job, blobs) -> None:
         ("azureml://datastores/az2/paths/x", "uri_folder", "no datastore 'az2'(.|\n)*did you mean 'az'"),
         (f"{URL}/other/nothing?{SAS}", "uri_folder", rf"'{URL}/other/nothing' does not exist"),
         ("azureml:pics:1", "uri_folder", "no data asset 'azureml:pics:1'"),
+        ("azureml:digit:1", "uri_folder", "no data asset 'azureml:digit:1'(.|\n)*did you mean 'digits'"),
     ],
 )
 def test_mistakes_have_their_line_and_never_the_signature(job, blobs, written, kind, message) -> None:
     blobs.files, blobs.folders = frozenset((f"{AZ}/a.csv",)), frozenset((f"{AZ}/in",))
     with pytest.raises(UserError, match=message) as caught:
-        job(written, kind=kind)
+        job(written, kind=kind, data={"digits:1": DataAsset(path=f"{AZ}/in")})
     assert "job.yml:7" in str(caught.value)
     assert "c4nary" not in str(caught.value)
 

@@ -52,6 +52,12 @@ def test_a_connection_string_says_where_it_is() -> None:
     assert CANARY not in str(caught.value)
 
 
+def test_the_well_known_account_of_azurite() -> None:
+    opened = datastore(kind="connection_string", secret=Secret(text="UseDevelopmentStorage=true"), url="", account="").open()
+    assert (opened.endpoint, opened.account) == ("http://127.0.0.1:10000/devstoreaccount1", "devstoreaccount1")
+    assert opened.credential.kind == "account_key"
+
+
 def test_secrets_are_read_when_they_are_used(tmp_path, monkeypatch) -> None:
     file = tmp_path / "key"
     store = datastore(kind="account_key", secret=Secret(file=str(file)))

@@ -70,7 +70,7 @@ def test_what_the_server_asks_for(patience: Patience, clock: Clock) -> None:
 
 
 def test_end_of_the_patience(patience: Patience, clock: Clock) -> None:
-    with pytest.raises(StorageUnavailable, match=r"datastore 'x' did not answer for 9\d\d s: connection refused"):
+    with pytest.raises(StorageUnavailable, match=r"datastore 'x' could not be reached for 9\d\d s: connection refused"):
         patience.attempt(attempts(Again("connection refused")))
     assert 900 <= clock.time - 1_000 < 916
 

@@ -28,6 +28,7 @@ def settings(tmp_path, text):
         ("    endpoint: http://127.0.0.1:1/acc/\n", "http://127.0.0.1:1/acc", "identity", None),
         (f"    credentials: {{account_key: {CANARY}}}\n", None, "account_key", "account key"),
         (f"    credentials: {{sas_token: '{CANARY}'}}\n", None, "sas", "SAS token"),
+        ("    credentials: {connection_string: UseDevelopmentStorage=true}\n", None, "connection_string", None),
         (f"    credentials: {{connection_string: 'AccountName=acc;AccountKey={CANARY}'}}\n", None, "connection_string", None),
         (
             f"    credentials: {{tenant_id: t, client_id: c, client_secret: {CANARY}, authority_url: 'https://login.example'}}\n",
@@ -64,6 +65,8 @@ def test_what_may_be_written(tmp_path, more, url, kind, described) -> None:
         (HEAD + "    credentials: {client_id: c}\n", r"workspace.yml:6 .*not complete"),
         (HEAD + "    credentials: {managed_identity: 1}\n", r"workspace.yml:6 .*must be true or false"),
         (HEAD + f"    credentials: {{connection_string: {CANARY}}}\n", r"workspace.yml:6 .*no connection string with a credential"),
+        (HEAD + "    endpoint: http://127.0.0.1:10055\n", r"workspace.yml:6 .*lacks the account(.|\n)*write http://127.0.0.1:10055/acc"),
+        (HEAD + "    endpoint: http://localhost/\n", r"workspace.yml:6 .*lacks the account(.|\n)*write http://localhost/acc"),
         (HEAD + "    endpoint: a/b\n", r"workspace.yml:6 .*'a/b' is not an endpoint"),
         (
             HEAD + "default_datastore: lake\ncomputes: {c: {type: ray, address: h, token_env: T}}\n",
