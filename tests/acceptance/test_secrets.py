@@ -144,6 +144,7 @@ def test_it_goes_on_with_credentials_made_anew(end: str, tmp_path: Path, azurite
     else:
         os.kill(_owner(case), 9)
         _wait(case, "Failed")
+        assert case.search() == []  # the workspace has it
     case.go_on.touch()
     resumed = case.lab.run("job", "resume", "job", "--stream", "-o", "json")
     assert resumed.status == 0, resumed.stderr
