@@ -247,16 +247,22 @@ def with_stores(options: RunOptions, paths: JobPaths, observe: Observer, cancel:
 
 
 def start_in_background(workspace: Workspace, held: Held, *, resume: bool, retry_failed: bool) -> None:
-    """Hands the job to a new process; returns when that has taken over. Raises `UserError` if it could not start."""
+    """Hands the job to a new process; returns when that has taken over. Raises `UserError` if it could not start.
+
+    The environment that a process is started with can be read in /proc: variables that have secrets go through a pipe.
+    """
     paths = workspace.job_paths(held.name)
     listening, telling = os.pipe()
+    withheld = workspace.settings.secret_variables
+    environment = {name: value for name, value in os.environ.items() if name not in withheld}
     request = held.to_json() | {"root": str(workspace.root), "ready": telling, "resume": resume, "retry_failed": retry_failed}
     try:
         with open(paths.owner_log, "ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "runner.owner", json.dumps(request)],
                 pass_fds=(*held.handles, telling),
-                stdin=subprocess.DEVNULL,
+                env=environment,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 cwd="/",  # so that no module of the user's hides one of ours
@@ -264,6 +270,7 @@ def start_in_background(workspace: Workspace, held: Held, *, resume: bool, retry
             )
         _BACKGROUND.append(process)
         os.close(telling)
+        _tell_secrets(process, {name: os.environ[name] for name in withheld if name in os.environ})
         with open(listening, "rb") as pipe:
             taken = pipe.read()
     finally:
@@ -274,10 +281,17 @@ def start_in_background(workspace: Workspace, held: Held, *, resume: bool, retry
         raise UserError(f"the background process of job {held.name} could not start: {last}", todo=f"see {paths.owner_log}")
 
 
+def _tell_secrets(process: subprocess.Popen[bytes], secrets: dict[str, str]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # one that could not start is told of by its caller
+        pipe.write(json.dumps(secrets).encode())
+
+
 def main() -> int:
-    """The background process: `python -m runner.owner REQUEST`."""
+    """The background process: `python -m runner.owner REQUEST`; its input has the environment variables with secrets."""
     from runner.spec.stored import load
 
+    os.environ.update(json.load(sys.stdin))
     request = json.loads(sys.argv[1])
     held, ready = Held.from_json(request), request["ready"]
     workspace = find_workspace(request["root"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from runner.errors import UserError
 from runner.model.cluster import RayCompute
 from runner.model.events import Observer
-from runner.model.job import Job
+from runner.model.job import Job, PipelineJob
 from runner.runs import Runs, absolute_python
 from runner.storage.stores import Stores
 from runner.workspace.access import write_access
@@ -121,6 +121,8 @@ class Submission(Runs):
         self.store.check_free(job.name)
         check_job(job, options_for(self.workspace, local=local, python=python))
         self._warn_of_secrets(blobs)
+        if not stream:  # or else they are the first lines of what is streamed
+            self._tell_notices(job)
         if compute is not None:
             record = self._hand_over(
                 loaded, job, blobs, compute, python=python, allow_large_snapshot=allow_large_snapshot, priority=priority
@@ -205,6 +207,11 @@ class Submission(Runs):
         from runner.spec.blobs import Blobs
 
         return Blobs(self.workspace.settings.blob_stores, say=self._say)
+
+    def _tell_notices(self, job: Job) -> None:
+        steps = job.steps.values() if isinstance(job, PipelineJob) else ()
+        for text in dict.fromkeys(notice for one in (job, *steps) for notice in one.notices):
+            self._say(f"Warning: {text}")
 
     def _warn_of_secrets(self, blobs: Blobs) -> None:
         """Those of the datastores that a job uses, where others can read them."""

@@ -1,9 +1,12 @@
 """Files from blob storage that all jobs of a node share: brought here once, by one process, while others wait.
 
     <digest>/data     the files; the digest is that of their names, sizes and ETags
-    <digest>/files    their names and sizes, by which they are checked at each use
+    <digest>/files    all names below data, and how each file was when it was brought: it is checked at each use
     <digest>.use      locked, shared, by those who use them; its time is that of the last use
     <digest>.fill     locked by the one who brings them, into <digest>.filling
+
+Nobody may write there, and scripts that do all the same (root, or after a chmod) change nothing for later jobs: what is no longer as it
+was brought is brought anew, to <digest>-1 and so on where somebody still uses it.
 
 The kernel frees the locks of processes that end, however they do.
 """
@@ -13,9 +16,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import contextmanager
@@ -27,6 +32,8 @@ from runner.inputs.download import Blob, Downloads
 
 KEPT = 32 << 30  # bytes beyond which what was not used for longest is removed
 SPARE = 1 << 30  # bytes of the disk that are left free, where that can be had by removing
+CLOSED, OPEN = 0o555, 0o700  # folders: as they are kept, and to be removed
+_State = dict[str, list[int] | None]
 
 
 @dataclass
@@ -54,13 +61,25 @@ class NodeCache:
         Errors: UserError, BlobChanged and BlobMissing among them; OSError.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        entry = self._folder / _digest(blobs)
+        digest = _digest(blobs)
+        for number in itertools.count():
+            use = self._use(self._folder / (f"{digest}-{number}" if number else digest), blobs, begin)
+            if use is not None:
+                return use
+        raise AssertionError
+
+    def _use(self, entry: Path, blobs: Mapping[str, Blob], begin: Callable[[], None]) -> Use | None:
+        """None where the entry is damaged, and others use it."""
         use = Use(entry / "data", _locked(entry.with_suffix(".use"), fcntl.LOCK_SH))
         try:
             os.utime(entry.with_suffix(".use"))
             if not _is_whole(entry):
                 with _lock(entry.with_suffix(".fill")):
                     if not _is_whole(entry):
+                        use.close()
+                        if not _free(entry):
+                            return None
+                        use = Use(entry / "data", _locked(entry.with_suffix(".use"), fcntl.LOCK_SH))
                         begin()
                         self._fill(entry, blobs)
         except BaseException:
@@ -72,22 +91,23 @@ class NodeCache:
         size = sum(blob.size for blob in blobs.values())
         self._make_room(size)
         filling = entry.with_suffix(".filling")
-        shutil.rmtree(filling, ignore_errors=True)  # of a process that was killed
+        _delete(filling)  # of a process that was killed
         try:
             filling.mkdir()
             _bring(blobs, filling / "data")
             (filling / "bytes").write_text(str(size))
-            (filling / "files").write_text(json.dumps({name: blob.size for name, blob in blobs.items()}))
-            _remove(entry)  # it was damaged
+            _close(filling / "data")
+            (filling / "files").write_text(json.dumps(_state(filling / "data")))
+            filling.chmod(CLOSED)
             filling.rename(entry)
         finally:
-            shutil.rmtree(filling, ignore_errors=True)
+            _delete(filling)
 
     def _make_room(self, needed: int) -> None:
         for left in self._folder.glob("*.filling"):
             with _lock(left.with_suffix(".fill"), wait=False) as locked:
                 if locked:
-                    shutil.rmtree(left, ignore_errors=True)
+                    _delete(left)
         entries = {use.with_suffix(""): use.stat().st_mtime_ns for use in self._folder.glob("*.use")}
         sizes = {entry: _size(entry) for entry in entries}
         total = sum(sizes.values())
@@ -125,10 +145,40 @@ def _digest(blobs: Mapping[str, Blob]) -> str:
 
 def _is_whole(entry: Path) -> bool:
     try:
-        files = json.loads((entry / "files").read_text())
-        return all((entry / "data" / name).stat().st_size == size for name, size in files.items())
+        known = json.loads((entry / "files").read_text())
+        return bool(known == _state(entry / "data"))
     except (OSError, ValueError):
         return False
+
+
+def _state(data: Path) -> _State:
+    """What is below: of each file what changes when anybody writes to it or replaces it; None of folders. Links count as themselves."""
+    found: _State = {}
+    for root, folders, files in os.walk(data, onerror=_fail):
+        for name in (*folders, *files):
+            path = os.path.join(root, name)
+            seen = os.lstat(path)
+            kept = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
+            found[os.path.relpath(path, data)] = None if stat.S_ISDIR(seen.st_mode) else kept
+    return found
+
+
+def _fail(error: OSError) -> None:
+    raise error
+
+
+def _close(data: Path) -> None:
+    for root, _folders, _files in os.walk(data, topdown=False):
+        Path(root).chmod(CLOSED)
+
+
+def _free(entry: Path) -> bool:
+    """Removes what is damaged; False where somebody uses it."""
+    with _lock(entry.with_suffix(".use"), wait=False) as locked:
+        if locked or not entry.exists():
+            _remove(entry)
+            return True
+    return False
 
 
 def _size(entry: Path) -> int:
@@ -140,10 +190,19 @@ def _size(entry: Path) -> int:
 
 def _remove(entry: Path) -> None:
     gone = entry.with_suffix(".gone")
-    shutil.rmtree(gone, ignore_errors=True)
+    _delete(gone)
     with contextlib.suppress(FileNotFoundError):
         entry.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    _delete(gone)
+
+
+def _delete(folder: Path) -> None:
+    for root, folders, _files in os.walk(folder):
+        for path in (Path(root), *(Path(root, name) for name in folders)):
+            if not path.is_symlink():  # somebody else's folder may be at its end
+                with contextlib.suppress(OSError):
+                    path.chmod(OPEN)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locked(path: Path, how: int) -> int:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from runner.model.ports import InstanceRequest
@@ -22,12 +22,16 @@ OWN_PREFIX = "RUNNER_"
 class ProcessLauncher:
     """Starts keepers as child processes, each in a session of its own, so that no signal of a terminal reaches them."""
 
+    def __init__(self, withheld: Collection[str] = ()) -> None:
+        """`withheld`: environment variables of ours that have secrets."""
+        self._withheld = frozenset(withheld)
+
     def start(self, request: InstanceRequest) -> ProcessInstance:
         """Errors: OSError when the interpreter or the working directory cannot be used."""
         with open(request.log or os.devnull, "ab") as log:
             process = subprocess.Popen(
                 [request.python, request.agent, request.sockets],
-                env=child_environment(os.environ, request),
+                env=child_environment(os.environ, request, self._withheld),
                 cwd=request.working_dir,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -83,12 +87,14 @@ class ProcessInstance:
             time.sleep(0.005)  # they are no children of ours: nothing tells of their end
 
 
-def child_environment(own: Mapping[str, str], request: InstanceRequest) -> dict[str, str]:
+def child_environment(own: Mapping[str, str], request: InstanceRequest, withheld: Collection[str] = ()) -> dict[str, str]:
     """What the user's interpreter is started with: our environment without what concerns us alone, and the request's on top of it.
 
-    Removed are variables of ours (`RUNNER_…`) and those that would send the user's Python to the library of the one that hosts us.
+    Removed are variables of ours (`RUNNER_…`), those that would send the user's Python to the library of the one that hosts us, and
+    those `withheld`.
     """
-    kept = {name: value for name, value in own.items() if name not in HOST_ONLY and not name.startswith(OWN_PREFIX)}
+    removed = {*HOST_ONLY, *withheld}
+    kept = {name: value for name, value in own.items() if name not in removed and not name.startswith(OWN_PREFIX)}
     return {**kept, **request.environment, INSTANCE_MARK: request.sockets, WORKER_MARK: NO_WORKER}
 
 

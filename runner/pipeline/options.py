@@ -28,6 +28,7 @@ class RunOptions:
     retry_failed: bool = False  # with resume: mini-batches that failed for good are tried afresh (of a failed job)
     stores: Stores = field(default_factory=Stores)  # the containers of blobs that the job uses
     confirm: Callable[[], None] = lambda: None  # asks, before anything is published, whether the job is still ours; raises Superseded
+    withheld: Collection[str] = ()  # environment variables of this process that scripts do not get: they have secrets
     cluster: ClusterLink | None = None  # the instances run on a cluster, and this process is the owner there
 
 
@@ -51,6 +52,7 @@ def options_for(
         instance_types=workspace.settings.instance_types,
         clusters=tuple(workspace.settings.ray_computes),
         stores=stores or Stores(),
+        withheld=workspace.settings.secret_variables,
     )
 
 

@@ -81,7 +81,7 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
     """
     if not in_container(step, options):
         python = find_python(step.environment, cache=options.cache, override=options.python, say=say, warn=warn, on_cancel=on_cancel)
-        return Site(python=python, launcher=ProcessLauncher())
+        return Site(python=python, launcher=ProcessLauncher(options.withheld))
     _refuse_python(options)
     from runner.pipeline.container_site import prepare_container  # loads the Docker SDK
 

@@ -7,6 +7,7 @@ Two files of the job's folder: `access.json` has the credentials, is for the job
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from runner.storage import addresses
 from runner.storage.datastores import without_secret
 from runner.storage.patience import PATIENCE
 from runner.storage.stores import Stores
+from runner.workspace.locks import take_lock
 from runner.workspace.records import read_json, write_json
 
 if TYPE_CHECKING:
@@ -44,6 +46,34 @@ def drop_access(paths: JobPaths) -> None:
     """The job has ended."""
     with contextlib.suppress(OSError):
         paths.access.unlink(missing_ok=True)
+
+
+def drop_left_access(paths: JobPaths, workspace: Workspace) -> None:
+    """What the owner of a job has left that was killed: all that `renew_access` can do without. Nothing if the job goes on meanwhile."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        if paths.access.stat().st_uid != os.geteuid():
+            return
+        found = _read(paths)
+        known = {store.root: store for store in _stores(read_json(paths.stores))}
+        needed = [store for store in found if store.root not in known or not _is_to_be_had(known[store.root], workspace)]
+        lock = take_lock(paths.lock) if needed != found else None
+        if lock is None:
+            return
+        try:
+            if needed:
+                write_json(paths.access, {"stores": [store.to_json() for store in needed]}, mode=PRIVATE)
+            else:
+                drop_access(paths)
+        finally:
+            lock.release()
+
+
+def _is_to_be_had(store: BlobStore, workspace: Workspace) -> bool:
+    try:
+        fresh_store(store, workspace)
+    except UserError:
+        return False
+    return True
 
 
 def renew_access(paths: JobPaths, workspace: Workspace) -> None:

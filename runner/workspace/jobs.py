@@ -18,6 +18,7 @@ from runner.model.cluster import RayCompute
 from runner.model.job import Job, JobInput, JobOutput, PipelineJob
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
+from runner.workspace.access import drop_left_access
 from runner.workspace.clusters import ClusterJobs, Say, age_of, compute_of, credentials, gateway_of, say_on_stderr
 from runner.workspace.config import Workspace
 from runner.workspace.control import ask_to_cancel
@@ -238,7 +239,11 @@ class JobStore:
         if compute is not None:
             return clusters.now(record, compute, lambda: load_quietly(paths), age_of(paths)) or interrupted(load_quietly(paths) or record)
         record = load_quietly(paths)  # it may have ended in between
-        return record if record is None or record.finished else interrupted(record)
+        if record is None or record.finished:
+            return record
+        if self.workspace.computes.get(LOCAL if record.local else record.compute) == LOCAL and not paths.access_key.exists():
+            drop_left_access(paths, self.workspace)  # of this machine's jobs: those of a cluster may go on by themselves
+        return interrupted(record)
 
     def _step(self, name: str) -> JobRecord | None:
         for at, letter in enumerate(name):

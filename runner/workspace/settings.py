@@ -72,6 +72,12 @@ class Settings:
     free_space_floor: int = 512 * 1024 * 1024  # bytes that must be free before a job starts
     max_snapshot: int = 300 * 1024 * 1024  # bytes of a code folder, as on Azure
 
+    @property
+    def secret_variables(self) -> frozenset[str]:
+        """The environment variables that credentials and tokens are read from: no script is to see them."""
+        named = (*(store.secret.env for store in self.blob_stores.values()), *(one.token_env for one in self.ray_computes.values()))
+        return frozenset(name for name in named if name)
+
 
 def read_settings(file: Path) -> Settings:
     """The settings in a `workspace.yml`; the defaults if there is no such file. Mistakes are `UserError`s with file:line."""

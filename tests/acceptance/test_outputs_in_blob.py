@@ -183,3 +183,18 @@ def test_a_table_and_no_rows(lab: InBlob) -> None:
     assert done.status == 0, done.stderr
     assert (lab.folder / "table" / "parallel_run_step.txt").read_bytes() == b""
     assert "type: mltable" in (lab.folder / "table" / "MLTable").read_text()
+
+
+@pytest.mark.parametrize("where", ["folder", "blob"])
+def test_an_output_in_the_split_input_is_told_of_before_the_job_runs(where: str, lab: InBlob) -> None:
+    lab.script()
+    top = str(lab.folder / "input") if where == "folder" else "azureml://datastores/az/paths/in6"
+    with lab.azurite.client(lab.container) as client:
+        client.upload_blob("in6/a.txt", "a\n")
+    lab.job(inputs={"data": {"type": "uri_folder", "path": top}}, outputs={"rows": {"type": "uri_folder", "path": f"{top}/sub"}})
+    said = "the output 'rows' lies inside the input 'data': a later run will take it for an item"
+    assert said in lab.run("job", "validate", "-f", "job.yml", "--local").stdout
+    created = lab.run("job", "create", "-f", "job.yml", "-n", "job", "--local")
+    assert created.status == 0, created.stderr
+    assert f"Warning: {said}" in created.stderr
+    assert lab.run("job", "stream", "job").status == 0

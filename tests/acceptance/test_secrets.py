@@ -28,6 +28,7 @@ def run(mini_batch):
     print("worked on", mini_batch)
     return [open(path).read() for path in mini_batch]
 """
+VARIABLE = "LAKE_KEY"  # of the kind `env`
 OWN = ("workspace.yml", "job.yml", "key.txt")  # the user's own files
 
 
@@ -43,6 +44,7 @@ class Case:
 
     def __init__(self, kind: str, lab: Lab, azurite: Azurite) -> None:
         self.lab, self.container, self.began = lab, azurite.container(), time.monotonic()
+        self.given = {VARIABLE: azurite.key} if kind == "env" else {}  # the environment of commands
         with azurite.client(self.container) as client:
             for number in range(3):
                 client.upload_blob(f"in/{number}.txt", f"{number}\n")
@@ -53,6 +55,7 @@ class Case:
         credentials = {
             "account_key": ({"account_key": azurite.key}, azurite.key),
             "file": ({"account_key": {"file": "key.txt"}}, azurite.key),
+            "env": ({"account_key": {"env": VARIABLE}}, azurite.key),
             "sas_token": ({"sas_token": sas}, signature),
             "connection_string": ({"connection_string": connection}, azurite.key),
         }
@@ -79,20 +82,20 @@ class Case:
         return search(self.canary, files_below(self.lab.folder, leave_out=OWN), *more)
 
 
-@pytest.mark.parametrize("kind", ["account_key", "file", "sas_token", "connection_string", "job_file"])
+@pytest.mark.parametrize("kind", ["account_key", "file", "env", "sas_token", "connection_string", "job_file"])
 def test_nothing_has_the_secret(kind: str, tmp_path: Path, azurite: Azurite) -> None:
     case = Case(kind, Lab(tmp_path), azurite)
-    created = case.lab.run("job", "create", "-f", "job.yml", "-n", "job", "--local")
+    created = case.lab.run("job", "create", "-f", "job.yml", "-n", "job", "--local", **case.given)
     assert created.status == 0, created.stderr
     _wait(case, "Running")
     assert case.search(processes(case.began)) == [str(case.access)]
     assert case.access.stat().st_mode & 0o777 == 0o600
     case.go_on.touch()
-    streamed = case.lab.run("job", "stream", "job", "-o", "json")
+    streamed = case.lab.run("job", "stream", "job", "-o", "json", **case.given)
     assert streamed.job["status"] == "Completed", streamed.stderr
-    shown = case.lab.run("job", "show", "job")
-    stores = case.lab.run("datastore", "show", "az") if kind != "job_file" else created
-    fetched = case.lab.run("job", "download", "job", "--all", "-p", "got")
+    shown = case.lab.run("job", "show", "job", **case.given)
+    stores = case.lab.run("datastore", "show", "az", **case.given) if kind != "job_file" else created
+    fetched = case.lab.run("job", "download", "job", "--all", "-p", "got", **case.given)
     outputs = {"created": created.stdout + created.stderr, "streamed": streamed.stdout + streamed.stderr, "shown": shown.stdout}
     outputs |= {"store": stores.stdout + stores.stderr, "fetched": fetched.stdout + fetched.stderr}
     assert case.search(said(**outputs)) == []
@@ -101,6 +104,15 @@ def test_nothing_has_the_secret(kind: str, tmp_path: Path, azurite: Azurite) -> 
         assert (case.lab.folder / "got/named-outputs/rows/rows.txt").read_text().split() == ["0", "1", "2"]
     else:
         assert "was reached with a SAS of the job file, which is not kept" in fetched.stderr
+
+
+def test_a_command_that_runs_its_job_itself_hands_its_variables_to_nobody(tmp_path: Path, azurite: Azurite) -> None:
+    case = Case("env", Lab(tmp_path), azurite)
+    with case.lab.start("job", "create", "-f", "job.yml", "-n", "job", "--local", "--stream", **case.given) as command:
+        _wait(case, "Running")
+        assert case.search(processes(case.began)) == [str(case.access), f"/proc/{command.pid}/environ"]
+        case.go_on.touch()
+        assert command.wait(60) == 0
 
 
 @pytest.mark.needs("docker", "azurite")
@@ -132,6 +144,7 @@ def test_it_goes_on_with_credentials_made_anew(end: str, tmp_path: Path, azurite
     else:
         os.kill(_owner(case), 9)
         _wait(case, "Failed")
+        assert case.search() == []  # the workspace has it
     case.go_on.touch()
     resumed = case.lab.run("job", "resume", "job", "--stream", "-o", "json")
     assert resumed.status == 0, resumed.stderr

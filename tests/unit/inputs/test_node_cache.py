@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,52 @@ def test_they_are_brought_once_and_checked_at_each_use(tmp_path: Path) -> None:
     assert sorted(container.reads) == ["a", "b/c"]
     (use.folder / "top/a").chmod(0o600)
     (use.folder / "top/a").write_bytes(b"short")
+    use.close()
     assert (cache.get(blobs).folder / "top/a").read_bytes() == b"a" * 10
     container.etags["a"] = "0x2"
     assert cache.get(some(container, "a", "b/c")).folder != use.folder
+
+
+def _rewrite(top: Path) -> None:
+    before = (top / "a").stat()
+    (top / "a").chmod(0o644)
+    (top / "a").write_bytes(b"x" * 10)
+    os.utime(top / "a", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _add(top: Path) -> None:
+    top.chmod(0o755)
+    (top / "more").write_bytes(b"x")
+    (top / "link").symlink_to("/")
+
+
+def _replace(top: Path) -> None:
+    top.chmod(0o755)
+    (top / "x").write_bytes(b"x" * 10)
+    (top / "x").rename(top / "a")
+
+
+@pytest.mark.parametrize("change", [_rewrite, _add, _replace])
+@pytest.mark.parametrize("in_use", [True, False])
+def test_what_a_script_has_changed_is_nothing_for_later_jobs(change: Callable[[Path], None], in_use: bool, tmp_path: Path) -> None:
+    container, cache = FakeContainer(), NodeCache(tmp_path)
+    blobs = made(container, 10, "a", "b/c")
+    first = cache.get(blobs)
+    folders = (first.folder.parent, first.folder, first.folder / "top", first.folder / "top/b")
+    assert {path.stat().st_mode & 0o777 for path in folders} == {0o555}
+    assert {(first.folder / "top" / name).stat().st_mode & 0o777 for name in ("a", "b/c")} == {0o444}
+    change(first.folder / "top")
+    changed = (first.folder / "top/a").read_bytes()
+    if not in_use:
+        first.close()
+    second = cache.get(blobs)
+    assert sorted(str(path.relative_to(second.folder)) for path in second.folder.rglob("*")) == ["top", "top/a", "top/b", "top/b/c"]
+    assert (second.folder / "top/a").read_bytes() == b"a" * 10
+    assert (second.folder != first.folder) is in_use
+    if in_use:  # it keeps what it has
+        assert (first.folder / "top/a").read_bytes() == changed
+    assert cache.get(blobs).folder == second.folder
+    assert len(container.reads) == 4
 
 
 def test_who_comes_later_waits_for_the_first(tmp_path: Path) -> None:

@@ -22,6 +22,12 @@ def test_the_environment_of_an_instance():
     }
 
 
+def test_variables_with_secrets_are_withheld():
+    request = InstanceRequest(job="j", node="node_0", python="p", agent="a", sockets="/s", environment={"ASKED": "1"})
+    found = child_environment({"KEY": "c4nary", "ASKED": "c4nary", "A": "1"}, request, {"KEY", "ASKED"})
+    assert {name: found.get(name) for name in ("KEY", "ASKED", "A")} == {"KEY": None, "ASKED": "1", "A": "1"}
+
+
 def test_an_agent_that_cannot_connect_ends_by_itself(tmp_path):
     log = tmp_path / "keeper.txt"
     request = InstanceRequest(job="j", node="node_0", python=sys.executable, agent="/nowhere", sockets=str(tmp_path), log=str(log))

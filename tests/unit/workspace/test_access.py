@@ -9,8 +9,11 @@ import pytest
 from runner.errors import UserError
 from runner.model.datastore import BlobStore, Credential
 from runner.model.paths import JobPaths
-from runner.workspace.access import drop_access, read_access, renew_access, stores_again, write_access
+from runner.workspace.access import drop_access, drop_left_access, read_access, renew_access, stores_again, write_access
 from runner.workspace.config import find_workspace
+from runner.workspace.jobs import JobStore
+from runner.workspace.locks import take_lock
+from runner.workspace.records import read_json, write_json
 
 CANARY = "c4nary=="
 URL = "https://acc.blob.core.windows.net"
@@ -92,6 +95,42 @@ def test_a_sas_of_a_job_file_is_not_kept(paths, tmp_path) -> None:
     renew_access(paths, workspace(tmp_path, "sas_token: sv=1&sig=newer"))
     renewed = read_access(paths).at(f"{root}/x")[0].store
     assert (renewed.root, renewed.credential) == (root, Credential(kind="sas", secret="sv=1&sig=newer"))
+
+
+def test_what_a_killed_owner_has_left_goes_where_the_workspace_has_it(paths, tmp_path, monkeypatch) -> None:
+    here = workspace(tmp_path, "account_key: {env: LAKE_KEY}")
+    write_access(paths, [store()])
+    drop_left_access(paths, here)
+    assert paths.access.exists()  # the variable is not set here, and may not be again
+    monkeypatch.setenv("LAKE_KEY", CANARY)
+    lock = take_lock(paths.lock)
+    drop_left_access(paths, here)
+    assert paths.access.exists()  # somebody goes on with the job
+    lock.release()
+    drop_left_access(paths, here)
+    assert not paths.access.exists()
+    renew_access(paths, here)
+    assert read_access(paths).at(store().root)[0].store == store()
+
+
+def test_a_sas_of_a_job_file_is_left_to_who_goes_on(paths, tmp_path) -> None:
+    here = workspace(tmp_path, "account_key: newer123")
+    write_access(paths, [store(), store(f"{URL}/other", "acc", "other", kind="sas", secret=f"sv=1&sig={CANARY}")])
+    drop_left_access(paths, here)
+    assert [one["credential"]["secret"] for one in read_json(paths.access)["stores"]] == [f"sv=1&sig={CANARY}"]
+    assert paths.access.stat().st_mode & 0o777 == 0o600
+    renew_access(paths, here)
+    assert [one.credential.secret for one in read_access(paths).known] == ["newer123", f"sv=1&sig={CANARY}"]
+
+
+@pytest.mark.parametrize(("compute", "stays"), [("local", False), ("gone", True)])
+def test_looking_at_a_job_whose_owner_is_gone(compute, stays, make_job, tmp_path) -> None:
+    paths = make_job("lost", "Running")
+    write_json(paths.record, read_json(paths.record) | {"compute": compute, "local": False})
+    write_access(paths, [store()])
+    (tmp_path / "ws" / "workspace.yml").write_text(SETTINGS.format("account_key: newer123"))
+    assert JobStore(find_workspace(tmp_path / "ws")).get("lost").status == "Failed"
+    assert paths.access.exists() is stays
 
 
 def test_an_output_of_a_job_that_has_ended_is_opened_again(paths, tmp_path) -> None:
