@@ -83,6 +83,10 @@ class Courier:
     def start(self) -> None:
         self._thread.start()
 
+    def prepare(self) -> None:
+        """Of the outlet: before any worker starts. Errors: OSError, UserError."""
+        self._outlet.prepare()
+
     # Called by the loop thread
 
     def finish(self, piece: Piece, *, attempts: int) -> None:

@@ -25,7 +25,7 @@ from runner.engine.switchboard import Switchboard
 from runner.engine.workers import Frame, Worker
 from runner.errors import RunnerError, UserError
 from runner.model.batch import ErrorRecord, Lease, Loaded, Recall, Stop
-from runner.model.events import InitFailed, InstanceEnded, InstanceStarted, Observer, WorkerEnded, WorkerReady, WorkerStarted
+from runner.model.events import InitFailed, InstanceEnded, InstanceStarted, Message, Observer, WorkerEnded, WorkerReady, WorkerStarted
 from runner.model.ports import Clock, InstanceRequest, Launcher, Loader, Room, Transport
 from runner.model.ports import Instance as Keeper
 from runner.storage.stores import Stores
@@ -111,7 +111,7 @@ class Instance:
             exchange=gateway,
             name=self._node,
             workers=self._processes,
-            outlet=partial(open_outlet, settings, stores),
+            outlet=partial(open_outlet, settings, stores, self._warn),
             prefix=f"{settings.epoch:04d}-{self._node}",
             clock=clock,
             deliver=lambda answer: self._switchboard.post(partial(self._answer, answer)),
@@ -134,6 +134,11 @@ class Instance:
         lost = False
         self._courier.start()
         try:
+            try:
+                self._courier.prepare()
+            except (OSError, UserError) as error:
+                self._gateway.fail("output", f"what the job had written before cannot be brought back: {error}")
+                return
             try:
                 self._keeper = self._launcher.start(self._request())
             except UserError as error:
@@ -177,6 +182,9 @@ class Instance:
             self._feeder.dispatch()
             self._feeder.rebalance()
             self._report()
+
+    def _warn(self, text: str) -> None:
+        self._publish(Message(at=self._clock.wall(), level="WARNING", text=text, source=self._node))
 
     def _tell_keeper_how_long(self) -> None:
         """So that workers also end when this process is stopped, and cannot end them."""

@@ -76,8 +76,8 @@ class BlobAggregate:
         token = secrets.token_hex(8)
         self.records.commit(token)
         self.records.sync()
-        self._describe(content.table)
         self._commit(blocks, token, content)
+        self._describe(content.table)  # a crash in between: `begin` does it
 
     def forget_lost(self) -> None:
         self._forget_lost(self.records.restored.segments, self.records.restored.blocks)

@@ -35,8 +35,14 @@ def instance_paths(root: Path, node: str, outputs: Mapping[str, JobOutput], *, i
 
 
 def upload_paths(root: Path, outputs: Mapping[str, JobOutput]) -> dict[str, str]:
-    """Address of the folder of each output that is in blob storage → this instance's own folder for it, made empty."""
-    shutil.rmtree(root, ignore_errors=True)  # of an earlier life: what had changed for finished mini-batches was uploaded
+    """Address of the folder of each output that is in blob storage → this instance's own folder for it, made empty.
+
+    Those of an earlier life go: what had changed for finished mini-batches was uploaded, and is brought back from there (uploads.py).
+    The new ones have a name that no script could foresee, and put a link to elsewhere in its place.
+    """
+    for old in root.parent.glob(f"{root.name}-*"):
+        shutil.rmtree(old, ignore_errors=True)
+    root = root.with_name(f"{root.name}-{os.urandom(4).hex()}")
     found: dict[str, str] = {}
     for name, output in outputs.items():
         if addresses.is_address(output.path):
@@ -86,6 +92,9 @@ class LocalFolder:
     """`Folder` (outlet.py) of this machine."""
 
     path: Path
+
+    def prepare(self) -> None:
+        """What scripts have written is still there."""
 
     def sync(self) -> None:
         sync_filesystem(self.path)

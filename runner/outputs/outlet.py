@@ -57,6 +57,9 @@ class Rows(Protocol):
 class Folder(Protocol):
     """A folder that scripts write to."""
 
+    def prepare(self) -> None:
+        """Before scripts run. Errors: OSError, UserError."""
+
     def sync(self) -> None:
         """Makes durable what is in it now. Errors: OSError, UserError."""
 
@@ -86,6 +89,11 @@ class Outlet:
     def flush_bytes(self) -> int:
         """Rows that make a flush due at once."""
         return self._rows.flush_bytes
+
+    def prepare(self) -> None:
+        """Before scripts run. Errors: OSError, UserError."""
+        for folder in self._folders:
+            folder.prepare()
 
     def write(self, runs: Sequence[Run]) -> None:
         """Errors: OSError, where nothing is in the background."""

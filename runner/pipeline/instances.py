@@ -79,6 +79,7 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
         first_task_creation_timeout=arguments.first_task_creation_timeout,
         synced=tuple({_folder(output) for output in written.values() if not addresses.is_address(output.path)}),
         uploads=uploads,
+        upload_files=tuple(one.path for one in step.outputs.values() if one.type == "uri_file" and addresses.is_address(one.path)),
         kept_out=(rows, addresses.join(addresses.parent(rows), TABLE)) if rows else (),
         rows_blob=rows if addresses.is_address(rows) else "",
     )

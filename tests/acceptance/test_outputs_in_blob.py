@@ -198,3 +198,93 @@ def test_an_output_in_the_split_input_is_told_of_before_the_job_runs(where: str,
     assert created.status == 0, created.stderr
     assert f"Warning: {said}" in created.stderr
     assert lab.run("job", "stream", "job").status == 0
+
+
+APPENDING = """
+import argparse, os
+from ledger import note
+
+def init():
+    global FOLDER
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--files")
+    FOLDER = parser.parse_known_args()[0].files
+
+def run(mini_batch):
+    name = os.path.basename(mini_batch[0])
+    if name == "f00007.txt" and not os.path.exists(os.environ["LEDGER"] + ".go"):
+        raise ValueError("not yet")
+    note(name)
+    with open(os.path.join(FOLDER, "all.txt"), "a") as file:
+        file.write(name + chr(10))
+    return [name]
+"""
+
+
+def with_files(lab: InBlob, script: str, *, kind: str = "uri_folder", path: str = "files") -> None:
+    lab.script(script)
+    lab.job(
+        max_concurrency_per_instance=1,
+        mini_batch_error_threshold=0,
+        retry_settings={"max_retries": 0},
+        inputs={"data": {"type": "uri_folder", "path": str(lab.folder / "input")}},
+        outputs={"files": {"type": kind, "path": path}},
+        task={"program_arguments": "--files ${{outputs.files}}", "append_row_to": None},
+    )
+
+
+def test_a_file_that_scripts_append_to_goes_on_where_it_was(lab: InBlob) -> None:
+    with_files(lab, APPENDING)
+    assert lab.score().status != 0
+    before = (lab.folder / "files" / "all.txt").read_text()
+    assert before
+    go(lab)
+    done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    rows = (lab.folder / "files" / "all.txt").read_text()
+    assert rows.startswith(before)
+    assert set(rows.split()) == {f"f{number:05d}.txt" for number in range(COUNT)}
+
+
+def test_links_are_not_uploaded(lab: InBlob) -> None:
+    (lab.folder / "secret").mkdir()
+    (lab.folder / "secret" / "key.txt").write_text("the key")
+    script = APPENDING.replace("    note(name)\n", f"""    note(name)
+    for link, target in (("link.txt", "/key.txt"), ("folder", "")):
+        if not os.path.lexists(os.path.join(FOLDER, link)):
+            os.symlink({str(lab.folder / "secret")!r} + target, os.path.join(FOLDER, link))
+""")  # fmt: skip
+    with_files(lab, script)
+    go(lab)
+    done = lab.score()
+    assert done.status == 0, done.stderr
+    assert sorted(path.name for path in (lab.folder / "files").iterdir()) == ["all.txt"]
+    assert "Warnings (1)" in done.stderr
+    assert "'folder', 'link.txt'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [("FOLDER + chr(47) + chr(10) + 'x'", "no blob can have the name"), ("FOLDER + '/a' * 600 + '/x'", "no blob can have the name")],
+)
+def test_names_that_no_blob_can_have(lab: InBlob, made: str, said: str) -> None:
+    script = APPENDING.replace('    note(name)\n', f"""    note(name)
+    os.makedirs(os.path.dirname({made}), exist_ok=True)
+    open({made}, "w").close()
+""")  # fmt: skip
+    with_files(lab, script)
+    go(lab)
+    done = lab.score()
+    assert done.status == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not finished_in_journal(lab)
+
+
+def test_an_output_that_is_a_file_is_made_a_folder(lab: InBlob) -> None:
+    script = APPENDING.replace("    note(name)\n", "    note(name)\n    os.makedirs(FOLDER, exist_ok=True)\n")
+    with_files(lab, script, kind="uri_file", path="report/one.txt")
+    go(lab)
+    done = lab.score()
+    assert done.status == 1
+    assert "is an output of type uri_file, and the script has made a folder of it" in done.stderr

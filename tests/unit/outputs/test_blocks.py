@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -374,6 +374,22 @@ def test_a_commit_whose_answer_was_lost_is_known_again(bench: Bench) -> None:
     fake(bench).lose_answer = True
     bench.publish()
     assert fake(bench).content == b"mine\n"
+
+
+def test_a_table_is_described_only_once_its_rows_are_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def somebody_was_faster(*_given: object, **_named: object) -> str:
+        raise BlobChanged("written by somebody else")
+
+    bench.write(Run(0, 0, [b"mine\n"]))
+    bench.end()
+    content = replace(bench.content(), table=b"table")
+    with monkeypatch.context() as patch:
+        patch.setattr(fake(bench), "commit", somebody_was_faster)
+        with pytest.raises(UserError, match="written by somebody else"):
+            bench.aggregate.publish(content)
+    assert not hasattr(fake(bench), "written")
+    bench.aggregate.publish(content)
+    assert fake(bench).written == ("out/MLTable", b"table")
 
 
 def test_a_commit_after_which_the_owner_died_is_known_again(bench: Bench) -> None:

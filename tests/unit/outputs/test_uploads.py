@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
+from runner.errors import UserError
+from runner.model.datastore import BlobInfo
 from runner.outputs import uploads
+from runner.outputs.tree import Tree
 from runner.outputs.uploads import FolderUpload
 from runner.storage.blob import BlobContainer
 from runner.storage.problems import BlocksLost, StorageUnavailable
@@ -26,13 +32,19 @@ class FakeContainer:
     losses: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def put(self, path: str, data: bytes) -> str:
+    def put(self, path: str, data: bytes, *, metadata: Mapping[str, str]) -> str:
         if self.broken:
             raise self.broken
         with self.lock:
             self.puts.append(path)
             self.blobs[path] = data
         return "etag"
+
+    def pages(self, prefix: str) -> Iterator[list[BlobInfo]]:
+        yield from ()
+
+    def read_into(self, path: str, out: IO[bytes], *, size: int, etag: str) -> None:
+        raise NotImplementedError
 
     def delete(self, path: str) -> None:
         self.blobs.pop(path, None)
@@ -41,12 +53,19 @@ class FakeContainer:
         with self.lock:
             self.blocks[block] = data
 
-    def commit(self, path: str, blocks: Sequence[str]) -> str:
+    def commit(self, path: str, blocks: Sequence[str], *, metadata: Mapping[str, str]) -> str:
         if self.losses:
             self.losses -= 1
             self.blocks.clear()
             raise BlocksLost("another instance writes this file, too")
-        return self.put(path, b"".join(self.blocks[one] for one in blocks))
+        return self.put(path, b"".join(self.blocks[one] for one in blocks), metadata=metadata)
+
+
+MARKS = {"runner_job": "job", "runner_node": "node_0"}
+
+
+def folder_upload(container: uploads.Uploading, prefix: str, local: Path, **more: Any) -> FolderUpload:
+    return FolderUpload(container, prefix, local, marks=MARKS, **more)
 
 
 def written(folder: Path, name: str, text: str, *, age: float = 10.0) -> None:
@@ -56,6 +75,7 @@ def written(folder: Path, name: str, text: str, *, age: float = 10.0) -> None:
     path.write_text(text)
     then = path.stat().st_mtime_ns - int(age * 1e9)
     os.utime(path, ns=(then, then))
+    time.sleep(0.03 if age > 1 else 0)  # utime is a change of its own
 
 
 @pytest.fixture
@@ -67,7 +87,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_has_changed_is_uploaded_once(folder: Path) -> None:
     container = FakeContainer()
-    upload = FolderUpload(container, "a/b", folder)
+    upload = folder_upload(container, "a/b", folder)
     written(folder, "one.txt", "1")
     written(folder, "deep/er/two.txt", "2")
     upload.sync()
@@ -82,7 +102,7 @@ def test_what_has_changed_is_uploaded_once(folder: Path) -> None:
 
 def test_a_file_that_has_just_changed_is_looked_at_again(folder: Path) -> None:
     container = FakeContainer()
-    upload = FolderUpload(container, "", folder)
+    upload = folder_upload(container, "", folder)
     written(folder, "one.txt", "1", age=0)
     upload.sync()
     stamp = (folder / "one.txt").stat()
@@ -94,7 +114,7 @@ def test_a_file_that_has_just_changed_is_looked_at_again(folder: Path) -> None:
 
 def test_what_has_gone_is_deleted_and_what_was_there_before_is_not(folder: Path) -> None:
     container = FakeContainer({"out/old.txt": b"of an earlier run"})
-    upload = FolderUpload(container, "out", folder)
+    upload = folder_upload(container, "out", folder)
     written(folder, "x.tmp", "half")
     upload.sync()
     (folder / "x.tmp").rename(folder / "x.txt")
@@ -106,24 +126,111 @@ def test_what_the_runner_writes_itself_is_kept_out(folder: Path) -> None:
     container = FakeContainer()
     written(folder, "rows.txt", "not the rows")
     written(folder, "other/rows.txt", "another file")
-    FolderUpload(container, "out", folder, kept_out=frozenset({"rows.txt"})).sync()
+    folder_upload(container, "out", folder, kept_out=frozenset({"rows.txt"})).sync()
     assert set(container.blobs) == {"out/other/rows.txt"}
 
 
-def test_links_and_what_is_no_file(folder: Path, tmp_path: Path) -> None:
-    container = FakeContainer()
-    written(tmp_path, "elsewhere.txt", "linked")
-    (folder / "link.txt").symlink_to(tmp_path / "elsewhere.txt")
+def test_links_lead_nowhere_and_are_told_once(folder: Path, tmp_path: Path) -> None:
+    container, said = FakeContainer(), list[str]()
+    written(tmp_path, "secret/access.json", "the key")
+    written(folder, "own.txt", "own")
+    (folder / "link.txt").symlink_to(tmp_path / "secret" / "access.json")
     (folder / "nowhere.txt").symlink_to(tmp_path / "nowhere.txt")
     (folder / "circle").symlink_to(folder)
+    (folder / "away").symlink_to(tmp_path / "secret")
     os.mkfifo(folder / "pipe")
-    FolderUpload(container, "", folder).sync()
-    assert container.blobs == {"link.txt": b"linked"}
+    upload = folder_upload(container, "", folder, warn=said.append)
+    upload.sync()
+    upload.sync()
+    assert container.blobs == {"own.txt": b"own"}
+    assert len(said) == 1
+    assert all(name in said[0] for name in ("'away'", "'circle'", "'link.txt'", "'nowhere.txt'"))
+
+
+def test_a_link_that_takes_the_place_of_what_was_looked_at(folder: Path, tmp_path: Path) -> None:
+    written(tmp_path, "secret/access.json", "the key")
+    written(folder, "deep/access.json", "own")
+    tree = Tree(folder)
+    assert list(tree.look().files) == ["deep/access.json"]
+    shutil.rmtree(folder / "deep")
+    (folder / "deep").symlink_to(tmp_path / "secret")
+    assert tree.open("deep/access.json") is None
+    (folder / "access.json").symlink_to(tmp_path / "secret" / "access.json")
+    assert tree.open("access.json") is None
+    os.mkfifo(folder / "pipe")
+    assert tree.open("pipe") is None
+    folder.rename(tmp_path / "other")
+    folder.symlink_to(tmp_path / "secret")
+    assert tree.open("access.json") is None
+    assert not tree.look().files
+
+
+def test_another_name_of_a_file_of_somebody_else(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    container, said = FakeContainer(), list[str]()
+    written(folder, "own.txt", "own")
+    written(tmp_path, "else.txt", "of somebody else")
+    os.link(tmp_path / "else.txt", folder / "hard.txt")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    folder_upload(container, "", folder, warn=said.append).sync()
+    assert container.blobs == {"own.txt": b"own"}
+    assert "'hard.txt'" in said[0]
+
+
+def test_a_change_that_keeps_size_and_time(folder: Path) -> None:
+    container = FakeContainer()
+    upload = folder_upload(container, "", folder)
+    written(folder, "one.txt", "1")
+    upload.sync()
+    stamp = (folder / "one.txt").stat()
+    (folder / "one.txt").write_text("2")
+    os.utime(folder / "one.txt", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    upload.sync()
+    assert container.blobs == {"one.txt": b"2"}
+
+
+@pytest.mark.parametrize("name", [b"\xff.txt", b"a\nb", "\uffff".encode(), b"a\\b", b"/".join([b"x" * 200] * 6)])
+def test_names_that_no_blob_can_have(folder: Path, name: bytes) -> None:
+    container = FakeContainer()
+    written(folder, os.fsdecode(name), "1")
+    with pytest.raises(UserError, match="no blob can have the name") as raised:
+        folder_upload(container, "out", folder).sync()
+    raised.value.describe().encode()
+    assert not container.blobs
+
+
+def test_an_output_that_is_a_file_is_made_a_folder(folder: Path) -> None:
+    written(folder, "report.txt/page.txt", "1")
+    with pytest.raises(UserError, match=r"'out/report\.txt' is an output of type uri_file, and the script has made a folder of it"):
+        folder_upload(FakeContainer(), "out", folder, files={"report.txt"}).sync()
+
+
+def test_a_script_appends_to_what_it_wrote_in_an_earlier_life(tmp_path: Path, azurite: Azurite) -> None:
+    name = azurite.container()
+    container = BlobContainer(azurite.store(name))
+    container.put("a/deep/rows.txt", b"of somebody else")
+    lives = [tmp_path / life for life in ("first", "second")]
+    for life in lives:
+        life.mkdir()
+    first = folder_upload(container, "a", lives[0])
+    first.prepare()
+    written(lives[0], "rows ä.txt", "1\n")
+    written(lives[0], "deep/er/one.txt", "one")
+    first.sync()
+    second = folder_upload(container, "a", lives[1])
+    second.prepare()
+    assert (lives[1] / "deep/er/one.txt").read_text() == "one"
+    with open(lives[1] / "rows ä.txt", "a") as file:
+        file.write("2\n")
+    before = container.info("a/deep/er/one.txt").etag
+    second.sync()
+    assert container.read("a/rows ä.txt") == b"1\n2\n"
+    assert container.info("a/deep/er/one.txt").etag == before
+    assert not (lives[1] / "deep/rows.txt").exists()
 
 
 def test_a_failure_is_told_and_nothing_counts_as_uploaded(folder: Path) -> None:
     container = FakeContainer(broken=StorageUnavailable("gone"))
-    upload = FolderUpload(container, "", folder)
+    upload = folder_upload(container, "", folder)
     written(folder, "one.txt", "1")
     with pytest.raises(StorageUnavailable):
         upload.sync()
@@ -136,7 +243,7 @@ def test_large_files_go_in_blocks(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(uploads, "BLOCK", 1000)
     container = FakeContainer(losses=2)
     written(folder, "large.bin", "0123456789" * 1000)
-    FolderUpload(container, "", folder).sync()
+    folder_upload(container, "", folder).sync()
     assert container.blobs == {"large.bin": b"0123456789" * 1000}
     assert len(container.blocks) == 10
 
@@ -152,7 +259,7 @@ def test_looking_takes_a_small_part_of_the_time(folder: Path) -> None:
         slept.append(seconds)
         now[0] += seconds
 
-    upload = FolderUpload(FakeContainer(), "", folder, now=clock, sleep=sleep)
+    upload = folder_upload(FakeContainer(), "", folder, now=clock, sleep=sleep)
     for _ in range(3):
         upload.sync()
     assert len(slept) == 2
@@ -163,7 +270,7 @@ def test_many_files(folder: Path, azurite: Azurite) -> None:
     name = azurite.container()
     for number in range(300):
         written(folder, f"{number % 7}/ä {number}.txt", str(number))
-    FolderUpload(BlobContainer(azurite.store(name)), "a", folder).sync()
+    folder_upload(BlobContainer(azurite.store(name)), "a", folder).sync()
     with azurite.client(name) as client:
         found = {blob.name for blob in client.list_blobs()}
     assert found == {f"a/{number % 7}/ä {number}.txt" for number in range(300)}
