@@ -73,7 +73,7 @@ class Submission(Runs):
         if self._cluster_of(job) is not None:
             from runner.workspace.upload import check_reachable
 
-            check_reachable(job, workspace, Stores(blobs.used, say=self._say))
+            check_reachable(job, workspace, self._stores(blobs))
         return job
 
     def validate(
@@ -87,7 +87,7 @@ class Submission(Runs):
         job = self.resolve(loaded, name=name, local=local, blobs=blobs)
         self.store.check_free(job.name)
         self._warn_of_secrets(blobs)
-        options = options_for(self.workspace, local=local, python=python, stores=Stores(blobs.used, say=self._say))
+        options = options_for(self.workspace, local=local, python=python, stores=self._stores(blobs))
         return job, plan_job(job, options)
 
     def submit(
@@ -203,6 +203,12 @@ class Submission(Runs):
         from runner.spec.blobs import Blobs
 
         return Blobs(self.workspace.settings.blob_stores, say=self._say)
+
+    def _stores(self, blobs: Blobs) -> Stores:
+        """For what somebody waits for in front of a terminal."""
+        from runner.spec.blobs import CHECK_SECONDS
+
+        return Stores(blobs.used, say=self._say, patience=CHECK_SECONDS)
 
     def _warn_of_secrets(self, blobs: Blobs) -> None:
         """Those of the datastores that a job uses, where others can read them."""

@@ -108,6 +108,29 @@ def test_a_job_is_cancelled_during_an_outage_and_goes_on_later(lab: InBlob, faul
     assert not {int(name[1:6]) for name in lab.ledger[len(before) :]} & finished
 
 
+@pytest.mark.parametrize("silent", [{"method": "PUT", "query": "comp=block"}, {"method": "GET", "path": "/f000"}])
+def test_a_job_is_cancelled_while_a_storage_takes_requests_and_does_not_answer(
+    lab: InBlob, fault_proxy: FaultProxy, silent: dict[str, str]
+) -> None:
+    if silent["method"] == "GET":
+        lab.job(max_concurrency_per_instance=2, retry_settings={"timeout": 600})  # its input is in the container, too
+    fault_proxy.slow(delay=55, times=None, **silent)
+    go(lab)
+    process = lab.start("job", "create", "-f", "job.yml", "-n", "job", *lab.local, "--stream")
+    until(lambda: fault_proxy.count(**silent) >= 2)
+    time.sleep(1)
+    began = time.monotonic()
+    process.terminate()
+    _, said = process.communicate(timeout=50)
+    assert time.monotonic() - began < 8, said
+    assert "Traceback" not in said
+    assert lab.run("job", "show", "-n", "job", "-o", "json").job["status"] == "Canceled"
+    fault_proxy.forget()
+    done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == EXPECTED
+
+
 def test_an_answer_to_the_commit_that_is_lost(lab: InBlob, fault_proxy: FaultProxy) -> None:
     go(lab)
     fault_proxy.lose_answer(query="comp=blocklist", method="PUT")
