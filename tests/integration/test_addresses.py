@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from runner.storage.uri import parse_uri
 from runner.workspace import transfer as transfers
 from runner.workspace.transfer import Moved, is_single, relative_name, transfer
 from tests.azurite import Azurite
+from tests.fault_proxy import FaultProxy
 
 AZ = "azureml://datastores/az/paths"
 
@@ -244,6 +246,22 @@ class TestTransfers:
         with pytest.raises(UserError, match=r"new/. cannot be made: No space left on device"):
             transfer(f"{AZ}/d", str(tmp_path / "new"), stores)
         assert list((tmp_path / "new").iterdir()) == []
+
+    def test_one_that_is_interrupted_while_nothing_answers(self, fault_proxy: FaultProxy, tmp_path: Path) -> None:
+        stores = Stores([fault_proxy.front.store(fault_proxy.behind.container())])
+        for name in "abc":
+            container_of(stores).put(f"d/{name}", b"z")
+        fault_proxy.slow(delay=20, times=None, method="GET", path="/d/")
+        began = time.monotonic()
+
+        def interrupt(_: Moved) -> None:
+            if time.monotonic() - began > 1:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            transfer(f"{AZ}/d", str(tmp_path / "new"), stores, watch=interrupt)
+        assert time.monotonic() - began < 4
+        assert not (tmp_path / "new").exists()
 
     def test_between_folders(self, tmp_path: Path) -> None:
         (tmp_path / "a").mkdir()
