@@ -28,6 +28,7 @@ from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult, options_for
 from runner.report.progress import TerminalProgress
 from runner.report.reports import Reports
+from runner.storage.problems import StorageUnavailable
 from runner.workspace.access import drop_access, read_access
 from runner.workspace.config import Workspace, find_workspace
 from runner.workspace.control import ControlServer
@@ -188,6 +189,10 @@ class Owner:
             if not self._keeper.has_run and not isinstance(error, SetupError):
                 self.refused = error
             result = self._failure(observe, REFUSED if self.refused else "input", error.describe())
+        except StorageUnavailable as error:
+            if self._cancel.requested:
+                return self._ended(observe, CANCELED, "cancelled", f"cancelled: {error.strerror}")
+            result = self._failure(observe, "input", f"{error.strerror}; go on with: runner job resume -n {self._held.name}")
         except Superseded:  # the record is another's
             raise
         except BaseException as error:

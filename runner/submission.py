@@ -75,7 +75,7 @@ class Submission(Runs):
         if self._cluster_of(job) is not None:
             from runner.workspace.upload import check_reachable
 
-            check_reachable(job, workspace, Stores(blobs.used, say=self._say))
+            check_reachable(job, workspace, self._stores(blobs))
         return job
 
     def validate(
@@ -89,7 +89,7 @@ class Submission(Runs):
         job = self.resolve(loaded, name=name, local=local, blobs=blobs)
         self.store.check_free(job.name)
         self._warn_of_secrets(blobs)
-        options = options_for(self.workspace, local=local, python=python, stores=Stores(blobs.used, say=self._say))
+        options = options_for(self.workspace, local=local, python=python, stores=self._stores(blobs))
         return job, plan_job(job, options)
 
     def submit(
@@ -212,6 +212,12 @@ class Submission(Runs):
         steps = job.steps.values() if isinstance(job, PipelineJob) else ()
         for text in dict.fromkeys(notice for one in (job, *steps) for notice in one.notices):
             self._say(f"Warning: {text}")
+
+    def _stores(self, blobs: Blobs) -> Stores:
+        """For what somebody waits for in front of a terminal."""
+        from runner.spec.blobs import CHECK_SECONDS
+
+        return Stores(blobs.used, say=self._say, patience=CHECK_SECONDS)
 
     def _warn_of_secrets(self, blobs: Blobs) -> None:
         """Those of the datastores that a job uses, where others can read them."""

@@ -15,6 +15,7 @@ from azure.storage.blob import BlobBlock, ContentSettings
 
 from runner.model.datastore import BlobInfo, BlobStore, Fetched
 from runner.storage import addresses
+from runner.storage.connections import Connections
 from runner.storage.patience import PATIENCE, Again, Patience
 from runner.storage.problems import BlobChanged, BlobMissing
 from runner.storage.sdk import LARGEST_GET, container_client, meaning
@@ -29,9 +30,11 @@ class BlobContainer:
     """Threads may share it. Paths are whole names in the container. All methods raise StorageRefused and StorageUnavailable."""
 
     def __init__(self, store: BlobStore, *, say: Callable[[str], None] = lambda _text: None, patience: float = PATIENCE) -> None:
+        """`patience`: seconds after which a storage that does not answer is given up."""
         self.store = store
         self.patience = Patience(name=store.title, say=say, seconds=patience)
-        self._client: Any = container_client(store)
+        self._connections = Connections()
+        self._client: Any = container_client(store, self._connections)
 
     @property
     def account(self) -> str:
@@ -39,6 +42,11 @@ class BlobContainer:
 
     def address(self, path: str) -> str:
         return addresses.join(self.store.root, path) if path else self.store.root
+
+    def stop_waiting(self) -> None:
+        """What the storage does not answer at once fails from now on (StorageUnavailable)."""
+        self.patience.stop()
+        self._connections.stop()
 
     # Reading
 

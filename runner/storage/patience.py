@@ -42,7 +42,7 @@ class Again(Exception):
 class Patience:
     """Shared by all threads that use one container, so that a wait is told once. `say(text)` gets one line at a time.
 
-    `stop` ends all waiting at once, with StorageUnavailable.
+    `stop` ends all waiting at once, with StorageUnavailable; after the first failure then, nothing is tried any more.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Patience:
     now: Callable[[], float] = time.monotonic
     _stopped: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _given_up: str = ""  # why, after it was stopped
     _since: float | None = None  # when the outage began
     _told: float = 0.0
     _worked: bool = False  # something, once
@@ -60,6 +61,8 @@ class Patience:
         """The result of `call`, which raises Again for what may pass. Errors: StorageUnavailable; whatever else `call` raises."""
         began, pause = self.now(), FIRST_PAUSE
         while True:
+            if self._given_up:
+                raise self._stopped_by(self._given_up)
             try:
                 result = call()
             except Again as again:
@@ -88,12 +91,16 @@ class Patience:
     def _give_up(self, again: Again, waited: float) -> None:
         """Raises, when it is time to."""
         if self._stopped.is_set():
-            raise StorageUnavailable(f"nobody waits any longer for {self.name}: {again.reason}") from None
+            self._given_up = again.reason
+            raise self._stopped_by(again.reason) from None
         if again.refusal is not None and not self._worked and waited >= again.trial:
             raise again.refusal from None
         if waited >= self.seconds:
             failed = "could not be reached" if again.reason == REFUSED else "did not answer"
             raise StorageUnavailable(f"{self.name} {failed} for {waited:.0f} s: {again.reason}") from None
+
+    def _stopped_by(self, reason: str) -> StorageUnavailable:
+        return StorageUnavailable(f"nobody waits any longer for {self.name}: {reason}")
 
     def _tell(self, reason: str) -> None:
         with self._lock:

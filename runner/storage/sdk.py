@@ -17,6 +17,7 @@ from azure.storage.blob import ContainerClient
 
 from runner.model.datastore import BlobStore
 from runner.storage.causes import no_answer, passing
+from runner.storage.connections import Connections
 from runner.storage.credentials import advice, describe, sdk_credential, what_is_wrong
 from runner.storage.datastores import OF_TOKENS
 from runner.storage.problems import BlobChanged, BlobMissing, BlocksLost, StorageRefused
@@ -45,14 +46,14 @@ def keep_secrets_out_of_logs() -> None:
         connections.addFilter(_NoQueries())
 
 
-def container_client(store: BlobStore) -> ContainerClient:
-    """Errors: StorageRefused for a credential that cannot be right."""
+def container_client(store: BlobStore, connections: Connections) -> ContainerClient:
+    """Its `connections` can be cut. Errors: StorageRefused for a credential that cannot be right."""
     keep_secrets_out_of_logs()
     return ContainerClient(
         store.endpoint,
         store.container,
         credential=sdk_credential(store),
-        transport=_transport(store.endpoint),
+        transport=_transport(store.endpoint, connections),
         max_single_get_size=LARGEST_GET,
         max_chunk_get_size=LARGEST_GET,
         permit_redirects=False,
@@ -61,7 +62,7 @@ def container_client(store: BlobStore) -> ContainerClient:
     )
 
 
-def _transport(endpoint: str) -> RequestsTransport:
+def _transport(endpoint: str, connections: Connections) -> RequestsTransport:
     """With the proxies and certificates that the environment names, looked up once: for each request it takes a sixth of its time.
 
     Nor is there a look into ~/.netrc, whose password would take the place of a signature.
@@ -77,8 +78,7 @@ def _transport(endpoint: str) -> RequestsTransport:
     )
     transport.open()
     transport.session.proxies = environment["proxies"]
-    for adapter in transport.session.adapters.values():
-        adapter.init_poolmanager(CONNECTIONS, CONNECTIONS)
+    connections.watch(transport.session, CONNECTIONS)
     return transport
 
 

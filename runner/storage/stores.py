@@ -21,7 +21,7 @@ Kind = Literal["file", "folder", "nothing"]
 class Stores:
     """The containers that a process may use. Threads may share it. `say` gets lines while a storage does not answer, one when it does.
 
-    `patience`: seconds after which one that does not answer is given up.
+    `patience`: seconds after which a storage that does not answer is given up.
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class Stores:
     ) -> None:
         self._stores = {store.root: store for store in stores}
         self._say, self._patience = say, patience
+        self._stopped = False
         self._lock = threading.Lock()
         self._opened: dict[str, BlobContainer] = {}
 
@@ -44,6 +45,8 @@ class Stores:
                 from runner.storage.blob import BlobContainer  # loads the SDK
 
                 self._opened[root] = BlobContainer(store, say=self._say, patience=self._patience)
+                if self._stopped:
+                    self._opened[root].stop_waiting()
             return self._opened[root], addresses.relative(address, root) or ""
 
     def kind(self, address: str) -> Kind:
@@ -64,10 +67,11 @@ class Stores:
             return max((container.patience.calm_since for container in self._opened.values()), default=float("-inf"))
 
     def stop_waiting(self) -> None:
-        """What waits for a storage fails at once (StorageUnavailable): the job is cancelled."""
+        """What waits for a storage, or will, fails at once (StorageUnavailable): the job is cancelled."""
         with self._lock:
+            self._stopped = True
             for container in self._opened.values():
-                container.patience.stop()
+                container.stop_waiting()
 
     def _find(self, address: str) -> tuple[str, BlobStore]:
         for root, store in self._stores.items():

@@ -5,6 +5,7 @@ What arrives on this machine is put together beside its place under a hidden nam
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import threading
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from runner.errors import UserError
 from runner.model.datastore import BlobInfo
+from runner.outputs.block_ids import BlockIds
 from runner.storage import addresses
 from runner.storage.addresses import is_address
-from runner.storage.problems import StorageUnavailable
+from runner.storage.problems import BlobChanged, BlocksLost, StorageUnavailable
 from runner.storage.stores import Kind, Stores
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 SILENCE = 60.0  # seconds that a user waits for a storage that does not answer
 PIECE = 16 << 20  # bytes that are moved at once
 THREADS = 8
+LONGEST_NAME = 255  # bytes of a file's name, on nearly all file systems
 
 
 @dataclass(kw_only=True)
@@ -46,8 +49,8 @@ Watch = Callable[[Moved], None]
 def transfer(source: str, target: str, stores: Stores, *, watch: Watch = lambda _moved: None) -> Moved:
     """Copies a file or a folder; one of the two may be an address, which `stores` opens. A folder's content goes below `target`.
 
-    What is there already is replaced. Errors: UserError for what is not there, for names that cannot be files, and for a storage that
-    refuses or does not answer.
+    What is there already is replaced. Errors: UserError for what is not there, for names that cannot be files, for a disk that takes
+    no more, and for a storage that refuses or does not answer.
     """
     with silence_told():
         return _move(list(_files(source, target, stores)), stores, watch)
@@ -90,12 +93,25 @@ class _File(Protocol):
     def abandon(self) -> None: ...
 
 
+@contextlib.contextmanager
+def _disk(path: Path, what: str) -> Iterator[None]:
+    """Errors of this machine's disk inside `with` are told as such (UserError)."""
+    try:
+        yield
+    except OSError as error:
+        todo = "mend that, or choose another place"
+        raise UserError(f"{path} cannot be {what}: {error.strerror or error}", todo=todo) from None
+
+
 class _Arriving:
-    """A file that comes to this machine."""
+    """A file that comes to this machine. Errors: UserError for a name that no file can have."""
 
     def __init__(self, read: Callable[[int, int], bytes], size: int, target: Path) -> None:
+        if too_long := next((part for part in target.parts if len(os.fsencode(part)) > LONGEST_NAME), None):
+            problem = f"{target} cannot be made: '{too_long}' has more than the {LONGEST_NAME} bytes of a file's name"
+            raise UserError(problem, todo="fetch it by its own name, and choose another here")
         self._read, self.size, self._target = read, size, target
-        self._part = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.part")
+        self._part = target.with_name(f".{secrets.token_hex(12)}.part")
         self._lock = threading.Lock()
         self._handle = -1
 
@@ -103,67 +119,96 @@ class _Arriving:
         data = self._read(offset, length)
         if len(data) != length:
             raise UserError(f"what is copied to {self._target} changed meanwhile", todo="try again when nobody writes to it")
-        with self._lock:
-            if self._handle < 0:
-                self._target.parent.mkdir(parents=True, exist_ok=True)
-                self._handle = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._handle, view, offset)
-            view, offset = view[written:], offset + written
+        with _disk(self._target, "made"):
+            with self._lock:
+                if self._handle < 0:
+                    self._target.parent.mkdir(parents=True, exist_ok=True)
+                    self._handle = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(self._handle, view, offset)
+                view, offset = view[written:], offset + written
 
     def finish(self) -> None:
-        self._close()
-        try:
+        with _disk(self._target, "made"):
+            self._close()
             self._part.replace(self._target)
-        except OSError as error:
-            self.abandon()
-            raise UserError(f"{self._target} cannot be made: {error.strerror}", todo="choose another place") from None
 
     def abandon(self) -> None:
-        self._close()
-        self._part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before is what is told
+            self._close()
+        with contextlib.suppress(OSError):
+            self._part.unlink()
 
     def _close(self) -> None:
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
 
 
 class _Leaving:
-    """A file that goes to blob storage; it appears there when all of it has arrived."""
+    """A file that goes to blob storage; it appears there when all of it has arrived.
+
+    Its blocks have ids of their own, so that nobody who writes there at the same time commits them; a commit of another's drops them.
+    """
 
     def __init__(self, source: Path, container: BlobContainer, path: str) -> None:
         self._source, self._container, self._path = source, container, path
-        self._before = source.stat()
+        self._before = self._look()
         self.size = self._before.st_size
+        self._new_blocks()
 
     def move(self, offset: int, length: int) -> None:
-        with open(self._source, "rb") as file:
-            data = os.pread(file.fileno(), length, offset)
+        with _disk(self._source, "read"):
+            data = _bytes_of(self._source, offset, length)
         if len(data) != length:
             raise self._changed()
         if self.size <= PIECE:
             self._container.put(self._path, data)
         else:
-            self._container.stage(self._path, _block(offset), data)
+            self._container.stage(self._path, self._blocks[offset], data)
 
     def finish(self) -> None:
-        now = self._source.stat()
-        if (now.st_size, now.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns):
-            raise self._changed()
-        if self.size > PIECE:
-            self._container.commit(self._path, [_block(offset) for offset, _ in _pieces(self.size)])
+        self._check()
+        if self.size <= PIECE:
+            return
+        try:
+            self._commit()
+        except (BlocksLost, BlobChanged):
+            self._new_blocks()
+            for offset, length in _pieces(self.size):
+                self.move(offset, length)
+            self._check()
+            self._commit_or_tell()
 
     def abandon(self) -> None:
         """Blocks that are never committed go by themselves."""
 
+    def _new_blocks(self) -> None:
+        offsets = [offset for offset, _ in _pieces(self.size)]
+        self._blocks = dict(zip(offsets, BlockIds().many(len(offsets)), strict=True))
+
+    def _commit(self) -> None:
+        self._container.commit(self._path, list(self._blocks.values()))
+
+    def _commit_or_tell(self) -> None:
+        try:
+            self._commit()
+        except (BlocksLost, BlobChanged):
+            problem = f"somebody else is writing '{self._container.address(self._path)}'"
+            raise UserError(problem, todo="try again when nobody writes to it") from None
+
+    def _check(self) -> None:
+        now = self._look()
+        if (now.st_size, now.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns):
+            raise self._changed()
+
+    def _look(self) -> os.stat_result:
+        with _disk(self._source, "read"):
+            return self._source.stat()
+
     def _changed(self) -> UserError:
         return UserError(f"{self._source} changed while it was copied", todo="try again when nobody writes to it")
-
-
-def _block(offset: int) -> str:
-    return f"piece-{offset:020d}"
 
 
 def _pieces(size: int) -> Iterator[tuple[int, int]]:
@@ -188,7 +233,9 @@ def _files(source: str, target: str, stores: Stores) -> Iterator[_File]:
             container, path = stores.at(addresses.join(target, name) if name else target)
             yield _Leaving(file, container, path)
         else:
-            yield _Arriving(_file_reader(file), file.stat().st_size, Path(target, name) if name else Path(target))
+            with _disk(file, "read"):
+                size = file.stat().st_size
+            yield _Arriving(_file_reader(file), size, Path(target, name) if name else Path(target))
 
 
 def _reader(container: BlobContainer, blob: BlobInfo) -> Callable[[int, int], bytes]:
@@ -197,10 +244,15 @@ def _reader(container: BlobContainer, blob: BlobInfo) -> Callable[[int, int], by
 
 def _file_reader(file: Path) -> Callable[[int, int], bytes]:
     def read(offset: int, length: int) -> bytes:
-        with open(file, "rb") as opened:
-            return os.pread(opened.fileno(), length, offset)
+        with _disk(file, "read"):
+            return _bytes_of(file, offset, length)
 
     return read
+
+
+def _bytes_of(file: Path, offset: int, length: int) -> bytes:
+    with open(file, "rb") as opened:
+        return os.pread(opened.fileno(), length, offset)
 
 
 def _blobs(container: BlobContainer, path: str, target: Path) -> Iterator[tuple[BlobInfo, Path]]:
@@ -274,8 +326,7 @@ def _move(files: Sequence[_File], stores: Stores, watch: Watch) -> Moved:
         stores.stop_waiting()
         pool.shutdown(wait=True, cancel_futures=True)
         for file in files:
-            if left[id(file)]:
-                file.abandon()
+            file.abandon()
         raise
     pool.shutdown()
     return moved

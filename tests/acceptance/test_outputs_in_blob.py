@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.client import Client
+from runner.errors import UserError
+from runner.spec.load import read_job
 from tests.acceptance.blobs import InBlob, in_blob
 from tests.acceptance.jobs import Lab
 from tests.acceptance.test_crash import finished_in_journal
@@ -106,6 +109,52 @@ def test_a_job_is_cancelled_during_an_outage_and_goes_on_later(lab: InBlob, faul
     assert done.status == 0, done.stderr
     assert lab.rows.read_text() == EXPECTED
     assert not {int(name[1:6]) for name in lab.ledger[len(before) :]} & finished
+
+
+@pytest.mark.parametrize(
+    ("silent", "skip"),
+    [
+        ({"method": "PUT", "query": "comp=block"}, 1),  # all but the check at submission
+        ({"method": "PUT", "query": "comp=block"}, 2),  # all but that and the one when the step begins
+        ({"method": "GET", "path": "/f000"}, 0),
+    ],
+)
+def test_a_job_is_cancelled_while_a_storage_takes_requests_and_does_not_answer(
+    lab: InBlob, fault_proxy: FaultProxy, silent: dict[str, str], skip: int
+) -> None:
+    if silent["method"] == "GET":
+        lab.job(max_concurrency_per_instance=2, retry_settings={"timeout": 600})  # its input is in the container, too
+    fault_proxy.slow(delay=55, times=None, skip=skip, **silent)
+    go(lab)
+    process = lab.start("job", "create", "-f", "job.yml", "-n", "job", *lab.local, "--stream")
+    until(lambda: fault_proxy.count(**silent) > skip)
+    time.sleep(1)
+    began = time.monotonic()
+    process.terminate()
+    _, said = process.communicate(timeout=50)
+    assert time.monotonic() - began < 8, said
+    assert "Traceback" not in said
+    assert lab.run("job", "show", "-n", "job", "-o", "json").job["status"] == "Canceled"
+    fault_proxy.forget()
+    done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    assert lab.rows.read_text() == EXPECTED
+
+
+def test_whoever_validates_a_job_does_not_wait_long(lab: InBlob, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of the input's address gets an answer, its listing does not."""
+    monkeypatch.setattr("runner.spec.blobs.CHECK_SECONDS", 2.0)
+    lab.job(max_concurrency_per_instance=2)
+    lab.send()
+    assert lab.run("job", "validate", "-f", "job.yml", *lab.local).status == 0
+    listings = fault_proxy.count(method="GET", query="input")
+    fault_proxy.forget()
+    fault_proxy.answer(503, "ServerBusy", times=None, skip=listings - 1, method="GET", query="input")
+    client = Client(lab.folder)
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"cannot be listed: datastore .az. did not answer for . s: 503"):
+        client.validate(read_job(lab.folder / "job.yml"), local=bool(lab.local))
+    assert time.monotonic() - began < 8
 
 
 def test_an_answer_to_the_commit_that_is_lost(lab: InBlob, fault_proxy: FaultProxy) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,7 @@ from runner.storage.uri import parse_uri
 from runner.workspace import transfer as transfers
 from runner.workspace.transfer import Moved, is_single, relative_name, transfer
 from tests.azurite import Azurite
+from tests.fault_proxy import FaultProxy
 
 AZ = "azureml://datastores/az/paths"
 
@@ -173,6 +178,92 @@ class TestTransfers:
         with pytest.raises(UserError, match="written by somebody else"):
             transfer(f"{AZ}/big", str(tmp_path / "big"), stores, watch=change)
         assert list(tmp_path.iterdir()) == []
+
+    def test_two_uploads_of_one_blob_at_once(self, stores: Stores, tmp_path: Path, monkeypatch) -> None:
+        """Who comes later uploads once more; what is there is one of the two files, never some of both."""
+        monkeypatch.setattr(transfers, "PIECE", 100)
+        container = container_of(stores)
+        container.check_writable("big")  # its block waits there
+        for name in "xy":
+            (tmp_path / name).write_bytes(name.encode() * 5_000)
+        barrier = threading.Barrier(2)
+        moved = [0, 0]
+
+        def meet(number: int, done: Moved) -> None:
+            if done.done_bytes > 2000 and not moved[number]:
+                moved[number] = 1
+                barrier.wait(20)
+
+        with ThreadPoolExecutor(2) as pool:
+            both = [
+                pool.submit(transfer, str(tmp_path / name), f"{AZ}/big", stores, watch=partial(meet, number))
+                for number, name in enumerate("xy")
+            ]
+            for one in both:
+                one.result(60)
+        assert container.read("big") in (b"x" * 5_000, b"y" * 5_000)
+
+    def test_somebody_else_who_writes_again_and_again(self, stores: Stores, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.setattr(transfers, "PIECE", 100)
+        container = container_of(stores)
+        (tmp_path / "big").write_bytes(b"x" * 1000)
+        commit, tries = container.commit, []
+
+        def late(path: str, blocks: list[str]) -> str:
+            tries.append(blocks)
+            container.stage(path, "B" * 44, b"another's")
+            commit(path, ["B" * 44])
+            return commit(path, blocks)
+
+        monkeypatch.setattr(container, "commit", late)
+        with pytest.raises(UserError, match=f"somebody else is writing '{AZ}/big'"):
+            transfer(str(tmp_path / "big"), f"{AZ}/big", stores)
+        assert len(tries) == 2
+        assert not set(tries[0]) & set(tries[1])
+
+    def test_long_names(self, stores: Stores, tmp_path: Path) -> None:
+        container, longest = container_of(stores), "漢" * 85
+        container.put(f"d/{longest}", b"1")
+        transfer(f"{AZ}/d/{longest}", str(tmp_path / longest), stores)
+        assert (tmp_path / longest).read_bytes() == b"1"
+        container.put(f"d/{longest}x", b"1")
+        for source in ("d", f"d/{longest}x"):
+            with pytest.raises(UserError, match="has more than the 255 bytes of a file's name"):
+                transfer(f"{AZ}/{source}", str(tmp_path / "new" / (longest + "x" if "/" in source else "")), stores)
+        assert not (tmp_path / "new").exists()
+
+    def test_a_disk_that_takes_nothing(self, stores: Stores, tmp_path: Path, monkeypatch) -> None:
+        """No file is left half, and what is told is what went wrong first."""
+        container = container_of(stores)
+        for name in "abc":
+            container.put(f"d/{name}", b"1")
+        (tmp_path / "file").write_text("1")
+        with pytest.raises(UserError, match="file/below/a cannot be made: Not a directory"):
+            transfer(f"{AZ}/d/a", str(tmp_path / "file/below/a"), stores)
+
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("os.pwrite", full)
+        with pytest.raises(UserError, match=r"new/. cannot be made: No space left on device"):
+            transfer(f"{AZ}/d", str(tmp_path / "new"), stores)
+        assert list((tmp_path / "new").iterdir()) == []
+
+    def test_one_that_is_interrupted_while_nothing_answers(self, fault_proxy: FaultProxy, tmp_path: Path) -> None:
+        stores = Stores([fault_proxy.front.store(fault_proxy.behind.container())])
+        for name in "abc":
+            container_of(stores).put(f"d/{name}", b"z")
+        fault_proxy.slow(delay=20, times=None, method="GET", path="/d/")
+        began = time.monotonic()
+
+        def interrupt(_: Moved) -> None:
+            if time.monotonic() - began > 1:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            transfer(f"{AZ}/d", str(tmp_path / "new"), stores, watch=interrupt)
+        assert time.monotonic() - began < 4
+        assert not (tmp_path / "new").exists()
 
     def test_between_folders(self, tmp_path: Path) -> None:
         (tmp_path / "a").mkdir()

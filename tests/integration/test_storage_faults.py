@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from runner.storage.blob import BlobContainer
 from runner.storage.problems import BlobChanged, StorageRefused, StorageUnavailable
+from runner.storage.stores import Stores
+from tests.azurite import Azurite
 from tests.fault_proxy import FaultProxy
 
 
@@ -218,6 +223,60 @@ class TestOutage:
             thread.join(10)
         assert time.monotonic() - began < 1
         assert len(failures) == 3
+
+
+class TestSilence:
+    """A storage that takes requests and does not answer, when nobody wants to wait any longer."""
+
+    def failures(self, calls: list[Callable[[], object]], stop: Callable[[], None], after: float = 1.0) -> float:
+        """Seconds from `stop` until all calls have failed."""
+        with ThreadPoolExecutor(len(calls)) as pool:
+            waiting = [pool.submit(call) for call in calls]
+            time.sleep(after)
+            began = time.monotonic()
+            stop()
+            for each in waiting:
+                with pytest.raises(StorageUnavailable, match="nobody waits any longer for datastore 'az'"):
+                    each.result(30)
+        return time.monotonic() - began
+
+    def test_requests_are_cut(self, fault_proxy: FaultProxy) -> None:
+        stores = Stores([fault_proxy.front.store(fault_proxy.behind.container())])
+        container, _ = stores.at("azureml://datastores/az/paths")
+        container.put("a", b"1")
+        fault_proxy.slow(delay=20, times=None)
+        assert (
+            self.failures(
+                [partial(container.read, "a"), partial(container.put, "b", b"2"), partial(container.stage, "b", "b1", b"2")] * 3,
+                stores.stop_waiting,
+            )
+            < 2
+        )
+        asked = fault_proxy.count()
+        with pytest.raises(StorageUnavailable):
+            container.read("a")
+        assert fault_proxy.count() == asked
+
+    def test_a_body_that_stops(self, fault_proxy: FaultProxy, container: BlobContainer) -> None:
+        fault_proxy.slow(rate=10, path="/big", times=None)
+        assert self.failures([lambda: container.read("big")], container.stop_waiting) < 4
+
+    def test_those_opened_later_wait_no_longer(self, fault_proxy: FaultProxy) -> None:
+        stores = Stores([fault_proxy.front.store(fault_proxy.behind.container())])
+        stores.stop_waiting()
+        container, _ = stores.at("azureml://datastores/az/paths")
+        container.put("a", b"1")  # one that answers is still of use
+        assert container.read("a") == b"1"
+        fault_proxy.slow(delay=20, times=None)
+        assert self.failures([lambda: container.read("a")], lambda: None, after=0) < 2
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_a_server_that_never_speaks(self, azurite: Azurite, scheme: str) -> None:
+        """Nor does it greet for TLS."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            endpoint = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/devstoreaccount1"
+            container = BlobContainer(replace(azurite.store("any-name"), endpoint=endpoint))
+            assert self.failures([lambda: container.read("a")], container.stop_waiting) < 2
 
 
 def test_refusals_end_a_wait(fault_proxy: FaultProxy, container: BlobContainer) -> None:
