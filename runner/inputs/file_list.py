@@ -130,7 +130,10 @@ def blocks_of(roots: Sequence[Root], strays: Strays, start: Position = START, st
         except UserError as error:
             raise roots[number].complaint(error.problem, error.todo) from None
         except StorageUnavailable as error:
-            raise roots[number].complaint(f"'{roots[number].path}' cannot be listed: {error.strerror}", "resume the job later") from None
+            raise roots[number].complaint(
+                f"'{roots[number].path}' cannot be listed: {error.strerror}",
+                "try again when it answers; a job that has begun goes on with `runner job resume`",
+            ) from None
         if empty:
             raise roots[number].nothing()
 

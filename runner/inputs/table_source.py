@@ -101,7 +101,10 @@ class TableSource:
             listed = self._pieces.after(known, self._warn) if self._plan is None else self._groups(known, self._plan)
             yield from _chunks(listed)
         except StorageUnavailable as error:
-            raise UserError(f"the table cannot be listed: {error.strerror}", todo="resume the job later") from None
+            raise UserError(
+                f"the table cannot be listed: {error.strerror}",
+                todo="try again when it answers; a job that has begun goes on with `runner job resume`",
+            ) from None
 
     def _groups(self, known: Iterator[bytes], plan: KeyPlan) -> Iterator[Listed]:
         first = next(known, None)
