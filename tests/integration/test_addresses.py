@@ -102,7 +102,7 @@ class TestAddresses:
 
 class TestTransfers:
     def test_there_and_back(self, stores: Stores, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.setattr(transfers, "PIECE", 1000)
+        monkeypatch.setattr("runner.workspace.moving.PIECE", 1000)
         tree = tmp_path / "tree"
         content = {"a": b"", "a-b": b"1", "ü ä/%20+.txt": b"x" * 999, "deep/er/big": bytes(range(256)) * 50, "deep/even": b"y" * 2000}
         for name, data in content.items():
@@ -150,7 +150,7 @@ class TestTransfers:
             transfer(str(tmp_path / "x"), f"{AZ}/x", stores)
 
     def test_one_that_is_interrupted_leaves_no_half_file(self, stores: Stores, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.setattr(transfers, "PIECE", 100)
+        monkeypatch.setattr("runner.workspace.moving.PIECE", 100)
         container_of(stores).put("big", b"z" * 10_000)
         container_of(stores).put("small", b"z")
         (tmp_path / "old").write_text("as it was")
@@ -166,7 +166,7 @@ class TestTransfers:
         assert not [one for one in threading.enumerate() if one.name.startswith("transfer")]
 
     def test_a_blob_that_changes_meanwhile(self, stores: Stores, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.setattr(transfers, "PIECE", 100)
+        monkeypatch.setattr("runner.workspace.moving.PIECE", 100)
         monkeypatch.setattr(transfers, "THREADS", 1)
         container = container_of(stores)
         container.put("big", b"z" * 1000)
@@ -181,7 +181,7 @@ class TestTransfers:
 
     def test_two_uploads_of_one_blob_at_once(self, stores: Stores, tmp_path: Path, monkeypatch) -> None:
         """Who comes later uploads once more; what is there is one of the two files, never some of both."""
-        monkeypatch.setattr(transfers, "PIECE", 100)
+        monkeypatch.setattr("runner.workspace.moving.PIECE", 100)
         container = container_of(stores)
         container.check_writable("big")  # its block waits there
         for name in "xy":
@@ -204,7 +204,7 @@ class TestTransfers:
         assert container.read("big") in (b"x" * 5_000, b"y" * 5_000)
 
     def test_somebody_else_who_writes_again_and_again(self, stores: Stores, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.setattr(transfers, "PIECE", 100)
+        monkeypatch.setattr("runner.workspace.moving.PIECE", 100)
         container = container_of(stores)
         (tmp_path / "big").write_bytes(b"x" * 1000)
         commit, tries = container.commit, []
