@@ -15,7 +15,8 @@ from tests.azurite import Azurite
 
 COUNT = 40
 PASSAGES = 2  # of each boundary at which a run is killed
-WIDTH = 170_000  # bytes of a row: some flushes are large enough for a block, others are not
+WIDTHS = [4_500_000 if i == 5 else 20_000 if i < 30 else 5 for i in range(COUNT)]  # of rows: one is large enough for a block by itself
+LATE = 33  # comes after all others were flushed, and is small
 SCRIPT = """
 import argparse, os, time
 from ledger import note
@@ -29,13 +30,13 @@ def init():
 def run(mini_batch):
     names = [os.path.basename(path) for path in mini_batch]
     number = int(names[0][1:6])
-    time.sleep(0.05)
+    time.sleep(1.6 if number == LATE else 0.05)
     os.makedirs(os.path.join(FOLDER, str(number % 3)), exist_ok=True)
     with open(os.path.join(FOLDER, str(number % 3), names[0]), "w") as file:
         file.write("of " + names[0])
     note(" ".join(names))
-    return [name + " " + "x" * (WIDTH if number < 30 else 5) for name in names]
-""".replace("WIDTH", str(WIDTH))
+    return [name + " " + "x" * WIDTHS[number] for name in names]
+""".replace("WIDTHS", repr(WIDTHS)).replace("LATE", str(LATE))
 BROKEN = """
 _run = run
 
@@ -44,7 +45,7 @@ def run(mini_batch):
         raise ValueError("broken")
     return _run(mini_batch)
 """
-EXPECTED = "".join(f"f{i:05d}.txt {'x' * (WIDTH if i < 30 else 5)}\n" for i in range(COUNT))
+EXPECTED = "".join(f"f{i:05d}.txt {'x' * WIDTHS[i]}\n" for i in range(COUNT))
 FILES = {f"{i % 3}/f{i:05d}.txt": f"of f{i:05d}.txt" for i in range(COUNT)}
 BOUNDARIES = {
     "part.begun", "part.written", "part.synced", "block.staged", "block.joined", "blocks.ready", "commit.before", "commit.done",
