@@ -182,7 +182,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if place.startswith(BLOB) and item.get_closest_marker("not_in_blob"):
             return False
         if place in (BLOB_CONTAINER, BLOB_CLUSTER):
-            return ALL_IN_BLOB or bool(item.get_closest_marker("in_blob"))
+            elsewhere = "in_processes" if place == BLOB_CONTAINER else "on_this_machine"
+            kept = any(item.get_closest_marker(name) for name in ("in_processes", elsewhere))
+            return not kept and (ALL_IN_BLOB or bool(item.get_closest_marker("in_blob")))
         if place == CLUSTER:
             chosen = ALL_ON_CLUSTER or item.get_closest_marker("on_cluster")
             return bool(chosen) and not any(item.get_closest_marker(name) for name in ("in_processes", "on_this_machine"))

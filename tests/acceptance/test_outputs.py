@@ -135,6 +135,7 @@ def run(mini_batch):
 """
 
 
+@pytest.mark.not_in_blob("the script looks at the folder of the output: test_outputs_in_blob.py")
 def test_an_existing_output_is_replaced_at_the_end_only(lab: Lab) -> None:
     lab.files(4)
     lab.rows.parent.mkdir()
