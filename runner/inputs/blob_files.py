@@ -17,18 +17,16 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, nsmallest
 from itertools import chain, groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from runner.errors import UserError
 from runner.inputs.files import Block, Strays
 from runner.inputs.patterns import MAGIC, Pattern
 from runner.inputs.read_ahead import ReadAhead
 from runner.model.datastore import BlobInfo
-from runner.storage.problems import BlobMissing
 
 if TYPE_CHECKING:
     from runner.storage.blob import BlobContainer
-    from runner.storage.stores import Stores
 
 FULL = 4_000  # names in the first answer from which on it is asked how the rest is best listed
 FEW_FOLDERS = 16  # that these names lie in, for the folders to be listed side by side
@@ -138,17 +136,6 @@ class BlobTree:
         yield from pages
         del started[folder]
         self._free.release()
-
-
-def kind_of(address: str, stores: Stores) -> Literal["file", "folder", "nothing"]:
-    """What is at an address. A blob comes before blobs below a folder of the same name. Errors: UserError."""
-    container, path = stores.at(address)
-    try:
-        if path and not is_folder(container.info(path)):
-            return "file"
-    except BlobMissing:
-        pass
-    return "folder" if container.holds(f"{path}/" if path else "") else "nothing"
 
 
 def is_folder(blob: BlobInfo) -> bool:

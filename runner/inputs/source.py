@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
-from runner.inputs.blob_files import kind_of
 from runner.inputs.file_list import NO_STORES, Root
 from runner.inputs.file_source import FileSource
 from runner.inputs.patterns import split_pattern
@@ -64,7 +63,7 @@ def _open(step: ParallelStep, stores: Stores, scratch: Path, warn: Callable[[str
 
 def _checked_address(given: JobInput, place: Place, stores: Stores) -> str:
     address = given.path or ""
-    kind = kind_of(address, stores)
+    kind = stores.kind(address)
     if kind == "nothing":
         raise UserError(f"there is nothing at '{given.uri or address}'", place=place, todo="check the path")
     if given.type == "uri_file" and kind == "folder":
@@ -100,7 +99,7 @@ def _mltable(
 ) -> Source:
     from runner.inputs import mltable
 
-    is_folder = kind_of(path, stores) == "folder" if is_address(path) else Path(path).is_dir()
+    is_folder = stores.kind(path) == "folder" if is_address(path) else Path(path).is_dir()
     if is_folder and not mltable.find(path, stores):
         warn(f"inputs.{step.input_data} is an mltable, but '{path}' has no MLTable file: read as a folder of files")
         return make([_folder(path, place)], root=path, what="an mltable without an MLTable file, read as a folder of files")

@@ -59,7 +59,8 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     outputs = instance_paths(plan.paths.instance_outputs, node, written, instances=plan.instances)
     fetched = _new_folder(plan.paths.workers / node / FETCHED)
     uploads = upload_paths(plan.paths.workers / node / "outputs", step.outputs)
-    moved = {**_split_input(plan, fetched), **plan.moved, **outputs, **_uploaded(step, uploads)}
+    split = _split_input(plan, fetched)
+    moved = {**split, **plan.moved, **outputs, **_uploaded(step, uploads)}
     output_dir = _output_dir(plan, uploads, moved)
     rows = row_file(step.outputs[step.append_row_to]) if step.append_row_to else ""
     local = [outputs.get(one.path, one.path) for one in written.values() if not addresses.is_address(one.path)]
@@ -71,7 +72,7 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
         parts=plan.paths.parts,
         epoch=plan.epoch,
         fetched=fetched,
-        names={local: address for address, local in _split_input(plan, fetched).items()},
+        names={local: address for address, local in split.items()},
         max_retries=step.retry.max_retries,
         timeout=step.retry.timeout,
         error_threshold=step.error_threshold,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import Place, UserError
-from runner.inputs.blob_files import kind_of
 from runner.inputs.download import Blob
 from runner.inputs.file_list import Root, blob_status
 from runner.inputs.files import FileEntry, Strays, entries_of, lay_out
@@ -73,7 +72,7 @@ class _Bringer:
     def whole(self, address: str, place: Place) -> str:
         """Where the blob or the folder at that address is now."""
         name = base_name(address)
-        kind = kind_of(address, self.stores)
+        kind = self.stores.kind(address)
         if kind == "nothing":
             raise UserError(f"there is nothing at '{address}'", place=place, todo="check the path")
         if kind == "file":
