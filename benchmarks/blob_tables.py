@@ -56,7 +56,7 @@ def one(who: str, given: dict[str, Any]) -> None:
 def ours(given: dict[str, Any], size: int, scratch: Path) -> dict[str, float]:
     from runner.inputs.source import open_source
     from runner.model.datastore import BlobStore
-    from runner.model.job import JobInput, ParallelStep
+    from runner.model.job import JobInput, Step
     from runner.storage.blob import BlobContainer
     from runner.storage.stores import Stores
 
@@ -71,7 +71,7 @@ def ours(given: dict[str, Any], size: int, scratch: Path) -> dict[str, float]:
     store = BlobStore.from_json(given["store"])
     began = time.perf_counter()
     table = JobInput(type="mltable", path=f"{store.root}/{given['folder']}")
-    step = ParallelStep(name="job", inputs={"t": table}, input_data="t", mini_batch_size=size)
+    step = Step(name="job", inputs={"t": table}, input_data="t", mini_batch_size=size)
     source = open_source(step, stores=Stores([store]), scratch=scratch, warn=print)
     lines = [line for chunk in source.chunks(iter(())) for line in chunk.lines]
     listed = time.perf_counter()

@@ -119,9 +119,9 @@ def started(folder: Path) -> tuple[Pool, list[bytes]]:
 
 def source_of(folder: Path) -> Source:
     from runner.inputs.source import open_source
-    from runner.model.job import JobInput, ParallelStep
+    from runner.model.job import JobInput, Step
 
-    step = ParallelStep(name="job", inputs={"t": JobInput(type="mltable", path=str(folder))}, input_data="t", mini_batch_size=MINI_BATCH)
+    step = Step(name="job", inputs={"t": JobInput(type="mltable", path=str(folder))}, input_data="t", mini_batch_size=MINI_BATCH)
     return open_source(step, scratch=SCRATCH, warn=print)
 
 

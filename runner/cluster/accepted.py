@@ -19,7 +19,7 @@ from typing import Any
 
 from runner.cluster.requests import User, user_of
 from runner.errors import UserError
-from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.job import Job, PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.steps import in_order
 from runner.spec.stored import load
@@ -106,7 +106,7 @@ def read_job(paths: JobPaths) -> Job:
         raise UserError(f"the job in {paths.root} cannot be read: {error}", todo="submit it again") from None
 
 
-def steps_of(job: Job) -> list[ParallelStep]:
+def steps_of(job: Job) -> list[Step]:
     """In the order in which they run."""
     return [job.steps[name] for name in in_order(job)] if isinstance(job, PipelineJob) else [job]
 

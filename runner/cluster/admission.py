@@ -7,7 +7,7 @@ from runner.cluster.nodes import NodeBook
 from runner.cluster.scheduling import Request, impossible
 from runner.errors import UserError, did_you_mean
 from runner.model.docker import InstanceType
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 from runner.workspace.settings import Settings
 
 MOST_INSTANCES = 1_000_000
@@ -18,7 +18,7 @@ class Admission:
     def __init__(self, settings: Settings, nodes: NodeBook, accepted: AcceptedJobs) -> None:
         self._settings, self._nodes, self._accepted = settings, nodes, accepted
 
-    def request_of(self, job: str, step: ParallelStep, user: str, number: int, priority: int) -> Request:
+    def request_of(self, job: str, step: Step, user: str, number: int, priority: int) -> Request:
         """Errors: UserError for an instance type that the cluster has not, and for numbers that are none."""
         resources = step.resources
         count = instances(resources.instance_count)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runner.model.image_reference import hide_credentials
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 from runner.model.moments import utc
 from runner.pipeline.site import Site
 
@@ -77,7 +77,7 @@ class AuditLog:
         return file
 
 
-def used_by(step: ParallelStep, site: Site, seconds: float) -> dict[str, object]:
+def used_by(step: Step, site: Site, seconds: float) -> dict[str, object]:
     """With what an instance is started on its node: for the audit log, and so without secrets. `seconds`: until it had its image."""
     words: dict[str, object] = {"variables": sorted(step.environment_variables)}
     if not site.container:

@@ -44,15 +44,15 @@ from runner.engine.remote.line import Line, Refused
 from runner.errors import UserError
 from runner.inputs.source import open_source
 from runner.model.events import Event, InstanceStarted, Message
-from runner.model.job import ParallelStep, PipelineJob
+from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.model.ports import Source
 from runner.outputs.append_row import read_format
 from runner.pipeline.instances import AGENT, InstancePlan, instance_settings
 from runner.pipeline.options import RunOptions
-from runner.pipeline.parallel_step import SystemClock
 from runner.pipeline.side_inputs import SideInputs, lay_out_inputs
 from runner.pipeline.site import Site, in_container, prepare_site
+from runner.pipeline.step_run import SystemClock
 from runner.report.resources import ResourceMonitor
 from runner.spec.stored import load
 from runner.version import VERSION
@@ -82,7 +82,7 @@ class NodeInstance:
         self._here = NodeJob(Path(request.folder) / "jobs", request.job)
         paths = JobPaths(Path(request.root), Path(request.logs), self._here.folder)
         job = load(json.loads(paths.spec.read_text(encoding="utf-8")))
-        self._step: ParallelStep = job.steps[request.step] if isinstance(job, PipelineJob) else job
+        self._step: Step = job.steps[request.step] if isinstance(job, PipelineJob) else job
         self._paths = paths.step(request.step) if isinstance(job, PipelineJob) else paths
         self._stores = read_access(paths, say=partial(self._say, "WARNING"))
         self._line = self._new_line()

@@ -21,7 +21,7 @@ from runner.cluster.tally import Tallies
 from runner.compute import ray as adapter
 from runner.compute.ray import HostHandle
 from runner.errors import UserError
-from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.job import Job, PipelineJob, Step
 from runner.version import VERSION
 from runner.workspace.config import Workspace
 from runner.workspace.records import FINAL
@@ -218,11 +218,11 @@ def _who(user: User) -> dict[str, object]:
     return {"user": user.name, "uid": user.uid, "gid": user.gid}
 
 
-def _steps(job: Job) -> list[ParallelStep]:
+def _steps(job: Job) -> list[Step]:
     return list(job.steps.values()) if isinstance(job, PipelineJob) else [job]
 
 
-def _step(step: ParallelStep) -> dict[str, object]:
+def _step(step: Step) -> dict[str, object]:
     """What it asks for, in its own words."""
     environment, resources = step.environment, step.resources
     image = environment and (environment.image or (environment.build_context and f"built from {environment.build_context}"))

@@ -15,7 +15,7 @@ from runner.inputs.known import verify, verify_groups
 from runner.inputs.lister import count_chunks
 from runner.inputs.split import FILES_EACH, by_keys, group_chunks
 from runner.model.batch import Chunk
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 from runner.model.ports import Loader, SourceSummary
 from runner.storage.stores import Stores
 
@@ -25,7 +25,7 @@ class FileSource:
 
     def __init__(
         self,
-        step: ParallelStep,
+        step: Step,
         roots: Sequence[Root],
         *,
         root: str,
@@ -75,7 +75,7 @@ class FileSource:
         strays.tell(self._warn)
 
 
-def _check_keys(step: ParallelStep, partition_format: PartitionFormat | None, what: str) -> None:
+def _check_keys(step: Step, partition_format: PartitionFormat | None, what: str) -> None:
     place = Place(field="partition_keys")
     if partition_format is None:
         raise UserError(

@@ -13,7 +13,7 @@ from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
 from runner.inputs.file_list import NO_STORES, Root
 from runner.inputs.file_source import FileSource
 from runner.inputs.patterns import split_pattern
-from runner.model.job import JobInput, ParallelStep
+from runner.model.job import JobInput, Step
 from runner.model.ports import Source
 from runner.storage.addresses import is_address
 from runner.storage.problems import StorageUnavailable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SPLIT_TYPES = "uri_file, uri_folder, mltable"
 
 
-def open_source(step: ParallelStep, *, stores: Stores = NO_STORES, scratch: Path, warn: Callable[[str], None]) -> Source:
+def open_source(step: Step, *, stores: Stores = NO_STORES, scratch: Path, warn: Callable[[str], None]) -> Source:
     """The source of the step's `input_data`. `scratch`: for what grouping spills; `warn`: gets one sentence at a time.
 
     `stores` opens addresses.
@@ -39,7 +39,7 @@ def open_source(step: ParallelStep, *, stores: Stores = NO_STORES, scratch: Path
         raise UserError(f"the input cannot be read: {error.strerror}", place=place, todo="try again later") from None
 
 
-def _open(step: ParallelStep, stores: Stores, scratch: Path, warn: Callable[[str], None]) -> Source:
+def _open(step: Step, stores: Stores, scratch: Path, warn: Callable[[str], None]) -> Source:
     given = step.inputs.get(step.input_data)
     if given is None:
         raise UserError(
@@ -89,7 +89,7 @@ def _folder(path: str, place: Place) -> Root:
 
 
 def _mltable(
-    step: ParallelStep,
+    step: Step,
     path: str,
     place: Place,
     make: Callable[..., FileSource],

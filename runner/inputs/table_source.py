@@ -20,7 +20,7 @@ from runner.inputs.spill import Spill
 from runner.inputs.table_loader import TableLoader
 from runner.inputs.transform import compile_pipeline
 from runner.model.batch import Chunk
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 from runner.model.ports import Room, SourceSummary
 from runner.storage.addresses import is_address
 from runner.storage.problems import StorageUnavailable
@@ -33,7 +33,7 @@ _READERS = {Delimited: "delimited text", JsonLines: "JSON lines"}
 
 
 def open_table_source(
-    step: ParallelStep, table: MLTable, *, scratch: Path, warn: Callable[[str], None], stores: Stores | None = None
+    step: Step, table: MLTable, *, scratch: Path, warn: Callable[[str], None], stores: Stores | None = None
 ) -> TableSource:
     """Decides columns and types from the head of the table (of Parquet: from all footers).
 

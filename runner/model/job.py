@@ -97,8 +97,12 @@ class SystemArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParallelStep:
-    """A parallel job, or one parallel step of a pipeline, ready to run."""
+class Step:
+    """A parallel or a command job, or one such step of a pipeline, ready to run.
+
+    A command is run as a single mini-batch by a single worker: what says how mini-batches are made, tried again and counted has
+    the values that follow from that.
+    """
 
     name: str  # the job's name; for a step of a pipeline `<pipeline>.<step>`
     step: str | None = None  # the step's name in its pipeline
@@ -110,6 +114,7 @@ class ParallelStep:
     compute: str = "local"
     code: str = "."  # absolute path of the source folder
     entry_script: str = ""  # relative to `code`
+    command: str = ""  # of a command: text for the shell, in which "${1}", "${2}", … stand for `program_arguments`
     program_arguments: tuple[str, ...] = ()  # sys.argv[1:], fully resolved
     model: str | None = None  # absolute local path of task.model
     environment: Environment | None = None
@@ -132,6 +137,11 @@ class ParallelStep:
     arguments: SystemArguments = field(default_factory=SystemArguments)
     notices: tuple[str, ...] = ()  # what this build says before the job starts: kept without effect, differs from Azure, …
 
+    @property
+    def type(self) -> Literal["parallel", "command"]:
+        """As job files have it."""
+        return "command" if self.command else "parallel"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineJob:
@@ -145,11 +155,11 @@ class PipelineJob:
     properties: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, JobInput] = field(default_factory=dict)
     outputs: Mapping[str, JobOutput] = field(default_factory=dict)
-    steps: Mapping[str, ParallelStep] = field(default_factory=dict)
+    steps: Mapping[str, Step] = field(default_factory=dict)
     depends_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     continue_on_step_failure: bool = True
     force_rerun: bool = False
     notices: tuple[str, ...] = ()
 
 
-Job = ParallelStep | PipelineJob
+Job = Step | PipelineJob

@@ -15,7 +15,7 @@ from runner.launch.image_find import ImageFound, describe_image, find_image
 from runner.launch.network import CA_PATH, network_environment
 from runner.launch.sharing import Sharing, recover
 from runner.model.docker import BindMount, ContainerRequest, DockerPolicy, DockerSettings, InstanceType
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 from runner.model.paths import JobPaths
 from runner.pipeline.engines import fitting_engine
 from runner.pipeline.mounts import data_mounts
@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 def prepare_container(
-    step: ParallelStep,
+    step: Step,
     paths: JobPaths,
     options: RunOptions,
     kind: InstanceType,
@@ -52,7 +52,7 @@ def prepare_container(
     return image, ContainerLauncher(template=template, arguments=words, sharing=sharing)
 
 
-def describe_container(step: ParallelStep, options: RunOptions, kind: InstanceType) -> tuple[str, tuple[str, ...]]:
+def describe_container(step: Step, options: RunOptions, kind: InstanceType) -> tuple[str, tuple[str, ...]]:
     """The image in one line, and notices; nothing is pulled or built, and no user code runs. Errors: as `prepare_container` has them,
     as far as the image is here, and for mounts over ours.
     """
@@ -70,7 +70,7 @@ def _silent(_line: str) -> None:
     pass
 
 
-def _words(step: ParallelStep, options: RunOptions) -> DockerWords:
+def _words(step: Step, options: RunOptions) -> DockerWords:
     base = Path(step.resources.docker_args_base)
     return DockerWords(words=step.resources.docker_args, policy=options.docker.policy, environment=os.environ, directory=base)
 
@@ -93,7 +93,7 @@ def check_account(account: Account, policy: DockerPolicy) -> None:
 
 
 def _template(
-    step: ParallelStep, image: ImageFound, account: Account, docker: DockerSettings, kind: InstanceType, *, folder: Path
+    step: Step, image: ImageFound, account: Account, docker: DockerSettings, kind: InstanceType, *, folder: Path
 ) -> ContainerRequest:
     """What all containers of the step have in common. `folder`: for files that are mounted."""
     mounts = account_files(account, image.facts.passwd, image.facts.group, folder=folder)

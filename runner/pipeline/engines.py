@@ -11,7 +11,7 @@ from runner.compute.local import gpus
 from runner.launch.docker_args import parse_docker_args
 from runner.launch.engine_kind import EngineKind, Wish, check_engine, without_effect
 from runner.model.docker import InstanceType
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 
 CPU_TIME = ("NanoCpus", "CpuQuota")
 
@@ -25,7 +25,7 @@ class FittingEngine:
     warnings: tuple[str, ...] = ()
 
 
-def fitting_engine(step: ParallelStep, instance: InstanceType) -> FittingEngine:
+def fitting_engine(step: Step, instance: InstanceType) -> FittingEngine:
     """Asks the engine, once for each launch. Errors: UserError where there is none, and for one that cannot run the step."""
     from runner.launch.image import connected  # this loads the Docker package
 

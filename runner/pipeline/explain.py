@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from runner.engine.session import Verdict
 from runner.model.batch import INPUT_CHANGED, ErrorRecord
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 from runner.model.paths import JobPaths
 
 
-def explain(verdict: Verdict, step: ParallelStep, paths: JobPaths) -> dict[str, str]:
+def explain(verdict: Verdict, step: Step, paths: JobPaths) -> dict[str, str]:
     """`message` (its first line tells all that matters), `code`, `log`; empty for a job that completed without a failure."""
     if verdict.status == "Completed":
         return {}

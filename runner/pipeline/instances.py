@@ -13,7 +13,7 @@ from runner.compute.local import gpus, gpus_of
 from runner.engine.settings import InstanceSettings, WorkerSettings
 from runner.inputs.fetch import place_of
 from runner.inputs.file_list import NO_STORES
-from runner.model.job import JobOutput, ParallelStep
+from runner.model.job import JobOutput, Step
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest, SourceSummary
 from runner.outputs.aggregate import TABLE
@@ -36,7 +36,7 @@ class InstancePlan:
     `code`: the snapshot, where it has been brought nearer.
     """
 
-    step: ParallelStep
+    step: Step
     paths: JobPaths
     summary: SourceSummary
     row_format: RowFormat
@@ -100,7 +100,7 @@ def _split_input(plan: InstancePlan, fetched: Path) -> Mapping[str, str]:
     return {given.path or "": place_of(given, fetched)}
 
 
-def _uploaded(step: ParallelStep, uploads: Mapping[str, str]) -> dict[str, str]:
+def _uploaded(step: Step, uploads: Mapping[str, str]) -> dict[str, str]:
     """Address of an output → the local path that this instance's scripts get."""
     found = {}
     for output in step.outputs.values():

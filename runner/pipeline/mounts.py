@@ -12,7 +12,7 @@ from runner.inputs.file_list import NO_STORES
 from runner.launch.accounts import HOME, TEMPORARY
 from runner.launch.docker_paths import engine_sockets, gives_socket, is_below
 from runner.model.docker import BindMount
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest
 from runner.storage.addresses import is_address
@@ -27,7 +27,7 @@ MANY = 100  # files that an MLTable may name one by one, beyond which their fold
 
 def for_container(
     request: InstanceRequest,
-    step: ParallelStep,
+    step: Step,
     paths: JobPaths,
     *,
     moved: Mapping[str, str],
@@ -62,7 +62,7 @@ def own_folders(paths: JobPaths, node: str) -> list[str]:
     return [str(_made(folder)) for folder in (paths.workers / node, paths.logs / "user", paths.logs / "sys" / "node" / node)]
 
 
-def read_paths(step: ParallelStep, moved: Mapping[str, str], stores: Stores = NO_STORES) -> list[str]:
+def read_paths(step: Step, moved: Mapping[str, str], stores: Stores = NO_STORES) -> list[str]:
     """Inputs and the model, and what the MLTables among the inputs name; of those in blob storage where they are now.
 
     Files of the input that is split lie in the instance's own folder.
@@ -91,13 +91,13 @@ def path_mounts(*, read_only: Iterable[str], writable: Mapping[str, bool], own: 
     return tuple(mounts[path] for path in sorted(mounts))
 
 
-def folder_of(path: str, step: ParallelStep) -> str:
+def folder_of(path: str, step: Step) -> str:
     """What is mounted for an output: the folder that a file stands in, so that the script can replace the file."""
     files = {Path(output.path).name for output in step.outputs.values() if output.type == "uri_file"}
     return str(Path(path).parent) if Path(path).name in files and not Path(path).is_dir() else path
 
 
-def data_mounts(step: ParallelStep, stores: Stores = NO_STORES) -> tuple[BindMount, ...]:
+def data_mounts(step: Step, stores: Stores = NO_STORES) -> tuple[BindMount, ...]:
     """What is known of a step's mounts before it runs. Errors: UserError for an input or output that no container can be given."""
     fixed = tuple(BindMount(source=path, target=path) for path in (AGENT_FOLDER, HOME, TEMPORARY))
     outputs = {folder_of(output.path, step): True for output in step.outputs.values() if not is_address(output.path)}

@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.compute.local import cores
 from runner.errors import Place, UserError
 from runner.inputs.source import open_source
-from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.job import Job, PipelineJob, Step
 from runner.outputs.append_row import read_format, row_file
 from runner.pipeline.options import RunOptions, StepPlan
 from runner.pipeline.site import asked_processes, describe_site, on_cluster
@@ -32,7 +32,7 @@ def check_job(job: Job, options: RunOptions) -> None:
         _check_workers(step, options)
 
 
-def _check_workers(step: ParallelStep, options: RunOptions) -> None:
+def _check_workers(step: Step, options: RunOptions) -> None:
     """Errors: UserError for more workers than one machine can be meant to have."""
     cluster = on_cluster(step, options)
     processes = asked_processes(step, options) or 1
@@ -45,11 +45,11 @@ def _check_workers(step: ParallelStep, options: RunOptions) -> None:
         )
 
 
-def _steps(job: Job) -> list[ParallelStep]:
+def _steps(job: Job) -> list[Step]:
     return list(job.steps.values()) if isinstance(job, PipelineJob) else [job]
 
 
-def _plan_step(step: ParallelStep, options: RunOptions, *, waits: bool) -> StepPlan:
+def _plan_step(step: Step, options: RunOptions, *, waits: bool) -> StepPlan:
     script = Path(step.code, step.entry_script)
     read_format(script.parent, header=step.arguments.append_row_dataframe_header)
     notices = list(step.notices)
@@ -86,7 +86,7 @@ class _Found:
     largest: int = 0
 
 
-def _list_input(step: ParallelStep, options: RunOptions, warn: Callable[[str], None]) -> _Found:
+def _list_input(step: Step, options: RunOptions, warn: Callable[[str], None]) -> _Found:
     with tempfile.TemporaryDirectory(prefix="runner-plan-") as scratch:
         source = open_source(step, stores=options.stores, scratch=Path(scratch), warn=warn)
         found = _Found(unit="files" if source.summary.kind == "files" else "rows", description=source.summary.description)
@@ -98,7 +98,7 @@ def _list_input(step: ParallelStep, options: RunOptions, warn: Callable[[str], N
     return found
 
 
-def _waits(job: Job, step: ParallelStep, options: RunOptions) -> bool:
+def _waits(job: Job, step: Step, options: RunOptions) -> bool:
     """Whether the split input is made by another step, so that it cannot be listed yet."""
     if not isinstance(job, PipelineJob) or step.step is None or not job.depends_on.get(step.step):
         return False

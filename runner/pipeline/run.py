@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from runner.errors import UserError
 from runner.model.events import JobEnded, Message, Observer, StatusChanged
-from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.job import Job, PipelineJob, Step
 from runner.model.paths import JobPaths
-from runner.pipeline import parallel_step
+from runner.pipeline import step_run
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.plan import plan_job
 from runner.pipeline.steps import PipelineRun
@@ -24,8 +24,8 @@ def run_job(job: Job, paths: JobPaths, options: RunOptions, observe: Observer, c
     Errors: UserError for what is found before the first mini-batch runs. A failure of the user's code is a result, not an error.
     """
     try:
-        if isinstance(job, ParallelStep):
-            return parallel_step.StepRun(step=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+        if isinstance(job, Step):
+            return step_run.StepRun(step=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
         return PipelineRun(job=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
     finally:
         options.stores.stop_waiting()  # nothing that waits for a storage now is of use to anybody
@@ -36,7 +36,7 @@ def finish_partial(job: Job, paths: JobPaths, observe: Observer, stores: Stores 
     if isinstance(job, PipelineJob):
         step = f"{job.name}.{next(iter(job.steps), 'STEP')}"
         raise UserError("a pipeline is finished step by step", todo=f"name a step: runner job finish --partial -n {step}")
-    result = parallel_step.finish_partial(job, paths, observe, stores)
+    result = step_run.finish_partial(job, paths, observe, stores)
     observe(Message(at=time.time(), level="WARNING", text=f"published {result.progress.succeeded} of {result.progress.total} mini-batches"))
     observe(StatusChanged(at=time.time(), status="Completed", reason="incomplete"))
     observe(JobEnded(at=time.time(), status="Completed", code="partial", message="incomplete: published by job finish --partial"))

@@ -12,7 +12,7 @@ from runner.inputs.download import Blob
 from runner.inputs.file_list import Root, blob_status
 from runner.inputs.files import FileEntry, Strays, entries_of, lay_out
 from runner.inputs.node_cache import NodeCache, Use
-from runner.model.job import JobInput, ParallelStep
+from runner.model.job import JobInput, Step
 from runner.storage.addresses import base_name, is_address, join
 from runner.storage.problems import BlobChanged, BlobMissing, StorageUnavailable
 from runner.storage.stores import Stores
@@ -36,7 +36,7 @@ class SideInputs:
 
 
 def lay_out_inputs(
-    step: ParallelStep, scratch: Path, *, cache: Path, stores: Stores, say: Say = lambda _text: None, warn: Say = lambda _text: None
+    step: Step, scratch: Path, *, cache: Path, stores: Stores, say: Say = lambda _text: None, warn: Say = lambda _text: None
 ) -> SideInputs:
     """Brings what lies in blob storage to this machine. `cache`: that of the node; `scratch`: the job's. Errors: UserError; OSError."""
     laid = SideInputs()

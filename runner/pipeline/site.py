@@ -10,7 +10,7 @@ from runner.errors import Place, UserError
 from runner.launch.process import ProcessLauncher
 from runner.launch.python_env import describe_python, find_python
 from runner.model.docker import InstanceType
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 from runner.model.paths import JobPaths
 from runner.model.ports import Launcher
 from runner.pipeline.options import RunOptions
@@ -30,22 +30,22 @@ class Site:
     foreign: bool = False  # the script runs as another user than the submitter, who must be let in
 
 
-def in_container(step: ParallelStep, options: RunOptions) -> bool:
+def in_container(step: Step, options: RunOptions) -> bool:
     """Whether the step's environment is an image, and is to be used."""
     return not options.local and step.environment is not None and step.environment.is_container
 
 
-def on_cluster(step: ParallelStep, options: RunOptions) -> bool:
+def on_cluster(step: Step, options: RunOptions) -> bool:
     """Whether the step runs on other machines than this one, which need not be alike."""
     return not options.local and step.compute in options.clusters
 
 
-def instance_type(step: ParallelStep, options: RunOptions) -> InstanceType:
+def instance_type(step: Step, options: RunOptions) -> InstanceType:
     """The first of the job's instance types, as the workspace describes it."""
     return next((options.instance_types[name] for name in step.resources.instance_type if name in options.instance_types), InstanceType())
 
 
-def processes_of(step: ParallelStep, options: RunOptions) -> int:
+def processes_of(step: Step, options: RunOptions) -> int:
     """Workers of each instance: as asked, else one per GPU, else the cores of the instance."""
     if step.max_concurrency_per_instance:
         return step.max_concurrency_per_instance
@@ -54,7 +54,7 @@ def processes_of(step: ParallelStep, options: RunOptions) -> int:
     return count or max(1, int(kind.cpus or cores() // instances))
 
 
-def asked_processes(step: ParallelStep, options: RunOptions) -> int | None:
+def asked_processes(step: Step, options: RunOptions) -> int | None:
     """Workers of each instance as far as it is known where a job is submitted: None where the nodes of a cluster decide."""
     if not on_cluster(step, options):
         return processes_of(step, options)
@@ -62,7 +62,7 @@ def asked_processes(step: ParallelStep, options: RunOptions) -> int | None:
     return step.max_concurrency_per_instance or kind.gpus or (max(1, int(kind.cpus)) if kind.cpus else None)
 
 
-def describe_site(step: ParallelStep, options: RunOptions) -> tuple[str, tuple[str, ...]]:
+def describe_site(step: Step, options: RunOptions) -> tuple[str, tuple[str, ...]]:
     """What runs the script, in one line, and notices; nothing is pulled, built or made. Errors: UserError as `prepare_site` has them."""
     if on_cluster(step, options):
         return _describe_nodes(step, options), ()
@@ -74,7 +74,7 @@ def describe_site(step: ParallelStep, options: RunOptions) -> tuple[str, tuple[s
     return describe_container(step, options, instance_type(step, options))
 
 
-def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, say: Say, warn: Say, on_cancel: OnCancel) -> Site:
+def prepare_site(step: Step, paths: JobPaths, options: RunOptions, *, say: Say, warn: Say, on_cancel: OnCancel) -> Site:
     """Finds or makes what runs the script. `say` gets the output of pip, of a pull or a build, line by line.
 
     Errors: UserError for an interpreter or image that is not to be had.
@@ -91,7 +91,7 @@ def prepare_site(step: ParallelStep, paths: JobPaths, options: RunOptions, *, sa
     return Site(python=image.facts.executable, launcher=launcher, container=True, image=used, foreign=launcher.sharing.foreign)
 
 
-def _describe_nodes(step: ParallelStep, options: RunOptions) -> str:
+def _describe_nodes(step: Step, options: RunOptions) -> str:
     """This machine needs neither the image nor the interpreter."""
     environment = step.environment
     if environment is not None and environment.is_container:

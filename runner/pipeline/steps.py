@@ -13,7 +13,7 @@ from runner.model.events import Event, JobEnded, Message, Observer, StatusChange
 from runner.model.job import PipelineJob
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
-from runner.pipeline.parallel_step import StepRun, progress_of
+from runner.pipeline.step_run import StepRun, progress_of
 
 
 @dataclass(kw_only=True)

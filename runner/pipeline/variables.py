@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 
 WORKSPACE = "local"
 
 
-def job_variables(step: ParallelStep, *, bi_output: str, tracking: Path, model: str | None = None, gpus: int = 0) -> dict[str, str]:
+def job_variables(step: Step, *, bi_output: str, tracking: Path, model: str | None = None, gpus: int = 0) -> dict[str, str]:
     """What Azure sets and we set too; the job's own `environment_variables` win. `model`: where the model lies on this machine."""
     variables = {
         "AZUREML_RUN_ID": step.name,

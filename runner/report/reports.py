@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.model.events import Event
-from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.job import Job, PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.report.logs import LogTree
 from runner.report.resources import ResourceMonitor
@@ -46,9 +46,9 @@ class Reports:
         job = self._job.steps[name] if isinstance(self._job, PipelineJob) and name else self._job
         paths = self._paths.step(name) if name else self._paths
         outputs = {key: port.path for key, port in job.outputs.items()}
-        level = job.logging_level if isinstance(job, ParallelStep) else "INFO"
+        level = job.logging_level if isinstance(job, Step) else "INFO"
         tree = LogTree(paths.logs, name=job.name, outputs=outputs, level=level)
-        if not isinstance(job, ParallelStep) or not self._monitored:
+        if not isinstance(job, Step) or not self._monitored:
             return tree, None
         disks = {"job": paths.root, "logs": paths.logs} | {key: Path(path).parent for key, path in outputs.items() if not is_address(path)}
         return tree, ResourceMonitor(paths.logs, interval=job.arguments.resource_monitor_interval, disks=disks)

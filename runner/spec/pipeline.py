@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from runner.errors import NotSupportedHere, UserError
-from runner.model.job import JobOutput, ParallelStep, PipelineJob
+from runner.model.job import JobOutput, PipelineJob, Step
 from runner.spec import schema
 from runner.spec.compute import check_compute, compute_name
 from runner.spec.context import ResolveContext, check_datastore
@@ -39,7 +39,7 @@ class _Defaults:
 class _Steps:
     """What has been resolved of the steps so far."""
 
-    done: dict[str, ParallelStep] = field(default_factory=dict)
+    done: dict[str, Step] = field(default_factory=dict)
     ports: dict[str, Ports] = field(default_factory=dict)
     bound: dict[str, JobOutput] = field(default_factory=dict)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runner.errors import UserError
-from runner.model.job import JobInput, JobOutput, ParallelStep
+from runner.model.job import JobInput, JobOutput, Step
 from runner.spec.component import Component
 from runner.spec.context import ResolveContext
 from runner.spec.disk import is_file, lies_in
@@ -41,7 +41,7 @@ class Frame:
 class Resolved:
     """A step, and its ports as others may refer to them."""
 
-    step: ParallelStep
+    step: Step
     ports: Ports
 
 

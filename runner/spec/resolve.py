@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from runner.errors import NotSupportedHere, Place, UserError
-from runner.model.job import ParallelStep, PipelineJob
+from runner.model.job import PipelineJob, Step
 from runner.spec import schema
 from runner.spec.context import DEFAULT_DATASTORE, ResolveContext
 from runner.spec.load import LoadedJob
@@ -22,7 +22,7 @@ __all__ = ["DEFAULT_DATASTORE", "ResolveContext", "resolve"]
 JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 
 
-def resolve(loaded: LoadedJob, context: ResolveContext) -> ParallelStep | PipelineJob:
+def resolve(loaded: LoadedJob, context: ResolveContext) -> Step | PipelineJob:
     """Checks and resolves a job; nothing is started or written.
 
     Raises a UserError, or UserErrors with all mistakes in the order of the file; NotSupportedHere for what Azure ML has and this build
@@ -32,7 +32,7 @@ def resolve(loaded: LoadedJob, context: ResolveContext) -> ParallelStep | Pipeli
     _check_name(loaded, context, problems)
     with problems.catching():
         kind = _kind(loaded)
-        job: ParallelStep | PipelineJob
+        job: Step | PipelineJob
         if kind == "pipeline":
             job = resolve_pipeline(loaded.root, context, problems)
         else:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.errors import NotSupportedHere, UserError
-from runner.model.job import Environment, JobInput, JobOutput, ParallelStep, SystemArguments
+from runner.model.job import Environment, JobInput, JobOutput, Step, SystemArguments
 from runner.spec import schema, settings
 from runner.spec.arguments import Value, read_predefined, split_arguments
 from runner.spec.component import Component, merge, read_component
@@ -46,7 +46,7 @@ def resolve_step(tree: Node, frame: Frame) -> Resolved:
     hints = schema.HINTS
     check_keys(tree, (*schema.PARALLEL, *schema.WRITTEN_BY_AZURE), "of a parallel job", problems, hints)
     if failed:  # nothing more can be said without the component
-        return Resolved(step=ParallelStep(name=frame.name), ports=Ports(unknown=True))
+        return Resolved(step=Step(name=frame.name), ports=Ports(unknown=True))
     merged = merge(component, tree, problems)
     outer = Reader(tree, Scope(parent=frame.parent, jobs=frame.jobs, words=words(frame)), problems)
     frame = replace(frame, context=replace(frame.context, identity=settings.identity(outer) or frame.context.identity))
@@ -64,7 +64,7 @@ class _Assembly:
         self.reader = Reader(node, scope, frame.problems)
         self.local = frame.context.local
 
-    def step(self, ports: Ports) -> ParallelStep:
+    def step(self, ports: Ports) -> Step:
         reader = self.reader
         task = self._task()
         code, script = read_code(task, self.problems) if task.node else ("", "")
@@ -80,7 +80,7 @@ class _Assembly:
         cluster = compute in self.frame.context.clusters
         if cluster:
             self._check_shared(compute, ports)
-        return ParallelStep(
+        return Step(
             name=self.frame.name,
             step=self.frame.step,
             display_name=reader.text("display_name") or self.frame.step or "",

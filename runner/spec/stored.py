@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from runner.errors import UserError
-from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.job import Job, PipelineJob, Step
 
-_KINDS: dict[str, type[Job]] = {"parallel": ParallelStep, "pipeline": PipelineJob}
+_KINDS: dict[str, type[Job]] = {"parallel": Step, "command": Step, "pipeline": PipelineJob}
 
 
 def dump(job: Job) -> dict[str, object]:
     """The job as dict, list, str, int, float, bool and None, with its `type`."""
-    kind = "pipeline" if isinstance(job, PipelineJob) else "parallel"
+    kind = "pipeline" if isinstance(job, PipelineJob) else job.type
     return {"type": kind, **{field.name: _plain(getattr(job, field.name)) for field in dataclasses.fields(job)}}
 
 

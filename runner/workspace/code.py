@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runner.errors import Place, UserError
-from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.job import Job, PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.spec.script import check_script
 from runner.workspace.snapshot import Snapshot, plan_snapshot
@@ -82,7 +82,7 @@ def settle_code(paths: JobPaths) -> None:
             shutil.rmtree(root / name, ignore_errors=True)
 
 
-def _plan(step: ParallelStep, limit: int | None, say: Say, told: set[str]) -> Snapshot:
+def _plan(step: Step, limit: int | None, say: Say, told: set[str]) -> Snapshot:
     """`told`: folders of which it has been said what is left out."""
     plan = plan_snapshot(Path(step.code), limit=limit)
     if plan.withheld and step.code not in told:
@@ -98,7 +98,7 @@ def _plan(step: ParallelStep, limit: int | None, say: Say, told: set[str]) -> Sn
     return plan
 
 
-def _steps(job: Job, paths: JobPaths) -> Iterator[tuple[ParallelStep, JobPaths]]:
+def _steps(job: Job, paths: JobPaths) -> Iterator[tuple[Step, JobPaths]]:
     if isinstance(job, PipelineJob):
         yield from ((step, paths.step(name)) for name, step in job.steps.items())
     else:

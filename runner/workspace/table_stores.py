@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import UserError, did_you_mean
-from runner.model.job import Job, ParallelStep, PipelineJob
+from runner.model.job import Job, PipelineJob, Step
 from runner.spec.context import at_place
 from runner.storage.addresses import is_address
 from runner.storage.uri import parse_uri
@@ -42,7 +42,7 @@ def _read(path: str, blobs: Blobs) -> Node | None:
     return None if data is None else parse_yaml(data.decode("utf-8-sig", "replace"), file=f"{path}/{_FILE}", base=Path(path))
 
 
-def _note(table: Node, step: ParallelStep, blobs: Blobs) -> None:
+def _note(table: Node, step: Step, blobs: Blobs) -> None:
     for node in _paths(table):
         try:
             uri = parse_uri(node.text)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import Place, UserError, UserErrors
-from runner.model.job import Environment, Job, ParallelStep, PipelineJob
+from runner.model.job import Environment, Job, PipelineJob, Step
 from runner.storage.addresses import is_address
 from runner.storage.stores import Stores
 from runner.workspace.config import Workspace
@@ -95,7 +95,7 @@ def shared_path(path: str, workspace: Workspace) -> str | None:
     return None
 
 
-def _steps(job: Job) -> Iterable[ParallelStep]:
+def _steps(job: Job) -> Iterable[Step]:
     return job.steps.values() if isinstance(job, PipelineJob) else (job,)
 
 

@@ -253,10 +253,20 @@ def test_the_head_is_lost(lab: ClusterLab) -> None:
 
 def test_nothing_is_left_on_the_nodes(lab: ClusterLab) -> None:
     job = Running(lab, "left")
+    sockets = sockets_of("left")
+    assert len(sockets) == 2
     job.end()
     time.sleep(3)
     for name in ("node-1", "node-2"):
         assert not lab.cluster.kill_process(lab.cluster.node(name), "runner.cluster.instance", 0)
     found = subprocess.run(["docker", "ps", "-aq", "--filter", "label=runner.job=left"], capture_output=True, text=True, check=True)
     assert not found.stdout
-    assert not list(Path("/dev/shm").glob("runner-*/i/instance.sock"))
+    assert not [folder for folder in sockets if Path(folder).exists()]
+
+
+def sockets_of(job: str) -> list[str]:
+    """The folders of its instances' sockets, as its containers have them mounted: others' jobs have theirs beside them."""
+    found = subprocess.run(["docker", "ps", "-q", "--filter", f"label=runner.job={job}"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(["docker", "inspect", *found.stdout.split()], capture_output=True, text=True, check=True)
+    mounts = [mount["Source"] for one in json.loads(shown.stdout) for mount in one["Mounts"]]
+    return [source for source in mounts if source.startswith("/dev/shm/runner-")]

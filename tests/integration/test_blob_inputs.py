@@ -16,11 +16,11 @@ import pytest
 from runner.errors import UserError
 from runner.inputs import fetch
 from runner.model.events import AttemptFailed, Event, Message
-from runner.model.job import JobInput, JobOutput, ParallelStep, Resources, RetrySettings
+from runner.model.job import JobInput, JobOutput, Resources, RetrySettings, Step
 from runner.model.paths import JobPaths
 from runner.model.ports import Room
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
-from runner.pipeline.parallel_step import StepRun
+from runner.pipeline.step_run import StepRun
 from runner.storage.stores import Stores
 from tests.azurite import Azurite
 
@@ -52,19 +52,19 @@ class Bench:
     def address(self, path: str) -> str:
         return f"{self.store.root}/{path}"
 
-    def step(self, script: str = NAMES, *, data: JobInput | None = None, instances: int = 1, **more: Any) -> ParallelStep:
+    def step(self, script: str = NAMES, *, data: JobInput | None = None, instances: int = 1, **more: Any) -> Step:
         code = self.folder / "job" / "code"
         code.mkdir(parents=True, exist_ok=True)
         (code / "score.py").write_text(textwrap.dedent(script))
         inputs = {"data": data or JobInput(type="uri_folder", path=self.address("in")), **more.pop("inputs", {})}
         settings: dict[str, Any] = {"mini_batch_size": 5, "max_concurrency_per_instance": 2, "retry": RetrySettings(max_retries=1)}
-        return ParallelStep(
+        return Step(
             name="job", code=str(code), entry_script="score.py", input_data="data", append_row_to="out", inputs=inputs,
             outputs={"out": JobOutput(type="uri_file", path=str(self.folder / "out" / "rows.txt"))},
             resources=Resources(instance_count=instances), **(settings | more),
         )  # fmt: skip
 
-    def run(self, step: ParallelStep, *, resume: bool = False) -> RunResult:
+    def run(self, step: Step, *, resume: bool = False) -> RunResult:
         paths = JobPaths(self.folder / "job", self.folder / "logs")
         stores = Stores([self.store], say=print)
         options = RunOptions(cache=self.folder / "cache", python=sys.executable, stores=stores, resume=resume)

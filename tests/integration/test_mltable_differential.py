@@ -20,7 +20,7 @@ import pytest
 
 from runner.errors import UserError
 from runner.inputs.source import open_source
-from runner.model.job import JobInput, ParallelStep
+from runner.model.job import JobInput, Step
 
 pd = pytest.importorskip("pandas")
 pytestmark = [
@@ -354,7 +354,7 @@ def theirs(folder: Path) -> Any:
 def ours(folder: Path, scratch: Path, size: int | None = None) -> Any:
     """All mini-batches put together, as a frame; or the message of the first error."""
     given = {"table": JobInput(type="mltable", path=str(folder))}
-    step = ParallelStep(name="job", inputs=given, input_data="table", mini_batch_size=size)
+    step = Step(name="job", inputs=given, input_data="table", mini_batch_size=size)
     try:
         source = open_source(step, scratch=scratch, warn=lambda _: None)
         lines = [line for chunk in source.chunks(iter(())) for line in chunk.lines]

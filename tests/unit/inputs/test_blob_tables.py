@@ -15,7 +15,7 @@ import pytest
 from runner.errors import UserError
 from runner.inputs import mltable, textfile
 from runner.inputs.source import open_source
-from runner.model.job import JobInput, ParallelStep
+from runner.model.job import JobInput, Step
 from runner.model.ports import Source
 from runner.storage.blob import BlobContainer
 from runner.storage.patience import Again
@@ -62,7 +62,7 @@ def write(blobs: Mirror, **files: str) -> None:
 
 def opened(path: str, stores: Stores, scratch: Path, **options: object) -> Source:
     given = {"t": JobInput(type="mltable", path=path)}
-    step = ParallelStep(name="job", inputs=given, input_data="t", **options)  # type: ignore[arg-type]
+    step = Step(name="job", inputs=given, input_data="t", **options)  # type: ignore[arg-type]
     return open_source(step, stores=stores, scratch=scratch, warn=print)
 
 

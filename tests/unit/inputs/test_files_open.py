@@ -12,7 +12,7 @@ from runner.inputs.files import lay_out
 from runner.inputs.mltable import read
 from runner.inputs.source import open_source
 from runner.inputs.split import files_of
-from runner.model.job import JobInput, ParallelStep
+from runner.model.job import JobInput, Step
 
 
 def grow(root: Path, *paths: str) -> None:
@@ -22,7 +22,7 @@ def grow(root: Path, *paths: str) -> None:
 
 
 def listed(kind: str, path: Path, said: list[str] | None = None, **settings: object) -> list[list[str]]:
-    step = ParallelStep(name="s", inputs={"i": JobInput(type=kind, path=str(path), uri=path.name)}, input_data="i", **settings)  # type: ignore[arg-type]
+    step = Step(name="s", inputs={"i": JobInput(type=kind, path=str(path), uri=path.name)}, input_data="i", **settings)  # type: ignore[arg-type]
     source = open_source(step, scratch=path.parent, warn=(said if said is not None else []).append)
     root = source.summary.root
     return [[os.path.join(root, file.path) for file in files_of(line)[0]] for chunk in source.chunks(iter(())) for line in chunk.lines]
@@ -109,7 +109,7 @@ def test_mistakes(tmp_path: Path, kind: str, path: str, message: str) -> None:
 
 
 def test_a_name_that_is_no_input(tmp_path: Path) -> None:
-    step = ParallelStep(name="s", inputs={"images": JobInput(type="uri_folder", path=str(tmp_path))}, input_data="image")
+    step = Step(name="s", inputs={"images": JobInput(type="uri_folder", path=str(tmp_path))}, input_data="image")
     with pytest.raises(UserError, match=r"(?s)'image', which is no input.*allowed: images.*did you mean 'images'"):
         open_source(step, scratch=tmp_path, warn=print)
 

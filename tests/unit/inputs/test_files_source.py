@@ -18,7 +18,7 @@ from runner.inputs.keys import PartitionFormat
 from runner.inputs.known import verify
 from runner.inputs.split import files_of
 from runner.model.batch import Chunk
-from runner.model.job import JobInput, ParallelStep
+from runner.model.job import JobInput, Step
 
 
 def grow(root: Path, *paths: str) -> None:
@@ -35,7 +35,7 @@ class Bench:
 
     def source(self, files_each: int = 2, roots: Sequence[Root] = (), **settings: object) -> FileSource:
         form = settings.pop("partition_format", None)
-        step = ParallelStep(
+        step = Step(
             name="s",
             inputs={"i": JobInput(type="uri_folder", path=str(self.root))},
             input_data="i",
@@ -81,7 +81,7 @@ def test_first_run(bench: Bench) -> None:
 
 def test_ten_files_by_default(bench: Bench) -> None:
     grow(bench.root, *(f"{number:02}" for number in range(25)))
-    step = ParallelStep(name="s", inputs={}, input_data="i")
+    step = Step(name="s", inputs={}, input_data="i")
     root = Root(kind="folder", path=str(bench.root), hidden=False, absolute=False)
     source = FileSource(step, [root], root=str(bench.root), what="a uri_folder", scratch=bench.root, warn=bench.said.append)
     assert [len(files) for chunk in source.chunks(iter(())) for files in paths(chunk.lines)] == [10, 10, 5]

@@ -18,7 +18,7 @@ from runner.inputs.columnar import cut_groups
 from runner.inputs.source import open_source
 from runner.inputs.tabular import Slice
 from runner.model.batch import Loaded
-from runner.model.job import JobInput, ParallelStep
+from runner.model.job import JobInput, Step
 from runner.model.ports import Source
 from tests.mirror import Mirror, mirrored
 
@@ -61,7 +61,7 @@ def opened(folder: Path, *, size: int | None = None, keys: Sequence[str] = (), w
     (place,) = OPENED
     place.sync()
     given = {"t": JobInput(type="mltable", path=place.name(folder))}
-    step = ParallelStep(name="job", inputs=given, input_data="t", mini_batch_size=size, partition_keys=tuple(keys))
+    step = Step(name="job", inputs=given, input_data="t", mini_batch_size=size, partition_keys=tuple(keys))
     return open_source(step, stores=place.stores, scratch=scratch, warn=(warnings if warnings is not None else []).append)
 
 

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 from typing import cast
 
 from runner.engine.session import Verdict
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 from runner.model.paths import JobPaths
 from runner.pipeline.explain import explain
 
-STEP = cast("ParallelStep", SimpleNamespace(name="job", step=None))
+STEP = cast("Step", SimpleNamespace(name="job", step=None))
 PATHS = JobPaths(Path("/w/jobs/job"), Path("/w/logs"))
 
 

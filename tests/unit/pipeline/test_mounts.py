@@ -8,7 +8,7 @@ import pytest
 
 from runner.errors import UserError
 from runner.model.docker import BindMount
-from runner.model.job import JobInput, JobOutput, ParallelStep
+from runner.model.job import JobInput, JobOutput, Step
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest
 from runner.pipeline.mounts import AGENT_FOLDER, check_place, folder_of, for_container, path_mounts, read_paths
@@ -44,8 +44,8 @@ def test_places_that_are_free(path: str) -> None:
     check_place(path)
 
 
-def step_with(**keys: object) -> ParallelStep:
-    return ParallelStep(name="job", **keys)  # type: ignore[arg-type]
+def step_with(**keys: object) -> Step:
+    return Step(name="job", **keys)  # type: ignore[arg-type]
 
 
 def test_what_tables_name_is_given_too(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.model.job import JobInput, ParallelStep
+from runner.model.job import JobInput, Step
 from runner.pipeline.mounts import read_paths
 from runner.pipeline.variables import replace_path
 
@@ -21,6 +21,6 @@ def test_containers_are_given_what_addresses_have_moved_to() -> None:
         "side": JobInput(type="uri_folder", path=f"{ROOT}/side"),
         "far": JobInput(type="mltable", path=f"{ROOT}/far", mode="direct"),
     }
-    step = ParallelStep(name="s", inputs=inputs, input_data="data", model=f"{ROOT}/m")
+    step = Step(name="s", inputs=inputs, input_data="data", model=f"{ROOT}/m")
     moved = {f"{ROOT}/in": "/own/in", f"{ROOT}/side": "/cache/side", f"{ROOT}/far": f"{ROOT}/far", f"{ROOT}/m": "/cache/m"}
     assert sorted(read_paths(step, moved)) == ["/cache/m", "/cache/side"]

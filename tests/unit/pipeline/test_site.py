@@ -10,7 +10,7 @@ import pytest
 from runner.compute import local
 from runner.launch.process import ProcessLauncher
 from runner.model.docker import InstanceType
-from runner.model.job import Environment, ParallelStep, Resources
+from runner.model.job import Environment, Resources, Step
 from runner.model.paths import JobPaths
 from runner.model.ports import SourceSummary
 from runner.outputs.append_row import RowFormat
@@ -29,8 +29,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.pipeline.site.cores", lambda: 8)
 
 
-def step_of(*types: str, count: int = 1, **keys: object) -> ParallelStep:
-    return ParallelStep(name="job", resources=Resources(instance_count=count, instance_type=types), **keys)  # type: ignore[arg-type]
+def step_of(*types: str, count: int = 1, **keys: object) -> Step:
+    return Step(name="job", resources=Resources(instance_count=count, instance_type=types), **keys)  # type: ignore[arg-type]
 
 
 def options(tmp_path: Path, *, local: bool = False) -> RunOptions:
@@ -65,7 +65,7 @@ def test_without_gpus_the_cores_are_shared(tmp_path: Path, monkeypatch: pytest.M
     assert processes_of(step_of(count=3), options(tmp_path)) == 2
 
 
-def plan(tmp_path: Path, step: ParallelStep, *, container: bool, gpus_each: int = 0) -> InstancePlan:
+def plan(tmp_path: Path, step: Step, *, container: bool, gpus_each: int = 0) -> InstancePlan:
     return InstancePlan(
         step=step,
         paths=JobPaths(tmp_path / "job", tmp_path / "logs"),

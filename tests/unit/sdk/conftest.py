@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner.model.job import ParallelStep, PipelineJob
+from runner.model.job import PipelineJob, Step
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +42,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def resolved(folder: Path) -> Callable[[Any], ParallelStep | PipelineJob]:
+def resolved(folder: Path) -> Callable[[Any], Step | PipelineJob]:
     """What the spec makes of a Python job."""
     from runner.spec.resolve import ResolveContext, resolve
 
-    def resolve_job(job: Any) -> ParallelStep | PipelineJob:
+    def resolve_job(job: Any) -> Step | PipelineJob:
         context = ResolveContext(name="job", root=folder, datastores={"workspaceblobstore": folder / "store"}, experiment="e")
         return resolve(job._loaded(), context)
 

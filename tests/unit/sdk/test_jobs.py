@@ -26,7 +26,7 @@ from runner.entities import (
     UserIdentityConfiguration,
 )
 from runner.errors import UserError
-from runner.model.job import ParallelStep, PipelineJob
+from runner.model.job import PipelineJob, Step
 from runner.parallel import Parallel, ParallelJob, RunFunction, parallel_run_function
 
 TASK = RunFunction(code="src", entry_script="score.py", append_row_to="${{outputs.rows}}")
@@ -38,7 +38,7 @@ BASE: dict[str, Any] = {
 }
 INPUTS = {"images": {"type": "uri_folder", "path": "data"}}
 TASK_MAPPING = {"type": "run_function", "code": "src", "entry_script": "score.py", "append_row_to": "${{outputs.rows}}"}
-Resolve = Callable[[Any], ParallelStep | PipelineJob]
+Resolve = Callable[[Any], Step | PipelineJob]
 
 # One keyword, the key it gives, the value there.
 SINGLE: list[tuple[dict[str, Any], str, Any]] = [
@@ -128,7 +128,7 @@ def test_inputs(value: Any, mapping: Any) -> None:
 def test_a_job_passes_the_spec(resolved: Resolve, folder: Path) -> None:
     settings = {"retry_settings": {"timeout": 7}, "mini_batch_error_threshold": 0, "mini_batch_size": "3", "instance_count": 1}
     step = resolved(parallel_run_function(**BASE, **settings, tags={"a": "b"}))
-    assert isinstance(step, ParallelStep)
+    assert isinstance(step, Step)
     assert (step.inputs["images"].path, step.mini_batch_size, step.retry.timeout) == (str(folder / "data"), 3, 7)
     assert (step.mini_batch_error_threshold, step.tags, step.append_row_to) == (0, {"a": "b"}, "rows")
 
@@ -138,10 +138,10 @@ def test_defaults_and_unset_optionals_pass_the_spec(resolved: Resolve) -> None:
     inputs = {**BASE["inputs"], "n": Input(type="integer", default=3), "o": Input(type="string", optional=True)}
     job = parallel_run_function(inputs=inputs, input_data="${{inputs.images}}", task=task)
     step = resolved(job)
-    assert isinstance(step, ParallelStep)
+    assert isinstance(step, Step)
     assert step.program_arguments == ("--n", "3")
     called = resolved(job(n=5, o="set"))
-    assert isinstance(called, ParallelStep)
+    assert isinstance(called, Step)
     assert called.program_arguments == ("--n", "5", "--o", "set")
 
 
@@ -158,7 +158,7 @@ def test_paths_start_where_the_job_was_made(folder: Path, resolved: Resolve, mon
     job = parallel_run_function(**BASE)
     monkeypatch.chdir("/")
     step = resolved(job)
-    assert isinstance(step, ParallelStep)
+    assert isinstance(step, Step)
     assert step.code == str(folder / "src")
 
 
@@ -268,7 +268,7 @@ def test_parallel_job_takes_everything(resolved: Resolve) -> None:
     job = ParallelJob(**BASE, name="j", mini_batch_size=1, resources={"instance_count": 1}, retry_settings={"timeout": 3})
     job.inputs["n"] = 3
     assert job._to_mapping()["inputs"] == {**INPUTS, "n": 3}
-    assert isinstance(resolved(job), ParallelStep)
+    assert isinstance(resolved(job), Step)
     with pytest.raises(UserError, match="did you mean 'mini_batch_size'"):
         ParallelJob(mini_batch_siz=1)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.model.job import ParallelStep, PipelineJob
+from runner.model.job import PipelineJob, Step
 from runner.spec.load import job_from_mapping, read_job
 from runner.spec.resolve import ResolveContext, resolve
 from tests.acceptance.bad_jobs.row import JOB, BadJob
 
-Resolve = Callable[..., ParallelStep]
+Resolve = Callable[..., Step]
 ResolvePipeline = Callable[..., PipelineJob]
 
 
@@ -33,22 +33,22 @@ def context(folder: Path) -> ResolveContext:
 def step(folder: Path, context: ResolveContext) -> Resolve:
     """step((old, new), …, local=True, overrides=[…]): the good job with these changes, resolved."""
 
-    def make(*changes: tuple[str, str], overrides: tuple[str, ...] = (), **given: object) -> ParallelStep:
+    def make(*changes: tuple[str, str], overrides: tuple[str, ...] = (), **given: object) -> Step:
         text = JOB
         for old, new in changes:
             assert old in text
             text = text.replace(old, new, 1)
         (folder / "job.yml").write_text(text)
         job = resolve(read_job(folder / "job.yml", overrides), replace(context, **given))  # type: ignore[arg-type]
-        assert isinstance(job, ParallelStep)
+        assert isinstance(job, Step)
         return job
 
     return make
 
 
 @pytest.fixture
-def from_mapping(folder: Path, context: ResolveContext) -> Callable[..., ParallelStep | PipelineJob]:
-    def make(data: dict[str, object], **given: object) -> ParallelStep | PipelineJob:
+def from_mapping(folder: Path, context: ResolveContext) -> Callable[..., Step | PipelineJob]:
+    def make(data: dict[str, object], **given: object) -> Step | PipelineJob:
         return resolve(job_from_mapping(data, folder), replace(context, **given))  # type: ignore[arg-type]
 
     return make

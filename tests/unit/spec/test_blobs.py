@@ -11,7 +11,7 @@ import pytest
 
 from runner.errors import NotSupportedHere, UserError
 from runner.model.datastore import Credential, DataAsset
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 from runner.spec import stored
 from runner.spec.blobs import Blobs
 from runner.spec.load import read_job
@@ -51,15 +51,15 @@ def blobs() -> Told:
 
 
 @pytest.fixture
-def job(folder: Path, context: ResolveContext, blobs: Told) -> Callable[..., ParallelStep]:
+def job(folder: Path, context: ResolveContext, blobs: Told) -> Callable[..., Step]:
     """job(input, output, more lines): the good job with these paths."""
 
-    def make(images: str = "./images", rows: str = "./out/rows.txt", *, kind: str = "uri_folder", more: str = "", **given) -> ParallelStep:
+    def make(images: str = "./images", rows: str = "./out/rows.txt", *, kind: str = "uri_folder", more: str = "", **given) -> Step:
         text = JOB.replace("path: ./images", f"path: {json.dumps(images)}").replace("path: ./out/rows.txt", f"path: {json.dumps(rows)}")
         text = text.replace("type: uri_folder", f"type: {kind}" if kind else "mode: ro_mount", 1) + more
         (folder / "job.yml").write_text(text)
         made = resolve(read_job(folder / "job.yml"), replace(context, blobs=blobs, **given))
-        assert isinstance(made, ParallelStep)
+        assert isinstance(made, Step)
         return made
 
     return make
@@ -191,7 +191,7 @@ def test_models(blobs, folder, context) -> None:
     (folder / "job.yml").write_text(f"{before}  model: {AZ}/model.bin\n  entry_script:{after}")
     context = replace(context, blobs=blobs)
     made = resolve(read_job(folder / "job.yml"), context)
-    assert isinstance(made, ParallelStep)
+    assert isinstance(made, Step)
     assert made.model == f"{AZ}/model.bin"
     blobs.files = frozenset()
     with pytest.raises(UserError, match=r"the model .* does not exist"):

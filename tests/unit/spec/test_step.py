@@ -12,10 +12,10 @@ import pytest
 from runner.errors import NotSupportedHere, UserError, UserErrors
 from runner.model.datastore import DataAsset
 from runner.model.docker import DockerPolicy
-from runner.model.job import JobInput, JobOutput, ParallelStep, Resources, RetrySettings, SystemArguments
+from runner.model.job import JobInput, JobOutput, Resources, RetrySettings, Step, SystemArguments
 from runner.spec import stored
 
-Make = Callable[..., ParallelStep]
+Make = Callable[..., Step]
 MINIMAL: dict[str, object] = {
     "type": "parallel",
     "inputs": {"images": {"type": "uri_folder", "path": "images"}},
@@ -25,7 +25,7 @@ MINIMAL: dict[str, object] = {
 
 
 def test_all_defaults(from_mapping: Make, folder: Path) -> None:
-    assert from_mapping(MINIMAL) == ParallelStep(
+    assert from_mapping(MINIMAL) == Step(
         name="job_1",
         experiment_name="here",
         compute="local",
@@ -60,7 +60,7 @@ def test_a_job_file(step: Make, folder: Path) -> None:
         ("  instance_count: 1", "  instance_count: ", lambda job: job.resources.instance_count),
     ],
 )
-def test_numbers_numeric_strings_and_bindings(step: Make, old: str, new: str, get: Callable[[ParallelStep], object], value: str) -> None:
+def test_numbers_numeric_strings_and_bindings(step: Make, old: str, new: str, get: Callable[[Step], object], value: str) -> None:
     assert get(step(("  limit: 3", "  limit: 3\n  seven: 7\n  text: '7'"), (old, new + value))) == 7
 
 

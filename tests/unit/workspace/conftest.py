@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.model.job import JobInput, JobOutput, ParallelStep, PipelineJob
+from runner.model.job import JobInput, JobOutput, PipelineJob, Step
 from runner.workspace.config import Workspace
 from runner.workspace.jobs import JobStore, new_record
 from runner.workspace.records import write_json
@@ -29,11 +29,11 @@ def make_job(workspace: Workspace):
     def make(name: str, status: str = "Completed", *, tags=None, created="2026-01-01T00:00:00.000Z", steps=()):
         fields = {"name": name, "tags": tags or {}}
         if steps:
-            job = PipelineJob(**fields, steps={step: ParallelStep(name=f"{name}.{step}", step=step) for step in steps})
+            job = PipelineJob(**fields, steps={step: Step(name=f"{name}.{step}", step=step) for step in steps})
         else:
             outputs = {"rows": JobOutput(type="uri_file", path=str(workspace.data_folder(name) / "rows" / "rows.txt"))}
             inputs = {"images": JobInput(type="uri_folder", path="/data/images"), "alpha": JobInput(type="number", value=0.5)}
-            job = ParallelStep(**fields, inputs=inputs, outputs=outputs)
+            job = Step(**fields, inputs=inputs, outputs=outputs)
         paths = workspace.job_paths(name)
         paths.root.mkdir()
         data = new_record(job, paths, local=True, python=None).to_json() | {"status": status, "created_at": created}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UserError
-from runner.model.job import ParallelStep, PipelineJob
+from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.workspace.code import check_code, copy_code, renew_code, settle_code
 
@@ -15,14 +15,14 @@ SCRIPT = "def run(mini_batch):\n    return mini_batch\n"
 
 
 @pytest.fixture
-def step(tmp_path: Path) -> ParallelStep:
+def step(tmp_path: Path) -> Step:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "score.py").write_text(SCRIPT)
-    return ParallelStep(name="one", code=str(tmp_path / "src"), entry_script="score.py")
+    return Step(name="one", code=str(tmp_path / "src"), entry_script="score.py")
 
 
 @pytest.fixture
-def paths(tmp_path: Path, step: ParallelStep) -> JobPaths:
+def paths(tmp_path: Path, step: Step) -> JobPaths:
     paths = JobPaths(tmp_path / "job", tmp_path / "logs")
     copy_code(step, paths, limit=None)
     return paths
@@ -117,6 +117,6 @@ def test_files_with_a_credential_are_left_out_of_the_snapshot(tmp_path, text, wi
     (code / "job.yml").write_text(text)
     said: list[str] = []
     paths = JobPaths(tmp_path / "job", tmp_path / "logs")
-    copy_code(ParallelStep(name="j", code=str(code), entry_script="score.py"), paths, limit=None, say=said.append)
+    copy_code(Step(name="j", code=str(code), entry_script="score.py"), paths, limit=None, say=said.append)
     assert (paths.code / "job.yml").exists() != withheld
     assert said == ([f"left out of the snapshot of the code, for a credential is in it: {code / 'job.yml'}"] if withheld else [])

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from runner.errors import UserError
-from runner.model.job import Environment, JobInput, ParallelStep
+from runner.model.job import Environment, JobInput, Step
 from runner.storage.stores import Stores
 from runner.workspace import upload
 from runner.workspace.config import Workspace
@@ -36,7 +36,7 @@ def source(tmp_path):
 
 
 def _job(path, **fields):
-    return ParallelStep(name="j", inputs={"data": JobInput(type="uri_folder", path=str(path))}, **fields)
+    return Step(name="j", inputs={"data": JobInput(type="uri_folder", path=str(path))}, **fields)
 
 
 def _place(workspace, path, said=None):

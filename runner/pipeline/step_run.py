@@ -25,7 +25,7 @@ from runner.errors import UserError
 from runner.inputs.source import open_source
 from runner.model.batch import Chunk, ErrorRecord, Progress, Tally
 from runner.model.events import AttemptFailed, JobEnded, Message, Observer, Progressed, StatusChanged
-from runner.model.job import ParallelStep
+from runner.model.job import Step
 from runner.model.paths import JobPaths
 from runner.model.ports import Source
 from runner.outputs import append_row, folders
@@ -59,7 +59,7 @@ class SystemClock:
 class StepRun:
     """One run of one step. `run` publishes events all the way and returns the result; UserErrors come before anything is started."""
 
-    step: ParallelStep
+    step: Step
     paths: JobPaths
     options: RunOptions
     observe: Observer
@@ -378,7 +378,7 @@ class StepRun:
         self.observe(Message(at=time.time(), level=level, text=text))
 
 
-def finish_partial(step: ParallelStep, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:
+def finish_partial(step: Step, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:
     """Publishes what a failed or cancelled job has, in order. Errors: UserError when there is nothing to publish; OSError."""
     if not paths.journal.exists():
         raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
