@@ -361,8 +361,7 @@ class StepRun:
         return restored
 
     def _row_format(self) -> append_row.RowFormat:
-        folder = (self.paths.code / self.step.entry_script).parent
-        return append_row.read_format(folder, header=self.step.arguments.append_row_dataframe_header)
+        return append_row.format_of(self.step, self.paths.code)
 
     @property
     def _writes_to_blobs(self) -> bool:
