@@ -27,7 +27,8 @@ def plan_job(job: Job, options: RunOptions) -> list[StepPlan]:
 def check_job(job: Job, options: RunOptions) -> None:
     """What a job needs beside its input: the settings of its rows and its interpreters. Errors: UserError."""
     for step in _steps(job):
-        read_format(Path(step.code, step.entry_script).parent, header=step.arguments.append_row_dataframe_header)
+        if not step.command:
+            read_format(Path(step.code, step.entry_script).parent, header=step.arguments.append_row_dataframe_header)
         describe_site(step, options)
         _check_workers(step, options)
 
@@ -50,17 +51,20 @@ def _steps(job: Job) -> list[Step]:
 
 
 def _plan_step(step: Step, options: RunOptions, *, waits: bool) -> StepPlan:
-    script = Path(step.code, step.entry_script)
-    read_format(script.parent, header=step.arguments.append_row_dataframe_header)
+    if not step.command:
+        read_format(Path(step.code, step.entry_script).parent, header=step.arguments.append_row_dataframe_header)
     notices = list(step.notices)
     python, more = describe_site(step, options)
     notices += more
     instances = step.resources.instance_count
     processes = asked_processes(step, options)
-    found = _Found() if waits else _list_input(step, options, notices.append)
+    if step.command:
+        found = _Found(unit="files", description="", mini_batches=1, items=1)
+    else:
+        found = _Found() if waits else _list_input(step, options, notices.append)
     return StepPlan(
         step=step.step or step.name,
-        input=f"{step.input_data}: {found.description}",
+        input=f"command: {step.command}" if step.command else f"{step.input_data}: {found.description}",
         mini_batches=found.mini_batches,
         items=found.items if found.unit == "files" or found.items else None,
         unit=found.unit,
@@ -100,7 +104,7 @@ def _list_input(step: Step, options: RunOptions, warn: Callable[[str], None]) ->
 
 def _waits(job: Job, step: Step, options: RunOptions) -> bool:
     """Whether the split input is made by another step, so that it cannot be listed yet."""
-    if not isinstance(job, PipelineJob) or step.step is None or not job.depends_on.get(step.step):
+    if step.command or not isinstance(job, PipelineJob) or step.step is None or not job.depends_on.get(step.step):
         return False
     path = step.inputs[step.input_data].path
     made = {output.path for other in job.steps.values() if other is not step for output in other.outputs.values()}
