@@ -15,6 +15,7 @@ from runner.spec.expressions import Ports, Scope
 from runner.spec.problems import Problems
 
 PLACE = Place(file="job.yml", line=3)
+A = "/data/my images"
 HOSTILE = 'it\'s "$(touch pwned)" `touch pwned` $HOME; touch pwned # \\ *'
 SCOPE = Scope(
     own=Ports(
@@ -58,14 +59,14 @@ ANY_SHELL = [
     ("show \"$(echo \"a $(echo '${{inputs.bad}}')\")\"", f"<a {HOSTILE}>"),
     ('show `echo ${{inputs.a}}` "`echo ${{inputs.n}}`"', "</data/my><images><7>"),
     ("show $((${{inputs.n}} * (2 + 1))) $(( ((1)) + ${{inputs.n}} )) ${{inputs.a}}", "<21><8></data/my images>"),
-    ("# don't ${{inputs.a}} \"\nshow ${{inputs.a}} # isn't\nshow a#'b ${{inputs.n}}' ${{inputs.a}}", "</data/my images>\n<a#b 7></data/my images>"),
+    ("# don't ${{inputs.a}} \"\nshow ${{inputs.a}} # isn't\nshow a#'b ${{inputs.n}}' ${{inputs.a}}", f"<{A}>\n<a#b 7><{A}>"),
     (r"""show \"${{inputs.a}}\" \' "\"${{inputs.a}}" \\${{inputs.n}}""", r"""<"/data/my images"><'><"/data/my images><\7>"""),
     (r"""show \${{inputs.a}} "\${{inputs.n}}" '\${{inputs.n}}'""", r"""</data/my images><\7><\7>"""),
     ("show ${Y:-${{inputs.a}}} \"${Y:-${{inputs.a}}}\"", "</data/my images></data/my images>"),
     ("show \\\n  ${{inputs.a}} \\\n  end", "</data/my images><end>"),
     ("(show ${{inputs.a}}); { show \"${{inputs.n}}\"; } | cat", "</data/my images>\n<7>"),
     ("case ${{inputs.n}} in 7) show '${{inputs.a}}' ;; *) show no ;; esac", "</data/my images>"),
-    ("cat <<EOF\n\"${{inputs.a}}\" isn't $(echo '${{inputs.bad}}') $X\nEOF\nshow '${{inputs.n}}'", f"\"/data/my images\" isn't {HOSTILE} x y\n<7>"),
+    ("cat <<EOF\n\"${{inputs.a}}\" isn't $(echo '${{inputs.bad}}') $X\nEOF\nshow '${{inputs.n}}'", f"\"{A}\" isn't {HOSTILE} x y\n<7>"),
     ("cat <<'END OF' # isn't\n\"${{inputs.a}}\" ${{inputs.bad}} $X $(touch pwned) \\$X `\nEND OF\nshow '${{inputs.n}}'",
      f"\"/data/my images\" {HOSTILE} $X $(touch pwned) \\$X `\n<7>"),
     ("cat <<-\"E\" <<F\n\t\t${{inputs.n}} $X\n\tE\n${{inputs.n}} $X\nF\nshow ${{inputs.n}}", "7 x y\n<7>"),
@@ -83,7 +84,7 @@ BASH_ONLY = [
     ("show $'a\\'b ${{inputs.a}} \\'' ${{inputs.n}}", "<a'b /data/my images '><7>"),
     ('show $"a ${{inputs.a}}" <<< ${{inputs.n}}', "<a /data/my images>"),
     ("cat <<< ${{inputs.a}}; ((1 << 2)); show ${{inputs.a}}", "/data/my images\n</data/my images>"),
-    ("cat <(echo ${{inputs.a}}); [[ ${{inputs.bad}} == \"${{inputs.bad}}\" ]] && show \"$(( 1 << ${{inputs.n}} ))\"", "/data/my images\n<128>"),
+    ("cat <(echo ${{inputs.a}}); [[ ${{inputs.bad}} == \"${{inputs.bad}}\" ]] && show \"$(( 1 << ${{inputs.n}} ))\"", f"{A}\n<128>"),
     ("list=(${{inputs.a}} b); show \"${list[@]}\"", "</data/my images><b>"),
     ("EOF=2; ((x=1<<EOF)); show $x ${{inputs.a}}", "<4></data/my images>"),
 ]  # fmt: skip
