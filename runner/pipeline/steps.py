@@ -12,7 +12,7 @@ from runner.engine.journal import read_journal
 from runner.errors import UserError
 from runner.model.batch import Progress
 from runner.model.events import Event, JobEnded, Message, Observer, StatusChanged
-from runner.model.job import PipelineJob
+from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.step_run import StepRun, progress_of
@@ -74,7 +74,7 @@ class PipelineRun:
         if reason:
             observe(StatusChanged(at=time.time(), status="NotRun", reason=reason))
             return RunResult(status="NotRun")
-        if self.options.resume and (before := _completed_before(paths)):
+        if self.options.resume and (before := _completed_before(step, paths)):
             observe(StatusChanged(at=time.time(), status="Completed", reason="completed in an earlier run of this job"))
             return before
         known = self.options.resume and paths.manifest.exists()
@@ -146,10 +146,10 @@ def _observer_of(name: str, observe: Observer) -> Observer:
     return tell
 
 
-def _completed_before(paths: JobPaths) -> RunResult | None:
+def _completed_before(step: Step, paths: JobPaths) -> RunResult | None:
     if not paths.journal.exists():
         return None
     restored = read_journal(paths.journal)
     if restored.ended != "Completed":
         return None
-    return RunResult(status="Completed", progress=progress_of(restored))
+    return RunResult(status="Completed", progress=Progress(listed=True) if step.command else progress_of(restored))

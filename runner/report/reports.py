@@ -50,7 +50,7 @@ class Reports:
         paths = self._paths.step(name) if name else self._paths
         outputs = {key: port.path for key, port in job.outputs.items()}
         level = job.logging_level if isinstance(job, Step) else "INFO"
-        tree = LogTree(paths.logs, name=job.name, outputs=outputs, level=level)
+        tree = LogTree(paths.logs, name=job.name, outputs=outputs, level=level, command=isinstance(job, Step) and bool(job.command))
         if not isinstance(job, Step) or not self._monitored:
             return tree, None
         disks = {"job": paths.root, "logs": paths.logs} | {key: Path(path).parent for key, path in outputs.items() if not is_address(path)}

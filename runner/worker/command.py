@@ -97,7 +97,10 @@ def describe(status: int, tail: List[str]) -> str:
         text = "the command ended with status %d" % status
         if status > 128:  # as shells tell of what has been killed below them
             text += " (signal %s)" % signal_name(status - 128)
-    return text + (": " + (tail[-1].strip() or "see its stderr") + "\n\n" + "\n".join(tail) if tail else "; it wrote nothing to stderr")
+    said = [line for line in tail if line.strip()]
+    if not said:
+        return text + "; it wrote nothing to stderr"
+    return text + ": " + said[-1].strip() + ("\n\n" + "\n".join(tail) if len(said) > 1 else "")
 
 
 def signal_name(number: int) -> str:
