@@ -12,6 +12,7 @@ from typing import Literal
 
 LITERAL_TYPES = ("string", "number", "integer", "boolean")
 DATA_TYPES = ("uri_file", "uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model")
+FOLDER_TYPES = ("uri_folder", "mltable", "mlflow_model", "triton_model")  # `uri_file` is a file, `custom_model` may be either
 NO_LIMIT = -1  # of the two error thresholds: any number of failures is tolerated
 NO_TIMEOUT = 10 * 365 * 86_400.0  # seconds: a command takes as long as it takes
 

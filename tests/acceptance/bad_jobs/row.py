@@ -162,6 +162,58 @@ command: >-
   --ratio ${{inputs.ratio}} $[[--word ${{inputs.word}}]]
 """
 
+STEPS = """\
+type: pipeline
+inputs:
+  images: {type: uri_folder, path: ./images}
+  table: {type: mltable, path: ./table}
+  size: 2
+  share: 0.5
+  text: half
+  flag: true
+  maybe: {type: integer, optional: true}
+outputs:
+  final: {type: uri_file}
+jobs:
+  first:
+    type: command
+    inputs:
+      images: ${{parent.inputs.images}}
+    outputs:
+      folder: {type: uri_folder}
+      table: {type: mltable}
+      file: {type: uri_file}
+    command: ls ${{inputs.images}} > ${{outputs.file}}
+  second:
+    type: command
+    component: ./typed.yml
+    inputs:
+      file: ${{parent.jobs.first.outputs.file}}
+      folder: ${{parent.jobs.first.outputs.folder}}
+      number: ${{parent.inputs.size}}
+      integer: ${{parent.inputs.size}}
+      flag: ${{parent.inputs.flag}}
+      text: ${{parent.inputs.size}}
+    outputs:
+      counts: ${{parent.outputs.final}}
+"""
+
+TYPED = """\
+type: command
+name: typed
+inputs:
+  file: {type: uri_file}
+  folder: {type: uri_folder}
+  number: {type: number, min: 0, max: 10}
+  integer: {type: integer}
+  flag: {type: boolean}
+  text: {type: string}
+  colour: {type: string, enum: [red, green], default: red}
+outputs:
+  counts: {type: uri_file}
+command: cat ${{inputs.file}} ${{inputs.folder}}/x > ${{outputs.counts}}
+"""
+
 FILES = {
     "images/a.png": "a",
     "images/b.png": "b",
@@ -183,8 +235,10 @@ ORIGINALS = {
     "component.yml": COMPONENT,
     "command.yml": COMMAND,
     "command_component.yml": COMMAND_COMPONENT,
+    "steps.yml": STEPS,
+    "typed.yml": TYPED,
 }
-_GIVEN = {"component.yml": "pipeline.yml"}  # which of them the runner is given, where it isn't the changed one
+_GIVEN = {"component.yml": "pipeline.yml", "typed.yml": "steps.yml"}  # which of them the runner is given, where it isn't the changed one
 
 
 @dataclass(frozen=True, kw_only=True)
