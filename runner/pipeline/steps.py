@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 from runner.compute.local import cores
-from runner.engine.journal import read_journal
+from runner.engine.journal import Journal, read_journal
 from runner.engine.sole_file import Superseded
 from runner.errors import UserError
 from runner.model.batch import Progress
@@ -16,6 +16,7 @@ from runner.model.events import Event, JobEnded, Message, Observer, StatusChange
 from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
+from runner.pipeline.reuse import Reuse
 from runner.pipeline.step_run import StepRun, progress_of
 from runner.storage.problems import StorageUnavailable
 
@@ -31,6 +32,9 @@ class PipelineRun:
     cancel: Cancellation
     results: dict[str, RunResult] = field(default_factory=dict)
     bugs: list[BaseException] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._reuse = Reuse(self.job, self.options)
 
     def run(self) -> RunResult:
         for notice in self.job.notices:
@@ -79,13 +83,33 @@ class PipelineRun:
             observe(StatusChanged(at=time.time(), status="Completed", reason="completed in an earlier run of this job"))
             return before
         known = self.options.resume and paths.manifest.exists()
+        if not known and (taken := self._taken(step, paths, observe)):
+            return taken
         again = known and (self.options.retry_failed or bool(step.command))  # a command that has failed has nothing to go on from
         options = replace(self.options, resume=known, retry_failed=again)
         try:
-            return StepRun(step=step, paths=paths, options=options, observe=observe, cancel=self.cancel).run()
+            result = StepRun(step=step, paths=paths, options=options, observe=observe, cancel=self.cancel).run()
         except (UserError, StorageUnavailable) as error:
             status, code = ("Canceled", "cancelled") if self.cancel.requested else ("Failed", "input")
             return self._ended(name, status, code, str(error) if isinstance(error, UserError) else str(error.strerror))
+        if result.status == "Completed":
+            self._reuse.note(step, result)
+        return result
+
+    def _taken(self, step: Step, paths: JobPaths, observe: Observer) -> RunResult | None:
+        """The results of an earlier job in the place of a run, where there are any; the journal says so to a job that goes on."""
+        earlier = self._reuse.find(step, paths)
+        if earlier is None or not self._reuse.take(earlier, step):
+            return None
+        paths.root.mkdir(parents=True, exist_ok=True)
+        journal = Journal(paths.journal, confirm=self.options.confirm)
+        try:
+            journal.ended("Completed")
+            journal.sync()
+        finally:
+            journal.close()
+        observe(StatusChanged(at=time.time(), status="Completed", reason=f"taken from {earlier.job}", reused_from=earlier.job))
+        return RunResult(status="Completed", progress=Progress(listed=True))
 
     def _broken(self, name: str, bug: BaseException) -> RunResult:
         """A step that has met a bug, a full disk, or another owner of the job: then all of them stop."""

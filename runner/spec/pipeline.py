@@ -21,7 +21,6 @@ from runner.spec.problems import Problems
 from runner.spec.script import missing
 from runner.spec.settings import identity
 from runner.spec.step import resolve_step
-from runner.spec.step_reader import NEVER_REUSED
 from runner.spec.values import Reader, check_keys, near_case
 from runner.spec.yaml_source import Node
 
@@ -245,9 +244,6 @@ def _notices(reader: Reader, outputs: Mapping[str, JobOutput], steps: _Steps) ->
     for name in outputs:
         if name not in steps.bound and not reader.problems.errors:
             reader.problems.notice(f"no step writes the pipeline's output '{name}'")
-    settings = reader.below("settings")
-    if settings.written("force_rerun") and not settings.boolean("force_rerun", False):
-        reader.problems.notice(f"settings.force_rerun: false has no effect yet: {NEVER_REUSED}")
     for key in (*schema.WRITTEN_BY_AZURE, "services"):
         if reader.written(key):
             reader.problems.notice(f"{key} is kept without effect")

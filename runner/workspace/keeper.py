@@ -77,6 +77,7 @@ class RecordKeeper:
             job = self.record.jobs.get(event.step)
             if job is None:
                 return
+            job = replace(job, reused_from=event.reused_from or job.reused_from)
             self._put(event.step, _with_status(job, event.status, event.at))
         self._write_if_possible()
 
