@@ -21,6 +21,13 @@ def can_copy(source: str, target: str) -> bool:
     return addresses.is_address(source) == addresses.is_address(target)
 
 
+def has_files(path: str, stores: Stores) -> bool:
+    """Whether anything lies there. Errors: OSError, and those of `Stores`."""
+    if addresses.is_address(path):
+        return stores.kind(path) != "nothing"
+    return Path(path).is_dir() and any(Path(path).iterdir())
+
+
 def copy_output(source: str, target: str, stores: Stores) -> None:
     """Errors: OSError, and those of `Stores`; what stood there is still there then, of a folder that was there before some of it."""
     if addresses.is_address(source):

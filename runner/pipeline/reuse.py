@@ -55,19 +55,20 @@ class Reuse:
 
     def take(self, earlier: Earlier, step: Step) -> bool:
         """Makes the results those of the step; false where they cannot be copied: then it has to run."""
-        from runner.pipeline.copies import can_copy, copy_output
+        from runner.pipeline.copies import can_copy, copy_output, has_files
 
         places = {name: (source, step.outputs[name].path) for name, (source, _) in earlier.outputs.items()}
         if not all(can_copy(source, target) for source, target in places.values()):
             return False
         try:
-            for source, target in places.values():
+            for name, (source, target) in places.items():
+                alone = step.outputs[name].type == "uri_file" or not has_files(target, self._options.stores)
                 if source != target:
                     copy_output(source, target, self._options.stores)
+                if alone:  # or else it has what was there before as well
+                    self._contents.note(target, earlier.outputs[name][1])
         except (UserError, OSError):
             return False
-        for name, (_, content) in earlier.outputs.items():
-            self._contents.note(step.outputs[name].path, content)
         return True
 
     def note(self, step: Step, result: RunResult) -> None:
