@@ -82,7 +82,7 @@ def _plan_command(step: Step, python: str, notices: list[str]) -> StepPlan:
     given = {name: one for name, one in step.inputs.items() if not one.optional_unset}
     return StepPlan(
         step=step.step or step.name,
-        input=", ".join(f"{name}: {one.path if one.is_data else one.value}" for name, one in given.items()) or "none",
+        input=", ".join(f"{name}: {one.path if one.is_data else repr(one.value)}" for name, one in given.items()) or "none",
         mini_batches=1,
         items=0,
         unit="files",
