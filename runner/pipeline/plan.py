@@ -11,7 +11,7 @@ from runner.compute.local import cores
 from runner.errors import Place, UserError
 from runner.inputs.source import open_source
 from runner.model.job import Job, PipelineJob, Step
-from runner.outputs.append_row import read_format, row_file
+from runner.outputs.append_row import format_of, row_file
 from runner.pipeline.options import RunOptions, StepPlan
 from runner.pipeline.site import asked_processes, describe_site, on_cluster
 from runner.storage.addresses import is_address
@@ -27,8 +27,7 @@ def plan_job(job: Job, options: RunOptions) -> list[StepPlan]:
 def check_job(job: Job, options: RunOptions) -> None:
     """What a job needs beside its input: the settings of its rows and its interpreters. Errors: UserError."""
     for step in _steps(job):
-        if not step.command:
-            read_format(Path(step.code, step.entry_script).parent, header=step.arguments.append_row_dataframe_header)
+        format_of(step, Path(step.code))
         describe_site(step, options)
         _check_workers(step, options)
 
@@ -51,20 +50,18 @@ def _steps(job: Job) -> list[Step]:
 
 
 def _plan_step(step: Step, options: RunOptions, *, waits: bool) -> StepPlan:
-    if not step.command:
-        read_format(Path(step.code, step.entry_script).parent, header=step.arguments.append_row_dataframe_header)
+    format_of(step, Path(step.code))
     notices = list(step.notices)
     python, more = describe_site(step, options)
     notices += more
     instances = step.resources.instance_count
     processes = asked_processes(step, options)
     if step.command:
-        found = _Found(unit="files", description="", mini_batches=1, items=1)
-    else:
-        found = _Found() if waits else _list_input(step, options, notices.append)
+        return _plan_command(step, python, notices)
+    found = _Found() if waits else _list_input(step, options, notices.append)
     return StepPlan(
         step=step.step or step.name,
-        input=f"command: {step.command}" if step.command else f"{step.input_data}: {found.description}",
+        input=f"{step.input_data}: {found.description}",
         mini_batches=found.mini_batches,
         items=found.items if found.unit == "files" or found.items else None,
         unit=found.unit,
@@ -76,6 +73,26 @@ def _plan_step(step: Step, options: RunOptions, *, waits: bool) -> StepPlan:
         output="summary only" if step.append_row_to is None else row_file(step.outputs[step.append_row_to]),
         python=python,
         compute=step.compute,
+        notices=tuple(notices),
+    )
+
+
+def _plan_command(step: Step, python: str, notices: list[str]) -> StepPlan:
+    return StepPlan(
+        step=step.step or step.name,
+        input="",
+        mini_batches=1,
+        items=0,
+        unit="files",
+        bytes=0,
+        largest=0,
+        instances=1,
+        workers=1,
+        arguments=step.program_arguments,
+        output=", ".join(f"{name}: {output.path}" for name, output in step.outputs.items()) or "none",
+        python=python,
+        compute=step.compute,
+        command=step.command,
         notices=tuple(notices),
     )
 
