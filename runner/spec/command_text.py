@@ -29,7 +29,7 @@ _TOKENS = {
     "plain": rf"""\\?{_WHOLE}|\\.|\$?'|\$?"|\$\(\(|[$<>]?\(|\)|`|\n|(?:(?<=[\s;&|()])|\A)\#|{_HERE}""",
     "double": rf"""\\?{_WHOLE}|\\.|"|\$\(\(|\$\(|`""",
     "here": rf"""\\?{_WHOLE}|\\.|\$\(\(|\$\(|`""",
-    "sum": rf"""{_WHOLE}|\\.|\$\(\(|\$?\(|\)|`""",
+    "sum": rf"""{_WHOLE}|\\.|\$?'|"|\$\(\(|\$?\(|\)|`""",  # quotes, since `$((ls) | wc)` begins as one does
     "single": rf"{_WHOLE}|'",
     "ansi": rf"{_WHOLE}|\\.|'",
     "comment": rf"{_WHOLE}|\n",
