@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,14 @@ from runner.model.job import Step
 WORKSPACE = "local"
 
 
-def job_variables(step: Step, *, bi_output: str, tracking: Path, model: str | None = None, gpus: int = 0) -> dict[str, str]:
-    """What Azure sets and we set too; the job's own `environment_variables` win. `model`: where the model lies on this machine."""
+def job_variables(step: Step, *, bi_output: str, tracking: Mapping[str, str], model: str | None = None, gpus: int = 0) -> dict[str, str]:
+    """What Azure sets and we set too; the job's own `environment_variables` win.
+
+    `tracking`: those of MLflow; `model`: where the model lies on this machine.
+    """
     variables = {
         "AZUREML_RUN_ID": step.name,
+        "AZUREML_ROOT_RUN_ID": root_of(step),
         "AZUREML_EXPERIMENT_ID": step.experiment_name,
         "AZUREML_ARM_SUBSCRIPTION": WORKSPACE,
         "AZUREML_ARM_RESOURCEGROUP": WORKSPACE,
@@ -25,8 +28,7 @@ def job_variables(step: Step, *, bi_output: str, tracking: Path, model: str | No
         "AZUREML_CR_COMPUTE_CONTEXT": json.dumps({"cluster": {"name": step.compute}, "gpu_count": gpus}),
         "AZUREML_BI_OUTPUT_PATH": bi_output,
         "AZ_BATCHAI_GPU_COUNT_FOUND": str(gpus),
-        "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI", tracking.as_uri()),
-        "MLFLOW_EXPERIMENT_NAME": step.experiment_name,
+        **tracking,
     }
     for name, given in step.inputs.items():
         if given.is_data and given.path:
@@ -36,6 +38,11 @@ def job_variables(step: Step, *, bi_output: str, tracking: Path, model: str | No
     if model:
         variables["AZUREML_MODEL_DIR"] = str(Path(model).parent)
     return {**variables, **step.environment_variables}
+
+
+def root_of(step: Step) -> str:
+    """The pipeline that it is a step of, or the job itself."""
+    return step.name.removesuffix(f".{step.step}") if step.step else step.name
 
 
 def replace_paths(words: Mapping[str, str], moved: Mapping[str, str]) -> dict[str, str]:
