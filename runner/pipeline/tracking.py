@@ -19,7 +19,7 @@ from runner.worker.tracking import RUN_ID, VARIABLE
 from runner.workspace.records import read_json, write_json
 
 URI, EXPERIMENT_NAME, EXPERIMENT_ID = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"
-USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # noqa: S105
+USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 ALLOW_FOLDER = "MLFLOW_ALLOW_FILE_STORE"  # without which MLflow 3 refuses folders
 STATUSES = {"Completed": "FINISHED", "Failed": "FAILED", "Canceled": "KILLED"}
 PRIVATE = 0o600
@@ -122,7 +122,8 @@ def _begin(job: Job, paths: JobPaths, options: RunOptions, warn: Warn) -> Tracki
     if run is not None:
         root = str(store.root) if isinstance(store, FolderStore) else ""
         drafts = [*_drafts_above(job, paths), *run.drafts] if root else []
-        facts = {"run_id": run.run_id, "store": root, "drafts": drafts}
+        parent = _known(_above(job, paths))[0] if isinstance(job, Step) else ""
+        facts = {"run_id": run.run_id, "parent": parent, "store": root, "drafts": drafts}
         variables |= {RUN_ID: run.run_id, EXPERIMENT_ID: run.experiment_id, VARIABLE: json.dumps(facts)}
     tracking = Tracking(variables=variables, store=store, run=run, warn=warn)
     _write(paths, tracking, secret=options.cluster is not None and isinstance(job, Step))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.model.job import Step
+from runner.storage import addresses
 
 WORKSPACE = "local"
+MODELS = "RUNNER_MODELS"  # read by azureml.core.model of runner/worker/importable
 
 
 def job_variables(step: Step, *, bi_output: str, tracking: Mapping[str, str], model: str | None = None, gpus: int = 0) -> dict[str, str]:
@@ -37,7 +39,31 @@ def job_variables(step: Step, *, bi_output: str, tracking: Mapping[str, str], mo
         variables[f"AZURE_ML_OUTPUT_{name}"] = variables[f"AZUREML_DATAREFERENCE_{name}"] = output.path
     if model:
         variables["AZUREML_MODEL_DIR"] = str(Path(model).parent)
+    variables[MODELS] = json.dumps(list(_models(step, model)))
     return {**variables, **step.environment_variables}
+
+
+def _models(step: Step, model: str | None) -> Iterator[dict[str, object]]:
+    """What `azureml.core.Model.get_model_path` knows: task.model, then inputs, models first. Paths are in variables, for instances that
+    have them elsewhere.
+    """
+    inputs = sorted(step.inputs.items(), key=lambda one: not one[1].type.endswith("_model"))
+    if model and step.model:
+        bound = [(name, one) for name, one in inputs if one.path == step.model]
+        names, version = _names(bound[0][0] if bound else "", bound[0][1].uri if bound else "", step.model)
+        yield {"names": names, "version": version, "variable": "AZUREML_MODEL_DIR", "below": Path(model).name}
+    for name, given in inputs:
+        if given.is_data and given.path and given.path != step.model and name != step.input_data:
+            names, version = _names(name, given.uri or "", given.path)
+            yield {"names": names, "version": version, "variable": f"AZURE_ML_INPUT_{name}", "below": ""}
+
+
+def _names(port: str, uri: str | None, path: str) -> tuple[list[str], str | None]:
+    """Of the input, of a data asset, and of the file or folder; the version of the asset."""
+    asset = re.fullmatch(r"azureml:([^/:@]+)(?::([^/:@]+)|@\w+)?", uri or "")
+    last = addresses.base_name(path)
+    names = [asset[1] if asset else "", port, last, last.rpartition(".")[0]]
+    return list(dict.fromkeys(name for name in names if name)), asset[2] if asset else None
 
 
 def root_of(step: Step) -> str:

@@ -11,7 +11,7 @@ import shutil
 import sys
 from typing import Any, Dict, Optional
 
-VARIABLE = "RUNNER_MLFLOW"  # JSON: {"run_id": …, "store": folder or "", "drafts": [{"folder", "files": {path: text}, "folders": […]}, …]}
+VARIABLE = "RUNNER_MLFLOW"  # JSON: {"run_id", "parent": of the pipeline, "store": folder or "", "drafts": […]}
 RUN_ID = "MLFLOW_RUN_ID"
 MODULE = "mlflow"
 
@@ -37,7 +37,10 @@ def _is_installed() -> bool:
 
 
 def _make(store: str, draft: Dict[str, Any]) -> None:
-    """A folder of MLflow's file store, whole or not at all; whichever worker is first makes it."""
+    """A folder of MLflow's file store, whole or not at all; whichever worker is first makes it.
+
+    A draft is {"folder": path, "files": {path in there: text}, "folders": [path in there, …]}.
+    """
     folder = draft["folder"]
     if os.path.exists(os.path.join(folder, "meta.yaml")):
         return

@@ -95,8 +95,10 @@ def test_the_run_has_the_status_of_the_job(lab: Lab, script: str, status: str) -
 
 def test_a_cancelled_job_has_a_killed_run_and_goes_on_in_it(lab: Lab) -> None:
     wait = "    while not os.path.exists(os.environ['LEDGER'] + '.go') and index:\n        time.sleep(0.05)\n"
-    lab.script(f"import os, time, mlflow\n\ndef run(batch, mini_batch_context):\n    index = int(mini_batch_context.minibatch_index)\n{wait}"
-               "    mlflow.log_metric('index', index)\n    return batch\n")  # fmt: skip
+    lab.script(
+        "import os, time, mlflow\n\ndef run(batch, mini_batch_context):\n    index = int(mini_batch_context.minibatch_index)\n"
+        f"{wait}    mlflow.log_metric('index', index)\n    return batch\n"
+    )
     lab.job(max_concurrency_per_instance=1, retry_settings={"timeout": 100})
     assert lab.run("job", "create", "-f", "job.yml", "-n", "job", "--local").status == 0
     deadline = time.monotonic() + 60
