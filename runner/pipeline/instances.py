@@ -19,6 +19,7 @@ from runner.model.ports import InstanceRequest, SourceSummary
 from runner.outputs.aggregate import TABLE
 from runner.outputs.append_row import RowFormat, row_file
 from runner.outputs.folders import instance_paths, upload_paths
+from runner.pipeline.model_folder import lay_out_model
 from runner.pipeline.mounts import AGENT_FOLDER, for_container
 from runner.pipeline.site import Site
 from runner.pipeline.tracking import store_folder
@@ -116,7 +117,7 @@ def _request(
     step, paths = plan.step, plan.paths
     log = paths.logs / "sys" / "node" / node / "_keeper.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    model = replace_path(step.model, moved) if step.model else None
+    model = lay_out_model(replace_path(step.model, moved), paths.workers / node / "model") if step.model else None
     variables = job_variables(step, bi_output=output_dir, tracking=plan.tracking, model=model, gpus=len(gpus))
     request = InstanceRequest(
         job=step.name,

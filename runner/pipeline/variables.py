@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from runner.model.job import Step
 from runner.storage import addresses
@@ -17,7 +16,7 @@ MODELS = "RUNNER_MODELS"  # read by azureml.core.model of runner/worker/importab
 def job_variables(step: Step, *, bi_output: str, tracking: Mapping[str, str], model: str | None = None, gpus: int = 0) -> dict[str, str]:
     """What Azure sets and we set too; the job's own `environment_variables` win.
 
-    `tracking`: those of MLflow; `model`: where the model lies on this machine.
+    `tracking`: those of MLflow; `model`: the folder that has the model in it.
     """
     variables = {
         "AZUREML_RUN_ID": step.name,
@@ -38,20 +37,20 @@ def job_variables(step: Step, *, bi_output: str, tracking: Mapping[str, str], mo
     for name, output in step.outputs.items():
         variables[f"AZURE_ML_OUTPUT_{name}"] = variables[f"AZUREML_DATAREFERENCE_{name}"] = output.path
     if model:
-        variables["AZUREML_MODEL_DIR"] = str(Path(model).parent)
-    variables[MODELS] = json.dumps(list(_models(step, model)))
+        variables["AZUREML_MODEL_DIR"] = model
+    variables[MODELS] = json.dumps(list(_models(step)))
     return {**variables, **step.environment_variables}
 
 
-def _models(step: Step, model: str | None) -> Iterator[dict[str, object]]:
+def _models(step: Step) -> Iterator[dict[str, object]]:
     """What `azureml.core.Model.get_model_path` knows: task.model, then inputs, models first. Paths are in variables, for instances that
     have them elsewhere.
     """
     inputs = sorted(step.inputs.items(), key=lambda one: not one[1].type.endswith("_model"))
-    if model and step.model:
+    if step.model:
         bound = [(name, one) for name, one in inputs if one.path == step.model]
         names, version = _names(bound[0][0] if bound else "", bound[0][1].uri if bound else "", step.model)
-        yield {"names": names, "version": version, "variable": "AZUREML_MODEL_DIR", "below": Path(model).name}
+        yield {"names": names, "version": version, "variable": "AZUREML_MODEL_DIR", "below": addresses.base_name(step.model)}
     for name, given in inputs:
         if given.is_data and given.path and given.path != step.model and name != step.input_data:
             names, version = _names(name, given.uri or "", given.path)

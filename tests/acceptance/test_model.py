@@ -27,6 +27,8 @@ def run(mini_batch):
     beside = os.path.join(os.environ["AZUREML_MODEL_DIR"], os.path.basename(path))
     names = sorted(os.listdir(path)) if os.path.isdir(path) else [os.path.basename(path)]
     texts = [open(os.path.join(path, name) if os.path.isdir(path) else path).read() for name in names]
+    walked = sorted(name for _, _, files in os.walk(os.environ["AZUREML_MODEL_DIR"]) for name in files)
+    assert walked == names, walked
     return [os.path.samefile(path, beside), *names, *texts]
 """
 
@@ -40,7 +42,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 def models(lab: Lab) -> None:
-    for name, text in (("models/net/weights.bin", "deep"), ("models/net/names.txt", "a b"), ("flat.bin", "flat")):
+    for name, text in (("models/other/weights.bin", "other"), ("models/net/weights.bin", "deep"), ("models/net/names.txt", "a b"), ("flat.bin", "flat")):
         path = lab.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
