@@ -188,13 +188,13 @@ class ServerStore:
 
 
 def store_of(uri: str) -> TrackingStore | None:
-    """None for addresses that only MLflow itself can deal with."""
+    """None for addresses that only MLflow itself can deal with; a relative path, too, means another folder in each process."""
     parts = urlsplit(uri)
     if parts.scheme in ("http", "https"):
         return ServerStore(uri)
     if parts.scheme == "file":
         return FolderStore(Path(unquote(parts.path)))
-    return None if parts.scheme else FolderStore(Path(uri).absolute())
+    return FolderStore(Path(uri)) if uri.startswith("/") else None
 
 
 def without_secrets(uri: str) -> str:

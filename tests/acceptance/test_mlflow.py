@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,10 @@ def runs_at(uri: str) -> dict[str, dict[str, Any]]:
 
 
 def local_store(lab: Lab) -> str:
-    return (lab.state / "cache" / "mlruns").as_uri()
+    """The folder of the workspace; in a shared one each user has one."""
+    cache = lab.state / "cache"
+    found = sorted(cache.glob("user-*")) or [cache]
+    return (found[0] / "mlruns").as_uri()
 
 
 def test_workers_log_to_one_run(lab: Lab) -> None:
@@ -83,6 +86,24 @@ def test_workers_log_to_one_run(lab: Lab) -> None:
     }  # fmt: skip
     assert run["tags"]["mlflow.source.name"] == "score.py"
     assert run["tags"]["mlflow.source.type"] == "JOB"
+
+
+@pytest.mark.on_cluster
+@pytest.mark.image("mlflow")
+@pytest.mark.not_in_blob("where the data lies is all the same to MLflow")
+def test_instances_log_to_one_run(anywhere: Callable[[Path], Lab], tmp_path: Path) -> None:
+    lab = anywhere(tmp_path)
+    lab.files(6)
+    lab.script(LOGS)
+    lab.job(experiment_name="trial", max_concurrency_per_instance=2, resources={"instance_count": 2}, retry_settings={"timeout": 200})
+    done = lab.score(timeout=400)
+    assert done.status == 0, done.stderr
+    run = runs_at(local_store(lab))["job"]
+    assert (run["experiment"], run["status"], run["params"]) == ("trial", "FINISHED", {"model": "net"})
+    assert run["metrics"]["size"] == [1.0] * 6
+    assert run["metrics"]["mini_batches_succeeded"] == [6]
+    record = json.loads((lab.state / "jobs" / "job" / "tracking.json").read_text())
+    assert "variables" not in record
 
 
 @pytest.mark.parametrize(("script", "status"), [("raise ValueError('no')", "FAILED"), ("return mini_batch", "FINISHED")])

@@ -42,7 +42,8 @@ def lab(tmp_path: Path) -> Lab:
 
 
 def models(lab: Lab) -> None:
-    for name, text in (("models/other/weights.bin", "other"), ("models/net/weights.bin", "deep"), ("models/net/names.txt", "a b"), ("flat.bin", "flat")):
+    files = {"models/other/w.bin": "other", "models/net/weights.bin": "deep", "models/net/names.txt": "a b", "flat.bin": "flat"}
+    for name, text in files.items():
         path = lab.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
