@@ -159,6 +159,18 @@ def test_runs_that_a_script_opens(lab: Lab) -> None:
     assert all(run["metrics"] == {"nested": [2]} for run in runs.values())
 
 
+def test_autologging(lab: Lab) -> None:
+    lab.script(
+        "import mlflow\nfrom sklearn.linear_model import LinearRegression\n\ndef init():\n    mlflow.autolog(log_models=False)\n\n"
+        "def run(mini_batch):\n    LinearRegression(positive=True).fit([[1], [2], [3]], [2, 4, 6])\n    return mini_batch\n"
+    )
+    lab.job(max_concurrency_per_instance=2, retry_settings={"timeout": 200})
+    assert lab.score().status == 0
+    run = runs_at(local_store(lab))["job"]
+    assert (run["status"], run["params"]["positive"]) == ("FINISHED", "True")
+    assert run["metrics"]["training_r2_score"] == [1.0] * 6
+
+
 def test_a_script_that_does_not_use_it_has_not_imported_it(lab: Lab) -> None:
     lab.script("import sys\n\ndef run(mini_batch):\n    return ['mlflow' in sys.modules]\n")
     lab.job()
