@@ -111,12 +111,15 @@ def _print_plan(plan: StepPlan) -> None:
     later = "known when it runs"
     size = f"{show_size(plan.bytes)}, the largest mini-batch {show_size(plan.largest)}"
     unknown = plan.items is None and not plan.mini_batches  # made by a step that has not run
-    rows = [
+    split = [
         ("input", plan.input),
         ("mini-batches", later if unknown else f"{plan.mini_batches:,}"),
         ("items", later if plan.items is None else f"{plan.items:,} {plan.unit}"),
         ("size", later if unknown else size),
         ("workers", _workers(plan)),
+    ]
+    rows = [
+        *([("command", plan.command.replace("\n", "\n" + " " * 16))] if plan.command else split),
         ("python", plan.python),
         ("arguments", " ".join(map(repr, plan.arguments)) or "none"),
         ("output", plan.output),

@@ -47,7 +47,7 @@ from runner.model.events import Event, InstanceStarted, Message
 from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.model.ports import Source
-from runner.outputs.append_row import read_format
+from runner.outputs.append_row import format_of
 from runner.pipeline.instances import AGENT, InstancePlan, instance_settings
 from runner.pipeline.options import RunOptions
 from runner.pipeline.side_inputs import SideInputs, lay_out_inputs
@@ -182,12 +182,11 @@ class NodeInstance:
 
     def _plan(self, site: Site, source: Source) -> InstancePlan:
         step, resources = self._step, self._step.resources
-        script = self._paths.code / step.entry_script
         return InstancePlan(
             step=step,
             paths=self._paths,
             summary=source.summary,
-            row_format=read_format(script.parent, header=step.arguments.append_row_dataframe_header),
+            row_format=format_of(step, self._paths.code),
             site=site,
             processes=self._processes,
             gpus=self._request.gpus,

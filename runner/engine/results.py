@@ -276,6 +276,9 @@ class Results:
         settings = self._settings
         if worker.killed == "timeout":
             limit = f"run() took longer than {settings.timeout:g} s (retry_settings.timeout)"
+            if settings.worker.command:
+                text = f"the command took longer than {settings.timeout:g} s (limits.timeout)"
+                return ErrorRecord(kind="command", message=text, log=worker.stderr)
             return self._stuck(worker, limit, stacks, self._item(worker))
         if worker.killed == "overhead":
             limit = f"handing over the mini-batch took longer than {settings.task_overhead_timeout:g} s (task_overhead_timeout)"

@@ -159,6 +159,7 @@ def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir
         source=step.code,
         copies=plan.paths.workers,
         entry_script=step.entry_script,
+        command=step.command,
         arguments=words,
         append_rows=step.append_row_to is not None,
         to_csv=plan.row_format.to_csv,

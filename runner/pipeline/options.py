@@ -85,6 +85,7 @@ class StepPlan:
     output: str  # where the rows will be, or "summary only"
     python: str
     compute: str = "local"
+    command: str = ""  # of a command, which has no input that is split
     notices: tuple[str, ...] = ()
 
 

@@ -145,10 +145,10 @@ class StepRun:
 
     def _published_before(self, journal: Journal) -> RunResult:
         """Of a run that was killed after its output had appeared and before it could say so."""
-        progress = progress_of(journal.restored)
+        progress = Progress(listed=True) if self.step.command else progress_of(journal.restored)
         journal.ended("Completed")
         journal.sync()
-        self.observe(Progressed(at=time.time(), progress=progress))
+        self._progressed(progress)
         self.observe(JobEnded(at=time.time(), status="Completed", code="completed", message=""))
         self._status("Completed")
         return RunResult(status="Completed", progress=progress)
@@ -205,7 +205,7 @@ class StepRun:
         self.cancel.on_request(coordinator.cancel)
         before = coordinator.progress()
         if before.succeeded or before.failed:  # in an earlier run: that says nothing of this one's pace
-            self.observe(Progressed(at=time.time(), progress=before))
+            self._progressed(before)
         if link is None:  # on a cluster, when the first instance has started
             self._status("Running")
         lister.start()
@@ -226,7 +226,7 @@ class StepRun:
             verdict = self._failed_output(coordinator.problem) if coordinator.problem else self._publish(verdict, coordinator.header)
         if verdict.code == "superseded":
             raise Superseded
-        self.observe(Progressed(at=time.time(), progress=coordinator.progress()))
+        self._progressed(coordinator.progress())
         return verdict
 
     def _list(self, coordinator: Coordinator, first: Chunk | None, chunks: Iterator[Chunk], bug: Callable[[BaseException], None]) -> None:
@@ -287,7 +287,7 @@ class StepRun:
         while (verdict := coordinator.wait(PROGRESS_SECONDS)) is None:
             now = coordinator.progress()
             if now != before:
-                self.observe(Progressed(at=time.time(), progress=now))
+                self._progressed(now)
                 before = now
         return verdict
 
@@ -295,7 +295,7 @@ class StepRun:
 
     def _finish(self, verdict: Verdict, coordinator: Coordinator, journal: Journal) -> RunResult:
         folders.unite(self.paths.instance_outputs, self.step.outputs, lambda text: self._say("WARNING", text))
-        progress = coordinator.progress()
+        progress = Progress(listed=True) if self.step.command else coordinator.progress()
         if verdict.status == "Completed":
             journal.published()
             journal.sync()
@@ -369,8 +369,7 @@ class StepRun:
         return restored
 
     def _row_format(self) -> append_row.RowFormat:
-        folder = (self.paths.code / self.step.entry_script).parent
-        return append_row.read_format(folder, header=self.step.arguments.append_row_dataframe_header)
+        return append_row.format_of(self.step, self.paths.code)
 
     @property
     def _writes_to_blobs(self) -> bool:
@@ -378,6 +377,11 @@ class StepRun:
 
     def _waits_for_storage(self) -> bool:
         return self.options.stores.calm_since == float("inf")
+
+    def _progressed(self, progress: Progress) -> None:
+        """A command has nothing to be counted: that it is run as a mini-batch is nobody's business."""
+        if not self.step.command:
+            self.observe(Progressed(at=time.time(), progress=progress))
 
     def _status(self, status: str, reason: str = "") -> None:
         self.observe(StatusChanged(at=time.time(), status=status, reason=reason))

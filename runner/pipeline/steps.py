@@ -1,16 +1,18 @@
-"""The steps of a pipeline, one after another in the order of what they need."""
+"""The steps of a pipeline: each begins when those have ended that it needs; steps that need nothing of each other run side by side."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
+from runner.compute.local import cores
 from runner.engine.journal import read_journal
 from runner.errors import UserError
 from runner.model.batch import Progress
 from runner.model.events import Event, JobEnded, Message, Observer, StatusChanged
-from runner.model.job import PipelineJob
+from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.step_run import StepRun, progress_of
@@ -31,8 +33,7 @@ class PipelineRun:
         for notice in self.job.notices:
             self.observe(Message(at=time.time(), level="WARNING", text=notice))
         self.observe(StatusChanged(at=time.time(), status="Running"))
-        for name in in_order(self.job):
-            self.results[name] = self._run_step(name)
+        self._run_steps()
         result = self._summary()
         self.observe(
             JobEnded(
@@ -42,6 +43,30 @@ class PipelineRun:
         self.observe(StatusChanged(at=time.time(), status=result.status))
         return result
 
+    def _run_steps(self) -> None:
+        """On this machine at most as many at once as it has cores, on a cluster all that can run: it has a queue of its own.
+
+        What is no UserError is raised when all steps have ended; those that run then are stopped.
+        """
+        waiting, running, bugs = list(in_order(self.job)), dict[Future[RunResult], str](), list[BaseException]()
+        at_once = cores() if self.options.cluster is None else len(waiting)
+        with ThreadPoolExecutor(max_workers=max(1, at_once), thread_name_prefix="step") as pool:
+            while waiting or running:
+                for name in [one for one in waiting if self.results.keys() >= set(self.job.depends_on.get(one, ()))]:
+                    waiting.remove(name)
+                    running[pool.submit(self._run_step, name)] = name
+                ended, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    name = running.pop(future)
+                    if (bug := future.exception()) is None:
+                        self.results[name] = future.result()
+                    else:
+                        bugs.append(bug)
+                        self.results[name] = RunResult(status="Failed")
+                        self.cancel.request()
+        for bug in bugs:
+            raise bug
+
     def _run_step(self, name: str) -> RunResult:
         step, paths = self.job.steps[name], self.paths.step(name)
         reason = self._why_not(name)
@@ -49,11 +74,12 @@ class PipelineRun:
         if reason:
             observe(StatusChanged(at=time.time(), status="NotRun", reason=reason))
             return RunResult(status="NotRun")
-        if self.options.resume and (before := _completed_before(paths)):
+        if self.options.resume and (before := _completed_before(step, paths)):
             observe(StatusChanged(at=time.time(), status="Completed", reason="completed in an earlier run of this job"))
             return before
         known = self.options.resume and paths.manifest.exists()
-        options = replace(self.options, resume=known, retry_failed=known and self.options.retry_failed)
+        again = known and (self.options.retry_failed or bool(step.command))  # a command that has failed has nothing to go on from
+        options = replace(self.options, resume=known, retry_failed=again)
         try:
             return StepRun(step=step, paths=paths, options=options, observe=observe, cancel=self.cancel).run()
         except UserError as error:
@@ -68,13 +94,14 @@ class PipelineRun:
         for other in self.job.depends_on.get(name, ()):
             if self.results[other].status != "Completed":
                 return f"step '{other}' has not completed"
-        failed = [other for other, result in self.results.items() if result.status == "Failed"]
+        failed = [other for other, result in list(self.results.items()) if result.status == "Failed"]
         if failed and not self.job.continue_on_step_failure:
             return f"step '{failed[0]}' has failed"
         return ""
 
     def _summary(self) -> RunResult:
         progress = Progress(listed=True)
+        self.results = {name: self.results[name] for name in self.job.steps}  # the order of the file, for what is told of them
         for result in self.results.values():
             progress = add(progress, result.progress)
         for status in ("Canceled", "Failed"):
@@ -119,10 +146,10 @@ def _observer_of(name: str, observe: Observer) -> Observer:
     return tell
 
 
-def _completed_before(paths: JobPaths) -> RunResult | None:
+def _completed_before(step: Step, paths: JobPaths) -> RunResult | None:
     if not paths.journal.exists():
         return None
     restored = read_journal(paths.journal)
     if restored.ended != "Completed":
         return None
-    return RunResult(status="Completed", progress=progress_of(restored))
+    return RunResult(status="Completed", progress=Progress(listed=True) if step.command else progress_of(restored))

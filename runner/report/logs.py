@@ -43,9 +43,18 @@ class LogTree:
     `level` is the job's `logging_level`; `outputs` (name → path) are named in `job_result.txt`. Call `close()` after the last event.
     """
 
-    def __init__(self, logs: Path, *, name: str, outputs: Mapping[str, str] | None = None, level: str = "INFO", cap: int = LOG_CAP) -> None:
+    def __init__(
+        self,
+        logs: Path,
+        *,
+        name: str,
+        outputs: Mapping[str, str] | None = None,
+        level: str = "INFO",
+        cap: int = LOG_CAP,
+        command: bool = False,
+    ) -> None:
         self.logs, self.name, self.summary = logs, name, Summary()
-        self._outputs = dict(outputs or {})
+        self._outputs, self._command = dict(outputs or {}), command
         self.steps: dict[str, Summary] = {}  # of a pipeline: shown on its page in the place of mini-batches
         self._level = logging.getLevelName(level)
         self._files = TextFiles(cap)
@@ -216,7 +225,7 @@ class LogTree:
         self._files.flush()
         if self._resumed:
             self._files.guarded(lambda: keep_latest_rows(self._csv))
-        page = render(self.name, self.summary, outputs=self._outputs, logs=self.logs, steps=self.steps)
+        page = render(self.name, self.summary, outputs=self._outputs, logs=self.logs, steps=self.steps, command=self._command)
         self._files.replace(self.result, page)
 
 

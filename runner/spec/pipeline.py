@@ -1,4 +1,4 @@
-"""Pipelines whose steps are parallel steps: their ports, the order of the steps, and what every step gets from above."""
+"""Pipelines: their ports, the order of the steps, and what every step gets from above."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from dataclasses import dataclass, field, replace
 from runner.errors import NotSupportedHere, UserError
 from runner.model.job import JobOutput, PipelineJob, Step
 from runner.spec import schema
+from runner.spec.component import KINDS
 from runner.spec.compute import check_compute, compute_name
 from runner.spec.context import ResolveContext, check_datastore
 from runner.spec.expressions import Ports, Scope, steps_named
 from runner.spec.inputs import InputReader, read_inputs
+from runner.spec.load import written_type
 from runner.spec.outputs import OutputReader, read_outputs
 from runner.spec.ports import Frame
 from runner.spec.problems import Problems
 from runner.spec.script import missing
 from runner.spec.settings import identity
-from runner.spec.step import NEVER_REUSED, resolve_step
+from runner.spec.step import resolve_step
+from runner.spec.step_reader import NEVER_REUSED
 from runner.spec.values import Reader, check_keys, near_case
 from runner.spec.yaml_source import Node
 
@@ -164,7 +167,7 @@ def _datastore(reader: Reader, context: ResolveContext) -> str:
 
 
 def _nodes(root: Node, steps: _Steps, problems: Problems) -> dict[str, Node]:
-    """The steps that are parallel steps; the others are put down with name, type and line."""
+    """The steps that can run here; the others are put down with name, type and line."""
     jobs = Reader(root, Scope(), problems).mapping("jobs")
     if root.get("jobs") is None or (jobs and not jobs.entries):
         with problems.catching():
@@ -185,23 +188,21 @@ def _check_step(name: str, node: Node) -> None:
             f"'{name}' is not a name of a step", place=node.place, allowed="letters, digits and _, beginning with a letter or _"
         )
     if not node.is_mapping:
-        raise UserError(f"a step must be a mapping, not {node.kind}", place=node.place, todo="write type: parallel and its keys below it")
-    written = node.get("type")
-    if written is None and node.get("component") is None:
-        raise missing(node, "type", "write type: parallel")
-    kind = written.text.lower() if written else "parallel"
+        raise UserError(
+            f"a step must be a mapping, not {node.kind}", place=node.place, todo="write type: command and its keys below it, indented"
+        )
+    written, kind, allowed = node.get("type"), written_type(node), ", ".join(KINDS)
+    if not kind and node.get("component") is None:
+        raise missing(node, "type", "write type: command or type: parallel")
     if kind in (*schema.OTHER_JOBS, "pipeline"):
         raise NotSupportedHere(
             f"the step '{name}' is of type {kind}, which this build cannot run",
             place=written.place if written else None,
-            allowed="parallel",
+            allowed=allowed,
         )
-    if kind != "parallel" and written:
+    if kind not in ("", *KINDS) and written:
         raise UserError(
-            f"the step '{name}' has the unknown type '{written.text}'",
-            place=written.place,
-            allowed="parallel",
-            todo=near_case(kind, ["parallel"]),
+            f"the step '{name}' has the unknown type '{written.text}'", place=written.place, allowed=allowed, todo=near_case(kind, KINDS)
         )
 
 

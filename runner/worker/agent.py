@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, Optional, TextIO
 from . import entry_script, linux, tracking
 from .batches import FileBatches, TableBatches
 from .channel import Channel, Disconnected
+from .command import Command
 from .failures import Failures
 from .loop import Loop
 from .protocol import DUMP_SIGNAL_OFFSET, SLOTS_NAME, Slot
@@ -74,7 +75,10 @@ class Agent(object):
         self._close(script)
         return 0
 
-    def _open(self, path: str) -> entry_script.EntryScript:
+    def _open(self, path: str) -> "entry_script.EntryScript | Command":
+        if self._config["command"]:
+            self._channel.send({"t": "ready", "seconds": 0.0})
+            return Command(self._config["command"], self._config["arguments"])
         if self._config["kind"] == "table":
             linux.keep_freed_memory()
             _import_readers()
@@ -87,7 +91,7 @@ class Agent(object):
         self._channel.send({"t": "ready", "seconds": time.monotonic() - began})
         return script
 
-    def _close(self, script: entry_script.EntryScript) -> None:
+    def _close(self, script: "entry_script.EntryScript | Command") -> None:
         try:
             if script.shutdown:
                 script.shutdown()

@@ -106,6 +106,8 @@ RECIPES = {
     "bare": Recipe(BARE),
     "pandas-only": Recipe("bare", (wheels(*PANDAS),), (COMPILE,)),
     "pandas": Recipe("pandas-only", (wheels(*PYARROW),), (COMPILE,)),
+    # As most images have it, `python` is a command there.
+    "examples": Recipe("pandas", (wheels(*pinned("pillow")),), (run("ln", "-s", "python3", "/usr/bin/python"),)),
     "python37": Recipe("bare", (Interpreter("3.7"),), SETTLE),
     "python38": Recipe(
         "bare", (Interpreter("3.8"), Wheels(OLD_PANDAS, "3.8", "usr/local/lib/python3.8/site-packages")), (*SETTLE, COMPILE)
