@@ -71,7 +71,7 @@ def create(
         "priority": priority,
         "force_rerun": force_rerun,
     }
-    return _attended(lambda watch: client.submit(loaded, name=name, stream=stream, watch=watch, **options), output, streamed=stream)
+    return attended(lambda watch: client.submit(loaded, name=name, stream=stream, watch=watch, **options), output, streamed=stream)
 
 
 @app.command()
@@ -122,7 +122,7 @@ def stream(name: Name = None, name_option: NameOption = None, output: Output = N
 
     client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
     try:
-        return _attended(lambda watch: client.stream(chosen, watch), output, streamed=True)
+        return attended(lambda watch: client.stream(chosen, watch), output, streamed=True)
     except KeyboardInterrupt:
         return _detached(chosen)
 
@@ -153,7 +153,7 @@ def resume(
 
     client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
     options: dict[str, Any] = {"code": code, "python": python, "allow_large_snapshot": allow_large_snapshot}
-    return _attended(lambda watch: client.resume(chosen, stream=stream, watch=watch, **options), output, streamed=stream)
+    return attended(lambda watch: client.resume(chosen, stream=stream, watch=watch, **options), output, streamed=stream)
 
 
 @app.command()
@@ -300,7 +300,7 @@ def _watching(wanted: bool) -> Iterator[ProgressView | None]:
         view.close()
 
 
-def _attended(act: Callable[[ProgressView | None], JobRecord], output: Format | None, *, streamed: bool) -> int:
+def attended(act: Callable[[ProgressView | None], JobRecord], output: Format | None, *, streamed: bool) -> int:
     """Hands a job over or follows it, and tells how it ended, or that it goes on without us."""
     try:
         with _watching(streamed) as watch:

@@ -127,7 +127,6 @@ def _notices(reader: Reader, outputs: Mapping[str, JobOutput], bound: Mapping[st
     for name in outputs:
         if name not in bound and not reader.problems.errors:
             reader.problems.notice(f"no step writes the pipeline's output '{name}'")
-    settings = reader.below("settings")
     for key in (*schema.WRITTEN_BY_AZURE, "services"):
         if reader.written(key):
             reader.problems.notice(f"{key} is kept without effect")
