@@ -195,6 +195,7 @@ class NodeInstance:
             cache=Path(self._request.folder) / "cache",
             moved=self._side_inputs.moved,
             stores=self._stores,
+            beside=tuple(self._request.beside),
             agent=self._agent() if site.container else AGENT,
             code=on_this_node(self._paths.code, Path(self._request.folder) / "code"),
         )
