@@ -14,6 +14,7 @@ from runner.model.job import Job, PipelineJob, Step
 from runner.outputs.append_row import format_of, row_file
 from runner.pipeline.options import RunOptions, StepPlan
 from runner.pipeline.site import asked_processes, describe_site, on_cluster
+from runner.spec.command_text import shown_command
 from runner.storage.addresses import is_address
 
 WORKERS_LIMIT = 2048  # on one machine: beyond that it is a slip of the pen
@@ -92,7 +93,7 @@ def _plan_command(step: Step, python: str, notices: list[str]) -> StepPlan:
         output=", ".join(f"{name}: {output.path}" for name, output in step.outputs.items()) or "none",
         python=python,
         compute=step.compute,
-        command=step.command,
+        command=shown_command(step.command),
         notices=tuple(notices),
     )
 

@@ -20,6 +20,8 @@ _WHOLE = r"\$\{\{.*?\}\}"
 _LOOSE = re.compile(r"(\$\{)?\b((inputs|outputs)\.([A-Za-z_][\w-]*))")
 _VARIABLE = "RUNNER_{}"  # names that begin so are the runner's: a job cannot set them (settings.py)
 
+_TAKEN = "; set --; "
+
 # How a value is put where it stands: nothing there splits it into words or reads it as code.
 _WRITTEN = {"plain": '"{}"', "double": "{}", "here": "{}", "sum": "{}", "comment": "{}", "single": "'\"{}\"'", "ansi": "'\"{}\"$'"}
 
@@ -61,9 +63,14 @@ def read_command(text: str, scope: Scope, place: Place, problems: Problems) -> C
     replaced = _Scanner(variable=variable).replaced(text)
     if "\0" in replaced or any("\0" in value for value in values.values()):
         raise UserError("the command has a NUL character", place=place, todo="remove it")
-    numbers = range(1, len(values) + 1)
-    taken = " ".join(f"{_VARIABLE.format(number)}=${{{number}}}" for number in numbers)
-    return Command(text=f"{taken}; set --; {replaced}" if values else replaced, values=tuple(values.values()))
+    taken = " ".join(f"{_VARIABLE.format(number)}=${{{number}}}" for number in range(1, len(values) + 1))
+    return Command(text=f"{taken}{_TAKEN}{replaced}" if values else replaced, values=tuple(values.values()))
+
+
+def shown_command(text: str) -> str:
+    """The text without its beginning, for people."""
+    taken, _, rest = text.partition(_TAKEN)
+    return rest if taken.startswith(f"{_VARIABLE.format(1)}=") else text
 
 
 def _check_loose(text: str, scope: Scope, place: Place, problems: Problems) -> None:
