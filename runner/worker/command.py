@@ -58,14 +58,15 @@ class Tail(object):
 
     def _pump(self) -> None:
         open_line = b""
-        while True:
-            piece = os.read(self._source.fileno(), 1 << 16)
-            if not piece:
-                break
-            write_all(2, piece)
-            *whole, open_line = (open_line + piece).split(b"\n")
-            self.lines.extend(shown(line) for line in whole[-TAIL_LINES:])
-            open_line = open_line[-LINE_LENGTH * 4 :]
+        with self._source:
+            while True:
+                piece = os.read(self._source.fileno(), 1 << 16)
+                if not piece:
+                    break
+                write_all(2, piece)
+                *whole, open_line = (open_line + piece).split(b"\n")
+                self.lines.extend(shown(line) for line in whole[-TAIL_LINES:])
+                open_line = open_line[-LINE_LENGTH * 4 :]
         if open_line:
             self.lines.append(shown(open_line))
 
