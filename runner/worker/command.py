@@ -31,7 +31,7 @@ class Command(object):
     def run(self, _mini_batch: Any) -> List[str]:
         """Errors: CommandError unless it ends with status 0."""
         words = [find_shell(), "-c", self._text, "command", *self._arguments]
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=with_python(os.environ))
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=with_packages(with_python(os.environ)))
         tail = Tail(process.stderr)
         status = process.wait()
         tail.thread.join(PATIENCE)
@@ -87,6 +87,13 @@ def with_python(environment: "os._Environ[str]") -> Dict[str, str]:
     if os.path.exists(os.path.join(folder, "python")) and (first is None or os.path.dirname(first) != folder):
         path = folder + os.pathsep + path
     return dict(environment, PATH=path)
+
+
+def with_packages(environment: Dict[str, str]) -> Dict[str, str]:
+    """Its Python programs find azureml_user and azureml.core as entry scripts do, after all that they name themselves."""
+    importable = os.path.join(os.path.dirname(os.path.abspath(__file__)), "importable")
+    named = environment.get("PYTHONPATH")
+    return dict(environment, PYTHONPATH=named + os.pathsep + importable if named else importable)
 
 
 def describe(status: int, tail: List[str]) -> str:
