@@ -90,7 +90,7 @@ def find_shell() -> str:
 
 def variables() -> Dict[str, str]:
     """What a Python that the command starts prints is in the log at once, and not lost with it when it is killed."""
-    return {"PYTHONUNBUFFERED": "1", **os.environ, "PATH": with_python(os.environ.get("PATH", os.defpath))}
+    return with_packages({"PYTHONUNBUFFERED": "1", **os.environ, "PATH": with_python(os.environ.get("PATH", os.defpath))})
 
 
 def with_python(path: str) -> str:
@@ -100,6 +100,13 @@ def with_python(path: str) -> str:
     if os.path.exists(os.path.join(folder, "python")) and (first is None or os.path.dirname(first) != folder):
         return folder + os.pathsep + path
     return path
+
+
+def with_packages(environment: Dict[str, str]) -> Dict[str, str]:
+    """Its Python programs find azureml_user and azureml.core as entry scripts do, after all that they name themselves."""
+    importable = os.path.join(os.path.dirname(os.path.abspath(__file__)), "importable")
+    named = environment.get("PYTHONPATH")
+    return dict(environment, PYTHONPATH=named + os.pathsep + importable if named else importable)
 
 
 def describe(status: int, tail: List[str]) -> str:
