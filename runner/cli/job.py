@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from runner.workspace.transfer import Watch
 
 app = make_group("Create, follow and clean up jobs.")
+ForceRerun = Annotated[bool, typer.Option("--force-rerun", help="Run every step of a pipeline, also those whose results are known.")]
 NewName = Annotated[Optional[str], typer.Option("--name", "-n", metavar="NAME", help="The job's name, instead of the job file's.")]  # noqa: UP045
 
 
@@ -54,6 +55,7 @@ def create(
     output: Output = None,
     allow_large_snapshot: LargeSnapshot = False,
     priority: Priority = 0,
+    force_rerun: ForceRerun = False,
     workspace: Workspace = None,
 ) -> int:
     """Create a job from a file. It runs in the background, or with --stream in the foreground; on a cluster if its compute is one."""
@@ -62,7 +64,13 @@ def create(
 
     client = Client(workspace)
     loaded = read_job(the_file(file), sets or ())
-    options: dict[str, Any] = {"local": local, "python": python, "allow_large_snapshot": allow_large_snapshot, "priority": priority}
+    options: dict[str, Any] = {
+        "local": local,
+        "python": python,
+        "allow_large_snapshot": allow_large_snapshot,
+        "priority": priority,
+        "force_rerun": force_rerun,
+    }
     return attended(lambda watch: client.submit(loaded, name=name, stream=stream, watch=watch, **options), output, streamed=stream)
 
 

@@ -195,6 +195,7 @@ class NodeInstance:
             tracking=variables_on_node(self._paths),
             moved=self._side_inputs.moved,
             stores=self._stores,
+            beside=tuple(self._request.beside),
             agent=self._agent() if site.container else AGENT,
             code=on_this_node(self._paths.code, Path(self._request.folder) / "code"),
         )

@@ -35,7 +35,8 @@ AGENT = str(Path(runner.worker.__path__[0]))
 class InstancePlan:
     """The same for all instances of one run of a step. `moved`: inputs that scripts get at another path; `instances`: how many there may
     be; `gpus`: those of this one, where somebody else has said which; `agent`: where the worker folder lies for the Docker engine;
-    `code`: the snapshot, where it has been brought nearer; `tracking`: variables of MLflow.
+    `code`: the snapshot, where it has been brought nearer; `tracking`: variables of MLflow; `beside`: the instances that there are, where
+    their number says not enough.
     """
 
     step: Step
@@ -51,6 +52,7 @@ class InstancePlan:
     tracking: Mapping[str, str] = field(default_factory=dict)
     moved: Mapping[str, str] = field(default_factory=dict)
     stores: Stores = NO_STORES
+    beside: tuple[str, ...] = ()
     agent: str = AGENT
     code: Path | None = None
 
@@ -73,6 +75,8 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
         request=_request(plan, node, moved, gpus, {output_dir, *local, *uploads.values()}, output_dir),
         parts=plan.paths.parts,
         epoch=plan.epoch,
+        instances=step.resources.instance_count,
+        beside=plan.beside,
         fetched=fetched,
         names={local: address for address, local in split.items()},
         max_retries=step.retry.max_retries,

@@ -306,7 +306,7 @@ class StepRun:
         error = explain(verdict, self.step, self.paths)
         self.observe(
             JobEnded(
-                at=time.time(), status=verdict.status, code=verdict.code, message=error.get("message", ""),
+                at=time.time(), status=verdict.status, code=error.get("code", verdict.code), message=error.get("message", ""),
                 error=verdict.failures[0][1] if verdict.failures else None,
             )
         )  # fmt: skip
@@ -394,6 +394,9 @@ class StepRun:
 
 def finish_partial(step: Step, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:
     """Publishes what a failed or cancelled job has, in order. Errors: UserError when there is nothing to publish; OSError."""
+    if step.command:
+        problem = f"'{step.name}' is a command: it has no rows, and what it has written lies in its outputs already"
+        raise UserError(problem, todo=f"run it again with: runner job resume -n {step.name}")
     if not paths.journal.exists():
         raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
     journal = Journal(paths.journal)

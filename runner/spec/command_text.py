@@ -8,7 +8,8 @@ is one word, or part of one, and nothing of it is run. The text begins by taking
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from runner.errors import Place, UserError
@@ -28,7 +29,7 @@ _TOKENS = {
     "plain": rf"""\\?{_WHOLE}|\\.|\$?'|\$?"|\$\(\(|[$<>]?\(|\)|`|\n|(?:(?<=[\s;&|()])|\A)\#|{_HERE}""",
     "double": rf"""\\?{_WHOLE}|\\.|"|\$\(\(|\$\(|`""",
     "here": rf"""\\?{_WHOLE}|\\.|\$\(\(|\$\(|`""",
-    "sum": rf"""{_WHOLE}|\\.|\$\(\(|\$?\(|\)|`""",
+    "sum": rf"""{_WHOLE}|\\.|\$?'|"|\$\(\(|\$?\(|\)|`""",  # quotes, since `$((ls) | wc)` begins as one does
     "single": rf"{_WHOLE}|'",
     "ansi": rf"{_WHOLE}|\\.|'",
     "comment": rf"{_WHOLE}|\n",
@@ -64,6 +65,16 @@ def read_command(text: str, scope: Scope, place: Place, problems: Problems) -> C
     numbers = range(1, len(values) + 1)
     taken = " ".join(f"{_VARIABLE.format(number)}=${{{number}}}" for number in numbers)
     return Command(text=f"{taken}; set --; {replaced}" if values else replaced, values=tuple(values.values()))
+
+
+def with_values(text: str, values: Sequence[str]) -> str:
+    """The text of a Command as somebody would have written it who knew the values: for show, nobody runs that."""
+    if values:
+        text = text.partition("; set --; ")[2]
+    for number, value in reversed(list(enumerate(values, 1))):
+        variable = f"${{{_VARIABLE.format(number)}}}"
+        text = text.replace(f'"{variable}"', shlex.quote(value)).replace(variable, value)
+    return text
 
 
 def _check_loose(text: str, scope: Scope, place: Place, problems: Problems) -> None:

@@ -53,6 +53,10 @@ LIMITS = ("timeout",)
 QUEUE_SETTINGS = ("job_tier", "priority")
 
 PIPELINE = (*COMMON, "inputs", "outputs", "jobs", "settings", "component")
+PIPELINE_COMPONENT = (
+    "$schema", "type", "name", "version", "display_name", "description", "tags", "properties", "is_deterministic",
+    "inputs", "outputs", "jobs",
+)  # fmt: skip
 PIPELINE_SETTINGS = ("default_datastore", "default_compute", "continue_on_step_failure", "force_rerun", "on_init", "on_finalize")
 
 # Inputs and outputs (ports.py).

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runner.errors import UserError
 from runner.model.job import Step
 from runner.spec import schema, settings
 from runner.spec.command_step import CommandStepReader
-from runner.spec.component import KINDS, Component, merge, read_component
+from runner.spec.component import KINDS, Component, kind_of, merge, read_component
 from runner.spec.expressions import Ports, Scope
 from runner.spec.load import written_type
 from runner.spec.parallel_step import ParallelStepReader
@@ -30,7 +29,7 @@ def resolve_step(tree: Node, frame: Frame) -> Resolved:
     failed = True
     with problems.catching():
         component = read_component(tree, problems)
-        kind = _kind(tree, component)
+        kind = kind_of(tree, component)
         failed = False
     if kind in KINDS:
         check_keys(tree, (*_KEYS[kind], *schema.WRITTEN_BY_AZURE), f"of a {kind} job", problems, _HINTS[kind])
@@ -43,18 +42,3 @@ def resolve_step(tree: Node, frame: Frame) -> Resolved:
     scope = Scope(own=ports, parent=frame.parent, jobs=frame.jobs, words=words(frame))
     step = _READERS[kind](merged, scope, frame).step(ports)
     return Resolved(step=replace(step, notices=tuple(problems.notices)), ports=ports)
-
-
-def _kind(tree: Node, component: Component | None) -> str:
-    """`command` or `parallel`: what is written, or what the component is."""
-    written = tree.get("type")
-    if component is None:
-        return written_type(tree)
-    if written is not None and written.text.lower() != component.kind:
-        raise UserError(
-            f"is of type {written.text.lower()}, but its component of type {component.kind}",
-            place=written.place,
-            allowed=component.kind,
-            todo=f"write type: {component.kind}, or leave it out",
-        )
-    return component.kind

@@ -214,6 +214,65 @@ outputs:
 command: cat ${{inputs.file}} ${{inputs.folder}}/x > ${{outputs.counts}}
 """
 
+OUTER = """\
+type: pipeline
+inputs:
+  share: 0.25
+outputs:
+  final: {type: uri_file}
+jobs:
+  first:
+    type: command
+    outputs:
+      made: {type: uri_folder}
+    command: touch ${{outputs.made}}/a
+  middle:
+    type: pipeline
+    component: ./parts/inner.yml
+    inputs:
+      files: ${{parent.jobs.first.outputs.made}}
+      share: ${{parent.inputs.share}}
+  last:
+    type: command
+    inputs:
+      counts: ${{parent.jobs.middle.outputs.counts}}
+      share: ${{parent.jobs.middle.inputs.share}}
+    outputs:
+      result: ${{parent.outputs.final}}
+    command: cat ${{inputs.counts}} ${{inputs.share}} > ${{outputs.result}}
+"""
+
+INNER = """\
+$schema: https://azuremlschemas.azureedge.net/latest/pipelineComponent.schema.json
+type: pipeline
+name: inner
+version: "1"
+inputs:
+  files: {type: uri_folder}
+  share: {type: number, max: 1}
+  colour: {type: string, default: red}
+outputs:
+  counts: {type: uri_file}
+jobs:
+  prepare:
+    type: command
+    code: ../src
+    inputs:
+      files: ${{parent.inputs.files}}
+    outputs:
+      prepared: {type: uri_folder}
+    command: cp -r ${{inputs.files}} ${{outputs.prepared}}
+  count:
+    type: command
+    inputs:
+      files: ${{parent.jobs.prepare.outputs.prepared}}
+      share: ${{parent.inputs.share}}
+      colour: ${{parent.inputs.colour}}
+    outputs:
+      counts: ${{parent.outputs.counts}}
+    command: ls ${{inputs.files}} ${{inputs.share}} ${{inputs.colour}} > ${{outputs.counts}}
+"""
+
 FILES = {
     "images/a.png": "a",
     "images/b.png": "b",
@@ -237,8 +296,14 @@ ORIGINALS = {
     "command_component.yml": COMMAND_COMPONENT,
     "steps.yml": STEPS,
     "typed.yml": TYPED,
+    "outer.yml": OUTER,
+    "parts/inner.yml": INNER,
 }
-_GIVEN = {"component.yml": "pipeline.yml", "typed.yml": "steps.yml"}  # which of them the runner is given, where it isn't the changed one
+_GIVEN = {
+    "component.yml": "pipeline.yml",
+    "typed.yml": "steps.yml",
+    "parts/inner.yml": "outer.yml",
+}  # which of them the runner is given, where it isn't the changed one
 
 
 @dataclass(frozen=True, kw_only=True)
