@@ -58,15 +58,14 @@ class Tail(object):
 
     def _pump(self) -> None:
         open_line = b""
-        with self._source:
-            while True:
-                piece = os.read(self._source.fileno(), 1 << 16)
-                if not piece:
-                    break
-                write_all(2, piece)
-                *whole, open_line = (open_line + piece).split(b"\n")
-                self.lines.extend(shown(line) for line in whole[-TAIL_LINES:])
-                open_line = open_line[-LINE_LENGTH * 4 :]
+        while True:
+            piece = os.read(self._source.fileno(), 1 << 16)
+            if not piece:
+                break
+            write_all(2, piece)
+            *whole, open_line = (open_line + piece).split(b"\n")
+            self.lines.extend(shown(line) for line in whole[-TAIL_LINES:])
+            open_line = open_line[-LINE_LENGTH * 4 :]
         if open_line:
             self.lines.append(shown(open_line))
 
@@ -90,7 +89,8 @@ def find_shell() -> str:
 
 def variables() -> Dict[str, str]:
     """What a Python that the command starts prints is in the log at once, and not lost with it when it is killed."""
-    return with_packages({"PYTHONUNBUFFERED": "1", **os.environ, "PATH": with_python(os.environ.get("PATH", os.defpath))})
+    own = {"PATH": with_python(os.environ.get("PATH", os.defpath)), "PYTHONPATH": with_packages(os.environ.get("PYTHONPATH", ""))}
+    return {"PYTHONUNBUFFERED": "1", **os.environ, **own}
 
 
 def with_python(path: str) -> str:
@@ -102,11 +102,10 @@ def with_python(path: str) -> str:
     return path
 
 
-def with_packages(environment: Dict[str, str]) -> Dict[str, str]:
-    """Its Python programs find azureml_user and azureml.core as entry scripts do, after all that they name themselves."""
+def with_packages(path: str) -> str:
+    """A PYTHONPATH on which azureml_user and azureml.core are found as entry scripts find them, after all that it names itself."""
     importable = os.path.join(os.path.dirname(os.path.abspath(__file__)), "importable")
-    named = environment.get("PYTHONPATH")
-    return dict(environment, PYTHONPATH=named + os.pathsep + importable if named else importable)
+    return path + os.pathsep + importable if path else importable
 
 
 def describe(status: int, tail: List[str]) -> str:
