@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -387,3 +388,19 @@ def test_steps_side_by_side_go_on_when_what_leads_them_is_killed(on_cluster: Clu
     assert done.status == 0, done.stderr
     assert statuses(done.job) == dict.fromkeys(("left", "right", "last"), "Completed")
     assert sorted(lab.ledger) == ["last", *sorted(both)]
+
+
+def test_python_is_that_of_the_conda_file_which_steps_at_once_share(here: Lab) -> None:
+    environment = {
+        "image": "python:3",
+        "conda_file": {"name": "x", "dependencies": ["python={}.{}".format(*sys.version_info[:2])]},
+    }
+    text = 'python -c "import sys; print(sys.prefix)"; command -v python; sh -c "command -v python3"'
+    write(here, {name: command(text, environment=environment) for name in ("one", "two")})
+    score(here)
+    one, two = (next((here.logs() / name).glob("user/stdout/*/*.txt")).read_text().splitlines() for name in ("one", "two"))
+    assert one == two
+    folder = Path(one[0])
+    assert folder.is_relative_to(here.state)
+    assert one[1:] == [str(folder / "bin" / "python"), str(folder / "bin" / "python3")]
+    assert len([path for path in folder.parent.iterdir() if path.is_dir()]) == 1
