@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from runner.workspace.transfer import Watch
 
 app = make_group("Create, follow and clean up jobs.")
+ForceRerun = Annotated[bool, typer.Option("--force-rerun", help="Run every step of a pipeline, also those whose results are known.")]
 NewName = Annotated[Optional[str], typer.Option("--name", "-n", metavar="NAME", help="The job's name, instead of the job file's.")]  # noqa: UP045
 
 
@@ -54,6 +55,7 @@ def create(
     output: Output = None,
     allow_large_snapshot: LargeSnapshot = False,
     priority: Priority = 0,
+    force_rerun: ForceRerun = False,
     workspace: Workspace = None,
 ) -> int:
     """Create a job from a file. It runs in the background, or with --stream in the foreground; on a cluster if its compute is one."""
@@ -62,8 +64,14 @@ def create(
 
     client = Client(workspace)
     loaded = read_job(the_file(file), sets or ())
-    options: dict[str, Any] = {"local": local, "python": python, "allow_large_snapshot": allow_large_snapshot, "priority": priority}
-    return _attended(lambda watch: client.submit(loaded, name=name, stream=stream, watch=watch, **options), output, streamed=stream)
+    options: dict[str, Any] = {
+        "local": local,
+        "python": python,
+        "allow_large_snapshot": allow_large_snapshot,
+        "priority": priority,
+        "force_rerun": force_rerun,
+    }
+    return attended(lambda watch: client.submit(loaded, name=name, stream=stream, watch=watch, **options), output, streamed=stream)
 
 
 @app.command()
@@ -114,7 +122,7 @@ def stream(name: Name = None, name_option: NameOption = None, output: Output = N
 
     client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
     try:
-        return _attended(lambda watch: client.stream(chosen, watch), output, streamed=True)
+        return attended(lambda watch: client.stream(chosen, watch), output, streamed=True)
     except KeyboardInterrupt:
         return _detached(chosen)
 
@@ -145,7 +153,7 @@ def resume(
 
     client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
     options: dict[str, Any] = {"code": code, "python": python, "allow_large_snapshot": allow_large_snapshot}
-    return _attended(lambda watch: client.resume(chosen, stream=stream, watch=watch, **options), output, streamed=stream)
+    return attended(lambda watch: client.resume(chosen, stream=stream, watch=watch, **options), output, streamed=stream)
 
 
 @app.command()
@@ -292,7 +300,7 @@ def _watching(wanted: bool) -> Iterator[ProgressView | None]:
         view.close()
 
 
-def _attended(act: Callable[[ProgressView | None], JobRecord], output: Format | None, *, streamed: bool) -> int:
+def attended(act: Callable[[ProgressView | None], JobRecord], output: Format | None, *, streamed: bool) -> int:
     """Hands a job over or follows it, and tells how it ended, or that it goes on without us."""
     try:
         with _watching(streamed) as watch:

@@ -67,6 +67,8 @@ def _when(stamp: str | None) -> str:
 
 def _done(job: JobRecord) -> str:
     progress = job.progress
+    if job.type == "command" or (job.jobs and all(step.type == "command" for step in job.jobs.values())):
+        return "-"
     failed = f", {progress.failed} failed" if progress.failed else ""
     total = f"{progress.total}" if progress.listed or job.finished else f"{progress.total}…"
     return f"{progress.succeeded + progress.failed}/{total}{failed}"
@@ -74,10 +76,19 @@ def _done(job: JobRecord) -> str:
 
 def _job_rows(record: JobRecord) -> Rows:
     for key, value in record.to_json().items():
+        if key == "progress" and record.type == "command":
+            continue  # there is nothing to count
+        if key == "jobs":
+            value = {name: _without_counts(job) for name, job in value.items()}
         if key in ("progress", "jobs", "inputs", "outputs", "error", "tags", "properties"):
             yield from _nested(key, value)
         elif value:
             yield key, value
+
+
+def _without_counts(step: Mapping[str, object]) -> Mapping[str, object]:
+    """A step of a pipeline; where it is a command, without the counts that it does not have."""
+    return {key: value for key, value in step.items() if key != "progress" or step["type"] != "command"}
 
 
 def _nested(key: str, value: object) -> Rows:
@@ -112,16 +123,16 @@ def _print_plan(plan: StepPlan) -> None:
     size = f"{show_size(plan.bytes)}, the largest mini-batch {show_size(plan.largest)}"
     unknown = plan.items is None and not plan.mini_batches  # made by a step that has not run
     split = [
-        ("input", plan.input),
         ("mini-batches", later if unknown else f"{plan.mini_batches:,}"),
         ("items", later if plan.items is None else f"{plan.items:,} {plan.unit}"),
         ("size", later if unknown else size),
         ("workers", _workers(plan)),
     ]
     rows = [
+        ("input", plan.input),
         *([("command", plan.command.replace("\n", "\n" + " " * 16))] if plan.command else split),
         ("python", plan.python),
-        ("arguments", " ".join(map(repr, plan.arguments)) or "none"),
+        *(() if plan.command else [("arguments", " ".join(map(repr, plan.arguments)) or "none")]),
         ("output", plan.output),
         *(("notice", text) for text in plan.notices),
     ]

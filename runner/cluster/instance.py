@@ -53,6 +53,7 @@ from runner.pipeline.options import RunOptions
 from runner.pipeline.side_inputs import SideInputs, lay_out_inputs
 from runner.pipeline.site import Site, in_container, prepare_site
 from runner.pipeline.step_run import SystemClock
+from runner.pipeline.tracking import variables_on_node
 from runner.report.resources import ResourceMonitor
 from runner.spec.stored import load
 from runner.version import VERSION
@@ -191,9 +192,10 @@ class NodeInstance:
             gpus=self._request.gpus,
             instances=max(resources.max_instance_count or 0, resources.instance_count),
             epoch=time.time_ns() // 1_000_000,  # of each run of an instance another: names of parts are never used again
-            cache=Path(self._request.folder) / "cache",
+            tracking=variables_on_node(self._paths),
             moved=self._side_inputs.moved,
             stores=self._stores,
+            beside=tuple(self._request.beside),
             agent=self._agent() if site.container else AGENT,
             code=on_this_node(self._paths.code, Path(self._request.folder) / "code"),
         )

@@ -114,6 +114,7 @@ class Instances:
             step=request.step,
             node=place.instance,
             cpus=place.capacity.cpus,
+            beside=tuple(request.places),
             type_name=place.type_name,
             kind=dict(request.types).get(place.type_name, InstanceType()),
             docker=replace(self._home.workspace.settings.docker, policy=kept_apart(self._home.workspace.docker_policy, job.user)),

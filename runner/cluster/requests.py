@@ -53,6 +53,7 @@ class InstanceRequest:
     step: str  # empty: the job itself
     node: str  # node_0, node_1, …: a name that is used once in a step
     cpus: float
+    beside: tuple[str, ...] = ()  # the step's instances that there are when this one is started
     folder: str = ""  # for what only this node needs
     gpus: tuple[str, ...] = ()
     type_name: str = ""
@@ -88,6 +89,7 @@ def instance_request(text: str) -> InstanceRequest:
     roots, groups = tuple(policy["data_roots"]), tuple(policy["only_groups"])
     docker["policy"] = DockerPolicy(allow=frozenset(policy["allow"]), data_roots=roots, only_user=policy["only_user"], only_groups=groups)
     fields |= {"kind": InstanceType(**fields["kind"]), "docker": DockerSettings(**docker), "gpus": tuple(fields["gpus"])}
+    fields["beside"] = tuple(fields.get("beside", ()))
     return InstanceRequest(**fields)
 
 

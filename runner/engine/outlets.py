@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 
 from runner.engine.settings import InstanceSettings
@@ -14,7 +15,6 @@ from runner.outputs.uploads import FolderUpload
 from runner.storage import addresses
 from runner.storage.stores import Stores
 
-JOB, NODE = "runner_job", "runner_node"  # metadata of what scripts have written: whose it is
 FLUSH_BYTES = 8 << 20  # rows that make a flush due at once
 
 
@@ -28,13 +28,29 @@ def open_outlet(
         container, path = stores.at(settings.rows_blob)
         rows = BlockRows(container, path, parts=parts, folder=settings.parts, changed=changed)
     folders: list[Folder] = [LocalFolder(Path(folder)) for folder in settings.synced]
-    marks = {JOB: settings.worker.job, NODE: settings.worker.node}
+    goes_on_for = partial(_goes_on_for, settings.worker.node, settings.instances, settings.beside)
     for address, local in settings.uploads.items():
         container, path = stores.at(address)
         kept_out, files = _names(settings.kept_out, address), _names(settings.upload_files, address)
-        folders.append(FolderUpload(container, path, Path(local), marks=marks, kept_out=kept_out, files=files, warn=warn))
+        folders.append(
+            FolderUpload(
+                container, path, Path(local), job=settings.worker.job, node=settings.worker.node, goes_on_for=goes_on_for,
+                kept_out=kept_out, files=files, warn=warn,
+            )
+        )  # fmt: skip
     return Outlet(rows, folders, background=bool(settings.rows_blob or settings.uploads), changed=changed)
 
 
 def _names(of: Iterable[str], folder: str) -> frozenset[str]:
     return frozenset(name for one in of if (name := addresses.relative(one, folder)))
+
+
+def _goes_on_for(node: str, instances: int, beside: Collection[str], other: str) -> bool:
+    """Whether `node` takes over the files of a node that is not there any more.
+
+    A job begins, and goes on, with node_0 to the last of its `instances`; those that take the place of lost ones have higher numbers.
+    """
+    number, of = int(node.rpartition("_")[2]), other.rpartition("_")[2]
+    if not of.isdecimal() or other in beside:
+        return False
+    return number >= instances or (int(of) >= instances and int(of) % instances == number)

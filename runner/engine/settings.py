@@ -51,6 +51,8 @@ class InstanceSettings:
     request: InstanceRequest  # its `sockets` are filled in when the instance starts
     parts: Path
     epoch: int  # of the job: part of the names of parts
+    instances: int = 1  # with which the job begins, or goes on
+    beside: tuple[str, ...] = ()  # names of those that there are, where one has come later
     max_retries: int = 2
     timeout: float = 60
     error_threshold: int = -1

@@ -14,7 +14,7 @@ from runner.model.job import Job, PipelineJob, Step
 from runner.outputs.append_row import format_of, row_file
 from runner.pipeline.options import RunOptions, StepPlan
 from runner.pipeline.site import asked_processes, describe_site, on_cluster
-from runner.spec.command_text import shown_command
+from runner.spec.command_text import with_values
 from runner.storage.addresses import is_address
 
 WORKERS_LIMIT = 2048  # on one machine: beyond that it is a slip of the pen
@@ -79,9 +79,10 @@ def _plan_step(step: Step, options: RunOptions, *, waits: bool) -> StepPlan:
 
 
 def _plan_command(step: Step, python: str, notices: list[str]) -> StepPlan:
+    given = {name: one for name, one in step.inputs.items() if not one.optional_unset}
     return StepPlan(
         step=step.step or step.name,
-        input="",
+        input=", ".join(f"{name}: {one.path if one.is_data else repr(one.value)}" for name, one in given.items()) or "none",
         mini_batches=1,
         items=0,
         unit="files",
@@ -93,7 +94,7 @@ def _plan_command(step: Step, python: str, notices: list[str]) -> StepPlan:
         output=", ".join(f"{name}: {output.path}" for name, output in step.outputs.items()) or "none",
         python=python,
         compute=step.compute,
-        command=shown_command(step.command),
+        command=with_values(step.command, step.program_arguments),
         notices=tuple(notices),
     )
 

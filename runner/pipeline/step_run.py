@@ -37,6 +37,7 @@ from runner.pipeline.instances import InstancePlan, instance_settings
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.side_inputs import lay_out_inputs
 from runner.pipeline.site import instance_type, prepare_site, processes_of
+from runner.pipeline.tracking import parent_of, tracked
 from runner.storage import addresses
 from runner.storage.patience import PATIENCE
 from runner.storage.stores import Stores
@@ -99,6 +100,7 @@ class StepRun:
             if journal.restored.listed is not None:
                 self._warn_of_new(first)
                 first, chunks = None, iter(())
+            self._tracking = stack.enter_context(tracked(self.step, self.paths, self.options, partial(self._say, "WARNING")))
             settings = self._coordinator_settings(source)
             coordinator = Coordinator(
                 settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._say_lost, silent=self._silent,
@@ -264,7 +266,7 @@ class StepRun:
             instances=count,
             gpus_each=instance_type(step, self.options).gpus,
             epoch=epoch,
-            cache=self.options.cache,
+            tracking=self._tracking.variables,
             moved=self._side_inputs.moved,
             stores=self.options.stores,
         )
@@ -298,15 +300,21 @@ class StepRun:
             journal.published()
             journal.sync()
             shutil.rmtree(self.paths.parts, ignore_errors=True)
+        self._track(verdict.status, progress)
         error = explain(verdict, self.step, self.paths)
         self.observe(
             JobEnded(
-                at=time.time(), status=verdict.status, code=verdict.code, message=error.get("message", ""),
+                at=time.time(), status=verdict.status, code=error.get("code", verdict.code), message=error.get("message", ""),
                 error=verdict.failures[0][1] if verdict.failures else None,
             )
         )  # fmt: skip
         self._status(verdict.status)
         return RunResult(status=verdict.status, progress=progress, error=error if verdict.status != "Completed" else {})
+
+    def _track(self, status: str, progress: Progress) -> None:
+        arguments, warn = self.step.arguments, partial(self._say, "WARNING")
+        parent = parent_of(self.step, self.paths, self.options, warn) if arguments.push_metrics_to_parent else None
+        self._tracking.ended(status, progress, prefix=arguments.metrics_name_prefix, parent=parent)
 
     def _open_aggregate(self, journal: Journal) -> Aggregate:
         """Errors: UserError for an address without a credential."""
@@ -384,6 +392,9 @@ class StepRun:
 
 def finish_partial(step: Step, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:
     """Publishes what a failed or cancelled job has, in order. Errors: UserError when there is nothing to publish; OSError."""
+    if step.command:
+        problem = f"'{step.name}' is a command: it has no rows, and what it has written lies in its outputs already"
+        raise UserError(problem, todo=f"run it again with: runner job resume -n {step.name}")
     if not paths.journal.exists():
         raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
     journal = Journal(paths.journal)

@@ -8,14 +8,17 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 from runner.compute.local import cores
-from runner.engine.journal import read_journal
+from runner.engine.journal import Journal, read_journal
+from runner.engine.sole_file import Superseded
 from runner.errors import UserError
 from runner.model.batch import Progress
 from runner.model.events import Event, JobEnded, Message, Observer, StatusChanged
 from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
+from runner.pipeline.reuse import Reuse
 from runner.pipeline.step_run import StepRun, progress_of
+from runner.storage.problems import StorageUnavailable
 
 
 @dataclass(kw_only=True)
@@ -28,6 +31,10 @@ class PipelineRun:
     observe: Observer
     cancel: Cancellation
     results: dict[str, RunResult] = field(default_factory=dict)
+    bugs: list[BaseException] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._reuse = Reuse(self.job, self.options)
 
     def run(self) -> RunResult:
         for notice in self.job.notices:
@@ -44,11 +51,11 @@ class PipelineRun:
         return result
 
     def _run_steps(self) -> None:
-        """On this machine at most as many at once as it has cores, on a cluster all that can run: it has a queue of its own.
+        """On this machine at most as many at once as it has cores, on a cluster all that can run: their instances queue there.
 
-        What is no UserError is raised when all steps have ended; those that run then are stopped.
+        A bug of the runner's in one step costs the others nothing: those that run come to their end, and then it is raised.
         """
-        waiting, running, bugs = list(in_order(self.job)), dict[Future[RunResult], str](), list[BaseException]()
+        waiting, running = list(in_order(self.job)), dict[Future[RunResult], str]()
         at_once = cores() if self.options.cluster is None else len(waiting)
         with ThreadPoolExecutor(max_workers=max(1, at_once), thread_name_prefix="step") as pool:
             while waiting or running:
@@ -58,13 +65,11 @@ class PipelineRun:
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
                     name = running.pop(future)
-                    if (bug := future.exception()) is None:
-                        self.results[name] = future.result()
-                    else:
-                        bugs.append(bug)
-                        self.results[name] = RunResult(status="Failed")
-                        self.cancel.request()
-        for bug in bugs:
+                    bug = future.exception()
+                    self.results[name] = future.result() if bug is None else self._broken(name, bug)
+                    if self.options.cluster is not None and not isinstance(bug, Superseded):
+                        self.options.cluster.broker.done(name)  # also where it has asked for nothing: something may be reserved for it
+        for bug in self.bugs:
             raise bug
 
     def _run_step(self, name: str) -> RunResult:
@@ -78,15 +83,47 @@ class PipelineRun:
             observe(StatusChanged(at=time.time(), status="Completed", reason="completed in an earlier run of this job"))
             return before
         known = self.options.resume and paths.manifest.exists()
+        if not known and (taken := self._taken(step, paths, observe)):
+            return taken
         again = known and (self.options.retry_failed or bool(step.command))  # a command that has failed has nothing to go on from
         options = replace(self.options, resume=known, retry_failed=again)
         try:
-            return StepRun(step=step, paths=paths, options=options, observe=observe, cancel=self.cancel).run()
-        except UserError as error:
+            result = StepRun(step=step, paths=paths, options=options, observe=observe, cancel=self.cancel).run()
+        except (UserError, StorageUnavailable) as error:
             status, code = ("Canceled", "cancelled") if self.cancel.requested else ("Failed", "input")
-            observe(JobEnded(at=time.time(), status=status, code=code, message=str(error)))
-            observe(StatusChanged(at=time.time(), status=status))
-            return RunResult(status=status, error={"message": str(error), "code": code, "log": str(paths.logs)})
+            return self._ended(name, status, code, str(error) if isinstance(error, UserError) else str(error.strerror))
+        if result.status == "Completed":
+            self._reuse.note(step, result)
+        return result
+
+    def _taken(self, step: Step, paths: JobPaths, observe: Observer) -> RunResult | None:
+        """The results of an earlier job in the place of a run, where there are any; the journal says so to a job that goes on."""
+        earlier = self._reuse.find(step, paths)
+        if earlier is None or not self._reuse.take(earlier, step):
+            return None
+        paths.root.mkdir(parents=True, exist_ok=True)
+        journal = Journal(paths.journal, confirm=self.options.confirm)
+        try:
+            journal.ended("Completed")
+            journal.sync()
+        finally:
+            journal.close()
+        observe(StatusChanged(at=time.time(), status="Completed", reason=f"taken from {earlier.job}", reused_from=earlier.job))
+        return RunResult(status="Completed", progress=Progress(listed=True))
+
+    def _broken(self, name: str, bug: BaseException) -> RunResult:
+        """A step that has met a bug, a full disk, or another owner of the job: then all of them stop."""
+        self.bugs.append(bug)
+        if isinstance(bug, Superseded):
+            self.cancel.request()
+            return RunResult(status="Canceled")
+        return self._ended(name, "Failed", "internal", f"a bug in the runner, or a full disk: {type(bug).__name__}: {bug}")
+
+    def _ended(self, name: str, status: str, code: str, message: str) -> RunResult:
+        observe = _observer_of(name, self.observe)
+        observe(JobEnded(at=time.time(), status=status, code=code, message=message))
+        observe(StatusChanged(at=time.time(), status=status))
+        return RunResult(status=status, error={"message": message, "code": code, "log": str(self.paths.step(name).logs)})
 
     def _why_not(self, name: str) -> str:
         if self.cancel.requested:
@@ -95,7 +132,7 @@ class PipelineRun:
             if self.results[other].status != "Completed":
                 return f"step '{other}' has not completed"
         failed = [other for other, result in list(self.results.items()) if result.status == "Failed"]
-        if failed and not self.job.continue_on_step_failure:
+        if failed and (self.bugs or not self.job.continue_on_step_failure):
             return f"step '{failed[0]}' has failed"
         return ""
 

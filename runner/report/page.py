@@ -44,6 +44,8 @@ def _steps(steps: Mapping[str, Summary]) -> Iterator[str]:
 
 
 def _took(summary: Summary) -> str:
+    if summary.reused_from:
+        return f"taken from {summary.reused_from}"
     return "" if summary.running is None or summary.ended is None else duration(summary.ended - summary.running)
 
 

@@ -111,6 +111,8 @@ class _View:
                 self._progressed(event, prefix)
             elif isinstance(event, JobEnded):
                 self._ended(event, prefix)
+                if event.step and event.status == "Failed":  # others may go on for long: the page at the end comes late
+                    self._say(f"{prefix}{event.message.splitlines()[0] if event.message else event.status}")
 
     def _speed(self, step: str) -> Speed:
         return self._speeds.setdefault(step, Speed())

@@ -8,7 +8,8 @@ is one word, or part of one, and nothing of it is run. The text begins by taking
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from runner.errors import Place, UserError
@@ -67,10 +68,14 @@ def read_command(text: str, scope: Scope, place: Place, problems: Problems) -> C
     return Command(text=f"{taken}{_TAKEN}{replaced}" if values else replaced, values=tuple(values.values()))
 
 
-def shown_command(text: str) -> str:
-    """The text without its beginning, for people."""
-    taken, _, rest = text.partition(_TAKEN)
-    return rest if taken.startswith(f"{_VARIABLE.format(1)}=") else text
+def with_values(text: str, values: Sequence[str]) -> str:
+    """The text of a Command as somebody would have written it who knew the values: for show, nobody runs that."""
+
+    def value(found: re.Match[str]) -> str:
+        known = values[int(found[2]) - 1]
+        return shlex.quote(known) if found[1] else known
+
+    return re.sub(r'("?)\$\{RUNNER_(\d+)\}\1', value, text.partition(_TAKEN)[2]) if values else text
 
 
 def _check_loose(text: str, scope: Scope, place: Place, problems: Problems) -> None:

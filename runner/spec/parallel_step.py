@@ -22,11 +22,8 @@ from runner.storage.uri import without_query
 
 SPLIT_TYPES = ("uri_file", "uri_folder", "mltable")
 LEVELS = ("WARNING", "INFO", "DEBUG")
-_NO_METRICS = "this build keeps no metrics"
 _WITHOUT_EFFECT = {
     "copy_logs_to_parent": "the logs of a step stand below those of its pipeline as it is",
-    "push_metrics_to_parent": _NO_METRICS,
-    "metrics_name_prefix": _NO_METRICS,
 }
 
 

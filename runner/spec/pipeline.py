@@ -16,7 +16,6 @@ from runner.spec.pipeline_steps import Group, Steps, read_pipeline, resolve_step
 from runner.spec.ports import Frame
 from runner.spec.problems import Problems
 from runner.spec.settings import identity
-from runner.spec.step_reader import NEVER_REUSED
 from runner.spec.values import Reader, check_keys
 from runner.spec.yaml_source import Node
 
@@ -128,9 +127,6 @@ def _notices(reader: Reader, outputs: Mapping[str, JobOutput], bound: Mapping[st
     for name in outputs:
         if name not in bound and not reader.problems.errors:
             reader.problems.notice(f"no step writes the pipeline's output '{name}'")
-    settings = reader.below("settings")
-    if settings.written("force_rerun") and not settings.boolean("force_rerun", False):
-        reader.problems.notice(f"settings.force_rerun: false has no effect yet: {NEVER_REUSED}")
     for key in (*schema.WRITTEN_BY_AZURE, "services"):
         if reader.written(key):
             reader.problems.notice(f"{key} is kept without effect")

@@ -15,8 +15,6 @@ from runner.spec.values import Reader
 from runner.spec.yaml_source import Node
 from runner.storage.addresses import is_address
 
-NEVER_REUSED = "every step runs, results of earlier runs are not reused"
-
 
 class StepReader(ABC):
     """Reads one step, each setting in a method of its own. Mistakes go into `problems`."""
@@ -96,9 +94,9 @@ class StepReader(ABC):
         if self.reader.written("comment"):
             self.problems.notice("comment is kept in the job file only")
         node = self.reader.written("is_deterministic")
-        if node and node.place.file and self.reader.boolean("is_deterministic", True):  # no file: Python writes the default out
-            self.problems.notice(f"is_deterministic: true has no effect yet: {NEVER_REUSED}")
         if self.frame.step is None:
+            if node and node.place.file and self.reader.boolean("is_deterministic", True):  # no file: Python writes the default out
+                self.problems.notice("is_deterministic has no effect on a job of its own: only steps of pipelines are reused")
             return
         if self.reader.written("experiment_name"):
             self.problems.notice("experiment_name has no effect on a step: that of the pipeline counts")

@@ -191,10 +191,10 @@ class BlobContainer:
 
         return self._try("write", "", send)
 
-    def delete(self, path: str) -> None:
-        """What is not there is deleted."""
+    def delete(self, path: str, *, etag: str | None = None) -> None:
+        """What is not there is deleted. `etag`: only a blob that has this one. Errors: BlobChanged."""
         try:
-            self._try("write", path, lambda: self._client.delete_blob(path))
+            self._try("write", path, lambda: self._client.delete_blob(path, **_condition(etag)))
         except BlobMissing:
             pass
 

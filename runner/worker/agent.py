@@ -15,7 +15,7 @@ import time
 from importlib.util import find_spec
 from typing import Any, Callable, Dict, Optional, TextIO
 
-from . import entry_script, linux
+from . import entry_script, linux, tracking
 from .batches import FileBatches, TableBatches
 from .channel import Channel, Disconnected
 from .command import Command
@@ -61,6 +61,7 @@ class Agent(object):
         """Returns the exit status. Errors: Disconnected."""
         config = self._config
         script_path = entry_script.prepare_interpreter(config["code"], config["entry_script"], config["arguments"], IMPORTABLE)
+        tracking.prepare()
         hello = {"t": "hello", "worker": config["worker"], "pid": os.getpid(), "python": platform.python_version()}
         self._channel.send(dict(hello, pandas=_version("pandas"), pyarrow=_version("pyarrow")))
         try:

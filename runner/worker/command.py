@@ -30,14 +30,21 @@ class Command(object):
 
     def run(self, _mini_batch: Any) -> List[str]:
         """Errors: CommandError unless it ends with status 0."""
-        words = [find_shell(), "-c", self._text, "command", *self._arguments]
-        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=with_python(os.environ))
+        process = self._start()
         tail = Tail(process.stderr)
         status = process.wait()
         tail.thread.join(PATIENCE)
         if status:
             raise CommandError(describe(status, list(tail.lines)))
         return []
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        shell = find_shell()
+        words = [shell, "-c", self._text, os.path.basename(shell), *self._arguments]  # the name stands in what the shell says of mistakes
+        try:
+            return subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=variables())
+        except (OSError, ValueError) as error:  # too long for the system, no memory, too many processes, a NUL in a variable
+            raise CommandError("the command cannot be started: %s" % (getattr(error, "strerror", None) or error)) from None
 
 
 class Tail(object):
@@ -80,13 +87,18 @@ def find_shell() -> str:
     return found
 
 
-def with_python(environment: "os._Environ[str]") -> Dict[str, str]:
-    """`python` is the environment's own, wherever another one is found first."""
-    folder, path = os.path.dirname(sys.executable), environment.get("PATH", os.defpath)
+def variables() -> Dict[str, str]:
+    """What a Python that the command starts prints is in the log at once, and not lost with it when it is killed."""
+    return {"PYTHONUNBUFFERED": "1", **os.environ, "PATH": with_python(os.environ.get("PATH", os.defpath))}
+
+
+def with_python(path: str) -> str:
+    """A PATH on which `python` is the environment's own, wherever another one is found first."""
+    folder = os.path.dirname(sys.executable)
     first = shutil.which("python", path=path)
     if os.path.exists(os.path.join(folder, "python")) and (first is None or os.path.dirname(first) != folder):
-        path = folder + os.pathsep + path
-    return dict(environment, PATH=path)
+        return folder + os.pathsep + path
+    return path
 
 
 def describe(status: int, tail: List[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -270,7 +271,7 @@ def run(mini_batch):
 """
 
 
-def with_files(lab: InBlob, script: str, *, kind: str = "uri_folder", path: str = "files") -> None:
+def with_files(lab: InBlob, script: str, *, kind: str = "uri_folder", path: str = "files", **keys: object) -> None:
     lab.script(script)
     lab.job(
         max_concurrency_per_instance=1,
@@ -279,6 +280,7 @@ def with_files(lab: InBlob, script: str, *, kind: str = "uri_folder", path: str 
         inputs={"data": {"type": "uri_folder", "path": str(lab.folder / "input")}},
         outputs={"files": {"type": kind, "path": path}},
         task={"program_arguments": "--files ${{outputs.files}}", "append_row_to": None},
+        **keys,
     )
 
 
@@ -293,6 +295,56 @@ def test_a_file_that_scripts_append_to_goes_on_where_it_was(lab: InBlob) -> None
     rows = (lab.folder / "files" / "all.txt").read_text()
     assert rows.startswith(before)
     assert set(rows.split()) == {f"f{number:05d}.txt" for number in range(COUNT)}
+
+
+TOGETHER = """
+import argparse, os, time
+from ledger import note
+
+def init():
+    global FOLDER
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--files")
+    FOLDER = parser.parse_known_args()[0].files
+
+def run(mini_batch):
+    name = os.path.basename(mini_batch[0])
+    note(name)
+    time.sleep(0.05)
+    instance = FOLDER.split("/")[-3]  # each has a folder of its own
+    for written in ("all.txt", instance + ".txt"):
+        with open(os.path.join(FOLDER, written), "a") as file:
+            file.write(name + chr(10))
+    return [name]
+"""
+
+
+def test_two_instances_write_the_same_name(lab: InBlob) -> None:
+    with_files(lab, TOGETHER, resources={"instance_count": 2})
+    done = lab.score()
+    assert done.status == 0, done.stderr
+    assert re.search(r"'all\.txt': written by node_[01] and by node_[01]; the upload of node_([01]) came last and is kept", done.stderr)
+    found = {path.name: set(path.read_text().split()) for path in (lab.folder / "files").iterdir()}
+    rows = found.pop("all.txt")
+    assert len(found) == 2
+    assert rows in found.values()
+    assert set.union(*found.values()) == {f"f{number:05d}.txt" for number in range(COUNT)}
+
+
+def test_what_an_instance_wrote_that_is_no_longer_there_is_appended_to(lab: InBlob) -> None:
+    with_files(lab, APPENDING)
+    assert lab.score().status != 0
+    before = (lab.folder / "files" / "all.txt").read_text()
+    with lab.azurite.client(lab.container) as client:  # as if node_5 had taken the place of a lost instance
+        blob = client.get_blob_client(f"{lab.prefix}/files/all.txt")
+        blob.set_blob_metadata({**blob.get_blob_properties().metadata, "runner_node": "node_5"})
+    go(lab)
+    done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    rows = (lab.folder / "files" / "all.txt").read_text()
+    assert rows.startswith(before)
+    assert set(rows.split()) == {f"f{number:05d}.txt" for number in range(COUNT)}
+    assert "written by" not in done.stderr
 
 
 def test_links_are_not_uploaded(lab: InBlob) -> None:

@@ -32,7 +32,10 @@ class FakeContainer:
     losses: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def put(self, path: str, data: bytes, *, metadata: Mapping[str, str]) -> str:
+    def info(self, path: str) -> BlobInfo:
+        raise NotImplementedError
+
+    def put(self, path: str, data: bytes, *, etag: str | None, metadata: Mapping[str, str]) -> str:
         if self.broken:
             raise self.broken
         with self.lock:
@@ -46,26 +49,23 @@ class FakeContainer:
     def read_into(self, path: str, out: IO[bytes], *, size: int, etag: str) -> None:
         raise NotImplementedError
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, *, etag: str) -> None:
         self.blobs.pop(path, None)
 
     def stage(self, path: str, block: str, data: bytes) -> None:
         with self.lock:
             self.blocks[block] = data
 
-    def commit(self, path: str, blocks: Sequence[str], *, metadata: Mapping[str, str]) -> str:
+    def commit(self, path: str, blocks: Sequence[str], *, etag: str | None, metadata: Mapping[str, str]) -> str:
         if self.losses:
             self.losses -= 1
             self.blocks.clear()
             raise BlocksLost("another instance writes this file, too")
-        return self.put(path, b"".join(self.blocks[one] for one in blocks), metadata=metadata)
+        return self.put(path, b"".join(self.blocks[one] for one in blocks), etag=etag, metadata=metadata)
 
 
-MARKS = {"runner_job": "job", "runner_node": "node_0"}
-
-
-def folder_upload(container: uploads.Uploading, prefix: str, local: Path, **more: Any) -> FolderUpload:
-    return FolderUpload(container, prefix, local, marks=MARKS, **more)
+def folder_upload(container: uploads.Uploading, prefix: str, local: Path, *, node: str = "node_0", **more: Any) -> FolderUpload:
+    return FolderUpload(container, prefix, local, job="job", node=node, **more)
 
 
 def written(folder: Path, name: str, text: str, *, age: float = 10.0) -> None:
@@ -226,6 +226,99 @@ def test_a_script_appends_to_what_it_wrote_in_an_earlier_life(tmp_path: Path, az
     assert container.read("a/rows ä.txt") == b"1\n2\n"
     assert container.info("a/deep/er/one.txt").etag == before
     assert not (lives[1] / "deep/rows.txt").exists()
+
+
+@dataclass
+class Pair:
+    """Two instances of a job and their container."""
+
+    name: str
+    container: BlobContainer
+    folders: list[Path]
+    uploads: list[FolderUpload]
+    said: list[str]
+
+
+@pytest.fixture
+def pair(tmp_path: Path, azurite: Azurite) -> Pair:
+    name, said = azurite.container(), list[str]()
+    container = BlobContainer(azurite.store(name))
+    folders = [tmp_path / node for node in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    pair = [folder_upload(container, "a", each, node=f"node_{at}", warn=said.append) for at, each in enumerate(folders)]
+    for each in pair:
+        each.prepare()
+    return Pair(name, container, folders, pair, said)
+
+
+@pytest.mark.parametrize("block", [uploads.BLOCK, 1000])
+def test_two_instances_that_write_the_same_name(pair: Pair, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "BLOCK", block)
+    for turn in (0, 1):
+        for at in (0, 1):
+            written(pair.folders[at], "same.txt", f"{turn} of {at} " * 300, age=10 + turn)
+            written(pair.folders[at], f"own{at}.txt", f"own {turn}", age=10 + turn)
+            pair.uploads[at].sync()
+    assert pair.container.read("a/same.txt") == b"1 of 1 " * 300
+    assert pair.container.info("a/same.txt").metadata["runner_node"] == "node_1"
+    assert pair.container.read("a/own0.txt") == b"own 1"
+    assert pair.said == [  # once each, however often
+        "'same.txt': written by node_0 and by node_1; the upload of node_1 came last and is kept",
+        "'same.txt': written by node_1 and by node_0; the upload of node_0 came last and is kept",
+    ]
+
+
+def test_a_file_of_another_instance_is_not_deleted(pair: Pair) -> None:
+    for at in (0, 1):
+        written(pair.folders[at], "same.txt", f"of {at}")
+        pair.uploads[at].sync()
+    (pair.folders[0] / "same.txt").unlink()
+    pair.uploads[0].sync()
+    assert pair.container.read("a/same.txt") == b"of 1"
+    (pair.folders[1] / "same.txt").unlink()
+    pair.uploads[1].sync()
+    assert not pair.container.holds("a/")
+
+
+def test_what_a_lost_instance_has_uploaded_is_gone_on_with(pair: Pair, tmp_path: Path) -> None:
+    written(pair.folders[0], "all.txt", "1\n")
+    written(pair.folders[1], "all1.txt", "2\n")
+    for each in pair.uploads:
+        each.sync()
+    (tmp_path / "third").mkdir()
+    third = folder_upload(
+        pair.container, "a", tmp_path / "third", node="node_2", goes_on_for=lambda node: node == "node_1", warn=pair.said.append
+    )
+    third.prepare()
+    assert [path.name for path in (tmp_path / "third").iterdir()] == ["all1.txt"]
+    for name in ("all.txt", "all1.txt"):
+        with open(tmp_path / "third" / name, "a") as file:
+            file.write("3\n")
+    third.sync()
+    assert pair.container.read("a/all1.txt") == b"2\n3\n"
+    assert pair.container.info("a/all1.txt").metadata["runner_node"] == "node_2"
+    assert pair.container.read("a/all.txt") == b"3\n"
+    assert pair.said == ["'all.txt': written by node_0 and by node_2; the upload of node_2 came last and is kept"]
+
+
+@pytest.mark.parametrize("known", [uploads.MOST_KNOWN, 0])
+def test_what_lies_there_of_another_job_is_replaced_and_not_spoken_of(
+    tmp_path: Path, azurite: Azurite, known: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MOST_KNOWN", known)
+    said = list[str]()
+    container = BlobContainer(azurite.store(azurite.container()))
+    container.put("a/one.txt", b"old", metadata={"runner_job": "earlier", "runner_node": "node_1"})
+    container.put("a/two.txt", b"old")
+    (tmp_path / "out").mkdir()
+    upload = folder_upload(container, "a", tmp_path / "out", warn=said.append)
+    upload.prepare()
+    for name in ("one.txt", "two.txt"):
+        written(tmp_path / "out", name, "new")
+    upload.sync()
+    assert [container.read(f"a/{name}") for name in ("one.txt", "two.txt")] == [b"new", b"new"]
+    assert not said
 
 
 def test_a_failure_is_told_and_nothing_counts_as_uploaded(folder: Path) -> None:

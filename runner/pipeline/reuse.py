@@ -1,0 +1,107 @@
+"""Results of earlier pipelines in the place of a step's run: found by the step's fingerprint, checked, and copied.
+
+The index is a file for each fingerprint, in the workspace's cache: `results/<fingerprint>.json`. It says which step of which job has the
+results, where they lie, and what their content was when that step had ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import UserError
+from runner.model.job import PipelineJob, Step
+from runner.model.paths import JobPaths
+from runner.pipeline.content import Contents
+from runner.pipeline.fingerprint import Facts, environment_facts, facts_of, fingerprint
+from runner.pipeline.options import RunOptions, RunResult
+
+FOLDERS = "contents", "results"  # below the cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """The results of a step. `outputs`: name → (path or address, content)."""
+
+    job: str
+    outputs: Mapping[str, tuple[str, str]]
+
+
+class Reuse:
+    """Of one run of a pipeline. Threads may share it. What cannot be found out costs a run of the step, and nothing else."""
+
+    def __init__(self, job: PipelineJob, options: RunOptions) -> None:
+        self._job, self._options = job, options
+        contents, results = FOLDERS
+        self._contents = Contents(options.cache / contents, options.stores)
+        self._index = options.cache / results
+        self._facts: dict[str, Facts] = {}  # of steps, as they were before these ran
+
+    def find(self, step: Step, paths: JobPaths) -> Earlier | None:
+        """Results that the step would have as well, and that are still as they were."""
+        if not step.is_deterministic:
+            return None
+        with contextlib.suppress(UserError, OSError):
+            facts = self._facts[step.name] = facts_of(step, paths.code, self._contents, self._options)
+            entry = self._index / f"{fingerprint(facts)}.json"
+            earlier = None if self._job.force_rerun else _read(entry)
+            if earlier is not None and self._is_whole(earlier, step):
+                return earlier
+        return None
+
+    def take(self, earlier: Earlier, step: Step) -> bool:
+        """Makes the results those of the step; false where they cannot be copied: then it has to run."""
+        from runner.pipeline.copies import can_copy, copy_output, has_files
+
+        places = {name: (source, step.outputs[name].path) for name, (source, _) in earlier.outputs.items()}
+        if not all(can_copy(source, target) for source, target in places.values()):
+            return False
+        try:
+            for name, (source, target) in places.items():
+                alone = step.outputs[name].type == "uri_file" or not has_files(target, self._options.stores)
+                if source != target:
+                    copy_output(source, target, self._options.stores)
+                if alone:  # or else it has what was there before as well
+                    self._contents.note(target, earlier.outputs[name][1])
+        except (UserError, OSError):
+            return False
+        return True
+
+    def note(self, step: Step, result: RunResult) -> None:
+        """The results of a step that has run from its beginning, for later ones. Those with failures in them are not passed on."""
+        facts, progress = self._facts.get(step.name), result.progress
+        if facts is None or progress.failed or progress.items_failed:
+            return
+        with contextlib.suppress(UserError, OSError):
+            outputs = {name: (output.path, self._contents.now(output.path)) for name, output in step.outputs.items()}
+            for path, content in outputs.values():
+                self._contents.note(path, content)
+            facts = {**facts, "environment": environment_facts(step, self._contents, self._options)}
+            _write(self._index / f"{fingerprint(facts)}.json", Earlier(job=step.name, outputs=outputs))
+
+    def _is_whole(self, earlier: Earlier, step: Step) -> bool:
+        """Errors: those of `Contents`."""
+        if earlier.outputs.keys() != step.outputs.keys():
+            return False
+        return all(content and self._contents.now(path) == content for path, content in earlier.outputs.values())
+
+
+def _read(path: Path) -> Earlier | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Earlier(job=str(data["job"]), outputs={name: (str(one[0]), str(one[1])) for name, one in data["outputs"].items()})
+    return None
+
+
+def _write(path: Path, earlier: Earlier) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        draft.write_text(json.dumps({"job": earlier.job, "outputs": earlier.outputs}), encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,211 @@
+"""A step of a pipeline whose result is known is not run again, and says where it was taken from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.acceptance.jobs import Lab
+
+SCRIPT = """
+import os
+from ledger import note
+
+def init():
+    note("score")
+
+def run(mini_batch):
+    return [open(path).read().strip() + os.environ.get("SUFFIX", "") for path in mini_batch]
+"""
+COMMAND = (
+    'echo prepare >> "$LEDGER"; for file in ${{inputs.data}}/*; do tr a-z A-Z < "$file" > ${{outputs.made}}/"$(basename "$file")"; done'
+)
+LAST = 'echo last >> "$LEDGER"; wc -l < ${{inputs.rows}} > ${{outputs.count}}'
+
+
+class Chain:
+    """prepare (command) → score (parallel) → last (command); the ledger has a line for each that has run."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.number = lab, 0
+        lab.files(3, content="abc\n")
+        lab.script(SCRIPT)
+        variables = {"LEDGER": str(lab.ledger_file)}
+        lab.ledger_file.parent.mkdir(exist_ok=True)
+        self.job: dict[str, Any] = {
+            "type": "pipeline",
+            "settings": {},
+            "inputs": {"data": {"type": "uri_folder", "path": "input"}},
+            "outputs": {"count": {"type": "uri_file"}},
+            "jobs": {
+                "prepare": {
+                    "type": "command",
+                    "command": COMMAND,
+                    "environment_variables": dict(variables),
+                    "inputs": {"data": "${{parent.inputs.data}}"},
+                    "outputs": {"made": {"type": "uri_folder"}},
+                },
+                "score": {
+                    "type": "parallel",
+                    "environment_variables": dict(variables),
+                    "inputs": {"files": "${{parent.jobs.prepare.outputs.made}}"},
+                    "outputs": {"rows": {"type": "uri_file"}},
+                    "input_data": "${{inputs.files}}",
+                    "mini_batch_size": "2",
+                    "max_concurrency_per_instance": 1,
+                    "task": {"type": "run_function", "code": "code", "entry_script": "score.py", "append_row_to": "${{outputs.rows}}"},
+                },
+                "last": {
+                    "type": "command",
+                    "command": LAST,
+                    "environment_variables": dict(variables),
+                    "inputs": {"rows": "${{parent.jobs.score.outputs.rows}}"},
+                    "outputs": {"count": "${{parent.outputs.count}}"},
+                },
+            },
+        }
+
+    def run(self, *words: str, status: int = 0) -> list[str]:
+        """The steps that have run, in their order."""
+        self.number += 1
+        (self.lab.folder / "pipeline.yml").write_text(yaml.safe_dump(self.job, sort_keys=False))
+        before = len(self.lab.ledger)
+        done = self.lab.run("job", "create", "-f", "pipeline.yml", "-n", self.name, "--local", "--stream", "-o", "json", *words)
+        assert done.status == status, done.stderr
+        self.shown = json.loads(done.stdout)
+        self.said = done.stderr
+        return self.lab.ledger[before:]
+
+    @property
+    def name(self) -> str:
+        return f"p{self.number}"
+
+    @property
+    def count(self) -> str:
+        return Path(self.shown["outputs"]["count"]["path"]).read_text()
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Chain:
+    return Chain(Lab(tmp_path))
+
+
+def test_a_whole_pipeline_that_has_run_before(chain):
+    assert chain.run() == ["prepare", "score", "last"]
+    first = chain.count
+    assert chain.run() == []
+    assert chain.count == first == "3\n"
+    assert chain.shown["jobs"]["score"]["reused_from"] == "p1.score"
+    assert chain.shown["jobs"]["score"]["status"] == "Completed"
+    assert "score: Completed: taken from p1.score" in chain.said
+    shown = chain.lab.run("job", "show", "p2.score", "-o", "json").job
+    assert shown["reused_from"] == "p1.score"
+    rows = Path(shown["outputs"]["rows"]["path"])
+    assert "p2.score" in str(rows), "the outputs are the job's own"
+    assert rows.read_text() == "ABC\n" * 3
+    assert "taken from p1.score" in (chain.lab.logs("p2") / "job_result.txt").read_text()
+
+
+CHANGES: dict[str, tuple[Callable[[Chain], object], list[str]]] = {
+    "a byte of the input": (lambda c: (c.lab.folder / "input" / "f00000.txt").write_text("abd\n"), ["prepare", "score", "last"]),
+    "the command": (lambda c: c.job["jobs"]["prepare"].update(command=COMMAND + " "), ["prepare"]),  # its output has the same bytes
+    "the last command": (lambda c: c.job["jobs"]["last"].update(command=LAST + "; true"), ["last"]),
+    "the script": (lambda c: c.lab.script(SCRIPT + "# changed\n"), ["score"]),
+    "the script, and its rows": (lambda c: c.lab.script(SCRIPT.replace("strip()", "strip() * 2")), ["score", "last"]),
+    "another file of the code": (lambda c: (c.lab.folder / "code" / "more.py").touch(), ["score"]),
+    "a variable": (lambda c: c.job["jobs"]["score"]["environment_variables"].update(SUFFIX="!"), ["score", "last"]),
+    "an argument": (lambda c: c.job["jobs"]["score"]["task"].update(program_arguments="--x 1"), ["score"]),
+    "mini_batch_size": (lambda c: c.job["jobs"]["score"].update(mini_batch_size="1"), ["score"]),
+    "error_threshold": (lambda c: c.job["jobs"]["score"].update(error_threshold=3), ["score"]),
+    "the whole pipeline": (lambda c: c.job["settings"].update(force_rerun=True), ["prepare", "score", "last"]),
+    "one step": (lambda c: c.job["jobs"]["score"].update(is_deterministic=False), ["score"]),
+    # These change no result.
+    "tags, description, name": (lambda c: c.job["jobs"]["score"].update(tags={"a": "b"}, description="x", display_name="y"), []),
+    "concurrency": (lambda c: c.job["jobs"]["score"].update(max_concurrency_per_instance=2), []),
+    "instances": (lambda c: c.job["jobs"]["score"].update(resources={"instance_count": 2}), []),
+    "retries and time-outs": (lambda c: c.job["jobs"]["score"].update(retry_settings={"max_retries": 1, "timeout": 50}), []),
+    "the level of logs": (lambda c: c.job["jobs"]["score"].update(logging_level="DEBUG"), []),
+    "the time of an input": (lambda c: os.utime(c.lab.folder / "input" / "f00000.txt"), []),
+}
+
+
+@pytest.mark.parametrize(("change", "runs"), CHANGES.values(), ids=CHANGES)
+def test_what_runs_again_after_a_change(chain, change, runs):
+    chain.run()
+    change(chain)
+    assert chain.run() == runs
+
+
+def test_force_rerun(chain):
+    chain.run()
+    assert chain.run("--force-rerun") == ["prepare", "score", "last"]
+    assert chain.run() == []
+    assert chain.shown["jobs"]["last"]["reused_from"] == "p2.last", "results of a forced run are known, too"
+
+
+def test_results_that_are_not_there_any_more(chain):
+    chain.run()
+    rows = Path(chain.shown["jobs"]["score"]["outputs"]["rows"]["path"])
+    rows.write_text("changed\n")
+    assert chain.run() == ["score"], "its bytes are as before, so that the last one need not run"
+    shutil.rmtree(chain.lab.folder / ".runner" / "datastore" / "azureml" / "p1.prepare")
+    assert chain.run() == ["prepare"]
+
+
+def test_results_of_a_deleted_job(chain):
+    chain.run()
+    assert chain.lab.run("job", "delete", "p1", "--yes").status == 0
+    assert chain.run() == ["prepare", "score", "last"]
+
+
+def test_the_source_may_go_afterwards(chain):
+    chain.run()
+    chain.run()
+    chain.lab.run("job", "delete", "p1", "--yes")
+    assert chain.count == "3\n"
+    assert (chain.run(), chain.count) == (["prepare", "score", "last"], "3\n")
+
+
+def test_a_written_path_gets_the_results(chain):
+    chain.run()
+    chain.job["jobs"]["prepare"]["outputs"]["made"] = {"type": "uri_folder", "path": "made"}
+    made = chain.lab.folder / "made"
+    made.mkdir()
+    (made / "mine.txt").write_text("mine\n")
+    chain.job["outputs"]["count"]["path"] = "count.txt"
+    assert chain.run() == ["score", "last"], "there is one more file"
+    assert sorted(path.name for path in made.iterdir()) == ["f00000.txt", "f00001.txt", "f00002.txt", "mine.txt"]
+    assert (chain.lab.folder / "count.txt").read_text() == "4\n"
+    shutil.rmtree(made)
+    assert chain.run() == []
+    assert len(list(made.iterdir())) == 3
+
+
+def test_results_with_failures_in_them_are_not_passed_on(chain):
+    chain.lab.script(SCRIPT.replace("    return", "    if '00001' in str(mini_batch): raise ValueError\n    return"))
+    chain.job["jobs"]["score"].update(mini_batch_size="1", retry_settings={"max_retries": 0})
+    assert chain.run() == ["prepare", "score", "last"]
+    assert chain.run() == ["score"]
+
+
+def test_a_failed_step_runs_again_and_those_before_it_do_not(chain):
+    chain.job["jobs"]["last"]["command"] = LAST + "; exit 3"
+    assert chain.run(status=1) == ["prepare", "score", "last"]
+    chain.job["jobs"]["last"]["command"] = LAST
+    assert chain.run() == ["last"]
+
+
+def test_a_job_of_its_own_always_runs(tmp_path):
+    lab = Lab(tmp_path)
+    lab.files(1)
+    lab.script(SCRIPT)
+    lab.job(max_concurrency_per_instance=1)
+    assert [lab.score(name=name).status for name in ("a", "b")] == [0, 0]
+    assert lab.ledger == ["score", "score"]
