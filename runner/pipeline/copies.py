@@ -56,10 +56,10 @@ def _copy_folder(source: Path, target: Path) -> None:
         if not target.exists() or not any(target.iterdir()):
             draft.replace(target)
             return
-        for folder, _, files in os.walk(draft):
+        for folder, below, files in os.walk(draft):
             place = target / os.path.relpath(folder, draft)
             place.mkdir(exist_ok=True)
-            for name in files:
+            for name in (*files, *(name for name in below if Path(folder, name).is_symlink())):
                 Path(folder, name).replace(place / name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -34,7 +34,7 @@ class PipelineRun:
     bugs: list[BaseException] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._reuse = Reuse(self.job, self.options)
+        self._reuse = Reuse(self.job, self.paths, self.options, lambda: self.cancel.requested)
 
     def run(self) -> RunResult:
         for notice in self.job.notices:
@@ -100,7 +100,7 @@ class PipelineRun:
             status, code = ("Canceled", "cancelled") if self.cancel.requested else ("Failed", "input")
             return self._ended(name, status, code, str(error) if isinstance(error, UserError) else str(error.strerror))
         if result.status == "Completed":
-            self._reuse.note(step, result)
+            self._reuse.note(step, paths, result)
         return result
 
     def _taken(self, step: Step, paths: JobPaths, observe: Observer) -> RunResult | None:

@@ -70,12 +70,12 @@ def read_command(text: str, scope: Scope, place: Place, problems: Problems) -> C
 
 def with_values(text: str, values: Sequence[str]) -> str:
     """The text of a Command as somebody would have written it who knew the values: for show, nobody runs that."""
-    if values:
-        text = text.partition(_TAKEN)[2]
-    for number, value in reversed(list(enumerate(values, 1))):
-        variable = f"${{{_VARIABLE.format(number)}}}"
-        text = text.replace(f'"{variable}"', shlex.quote(value)).replace(variable, value)
-    return text
+
+    def value(found: re.Match[str]) -> str:
+        known = values[int(found[2]) - 1]
+        return shlex.quote(known) if found[1] else known
+
+    return re.sub(r'("?)\$\{RUNNER_(\d+)\}\1', value, text.partition(_TAKEN)[2]) if values else text
 
 
 def _check_loose(text: str, scope: Scope, place: Place, problems: Problems) -> None:

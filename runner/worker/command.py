@@ -68,6 +68,7 @@ class Tail(object):
             open_line = open_line[-LINE_LENGTH * 4 :]
         if open_line:
             self.lines.append(shown(open_line))
+        self._source.close()
 
 
 def write_all(descriptor: int, data: bytes) -> None:
