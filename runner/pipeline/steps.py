@@ -51,13 +51,12 @@ class PipelineRun:
         return result
 
     def _run_steps(self) -> None:
-        """On this machine at most as many at once as it has cores, on a cluster all that can run: their instances queue there.
+        """Each as soon as it can.
 
         A bug of the runner's in one step costs the others nothing: those that run come to their end, and then it is raised.
         """
         waiting, running = list(in_order(self.job)), dict[Future[RunResult], str]()
-        at_once = cores() if self.options.cluster is None else len(waiting)
-        with ThreadPoolExecutor(max_workers=max(1, at_once), thread_name_prefix="step") as pool:
+        with ThreadPoolExecutor(max_workers=self._at_once(), thread_name_prefix="step") as pool:
             while waiting or running:
                 for name in [one for one in waiting if self.results.keys() >= set(self.job.depends_on.get(one, ()))]:
                     waiting.remove(name)
@@ -71,6 +70,14 @@ class PipelineRun:
                         self.options.cluster.broker.done(name)  # also where it has asked for nothing: something may be reserved for it
         for bug in self.bugs:
             raise bug
+
+    def _at_once(self) -> int:
+        """On this machine as many as it has cores; on a cluster, where their instances queue, all that there are ports for."""
+        link = self.options.cluster
+        if link is None:
+            return max(1, cores())
+        first, last = link.ports
+        return max(1, min(len(self.job.steps), last + 1 - first) if first else len(self.job.steps))
 
     def _run_step(self, name: str) -> RunResult:
         step, paths = self.job.steps[name], self.paths.step(name)

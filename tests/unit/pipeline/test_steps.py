@@ -38,8 +38,9 @@ class Bench:
         monkeypatch.setattr(steps_module, "StepRun", self._step_run)
 
     def run(self, works: Mapping[str, Work], needs: Mapping[str, tuple[str, ...]] | None = None, **keys: Any) -> RunResult:
-        on_cluster = keys.pop("on_cluster", False)
-        link = cast("ClusterLink", SimpleNamespace(broker=SimpleNamespace(done=self.done.append))) if on_cluster else None
+        on_cluster, ports = keys.pop("on_cluster", False), keys.pop("ports", (0, 0))
+        broker = SimpleNamespace(done=self.done.append)
+        link = cast("ClusterLink", SimpleNamespace(broker=broker, ports=ports)) if on_cluster else None
         self.works = works
         job = PipelineJob(name="job", steps={name: Step(name=f"job.{name}", step=name) for name in works}, depends_on=needs or {}, **keys)
         paths = JobPaths(self.folder, self.folder / "logs")
@@ -133,6 +134,17 @@ def test_on_a_cluster_all_of_them_and_what_is_over_is_told(tmp_path: Path, monke
     works = {"a": meets, "b": meets, "c": meets, "not": well, "wrong": raises(UserError("wrong"))}
     assert bench.run(works, {"not": ("a",)}, on_cluster=True).status == "Failed"
     assert sorted(bench.done) == ["a", "b", "c", "not", "wrong"]
+
+
+def test_on_a_cluster_with_few_ports_no_more_than_these(bench: Bench) -> None:
+    pause = threading.Event()
+
+    def work(_bench: Bench) -> RunResult:
+        pause.wait(0.02)
+        return RunResult(status="Completed")
+
+    assert bench.run({str(number): work for number in range(9)}, on_cluster=True, ports=(20000, 20002)).status == "Completed"
+    assert bench.most == 3
 
 
 def test_a_failed_step_and_those_that_need_it(bench: Bench) -> None:
