@@ -47,7 +47,7 @@ class Reuse:
 
     def find(self, step: Step, paths: JobPaths) -> Earlier | None:
         """Results that the step would have as well, and that are still as they were."""
-        if not step.is_deterministic:
+        if not step.is_deterministic or not step.outputs:  # without any, what it does beside them is what it is for
             return None
         with contextlib.suppress(UserError, OSError):
             facts = self._facts[step.name] = facts_of(step, paths.code, self._contents, self._options)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from runner.errors import UserError, did_you_mean
 from runner.model.datastore import BlobStore
 from runner.storage import addresses
+from runner.storage.markers import is_folder_marker
 from runner.storage.patience import PATIENCE
 from runner.storage.problems import BlobMissing
 
@@ -56,7 +57,7 @@ class Stores:
             container.holds("")  # which fails where there is no container
             return "folder"
         try:
-            return "folder" if container.info(path).metadata.get("hdi_isfolder") == "true" else "file"
+            return "folder" if is_folder_marker(container.info(path)) else "file"
         except BlobMissing:
             return "folder" if container.holds(f"{path}/") else "nothing"
 

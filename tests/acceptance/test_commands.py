@@ -181,9 +181,11 @@ def test_a_command_finds_what_a_script_finds(lab: Lab) -> None:
     (lab.folder / "code" / "tool.py").write_text("import os, sys\nprint(os.getcwd() != sys.argv[1], sys.stdin.read() == '')\n")
     given = lab.folder / "data"
     given.mkdir()
+    (given / "one.txt").write_text("1\n")
     write_one(
         lab,
-        'set -e; python tool.py /nowhere; echo "$AZUREML_RUN_ID $MINE $PYTHONUNBUFFERED"; test -d ${{outputs.folder}}; '
+        "set -e; $(command -v python || command -v python3) tool.py /nowhere; "
+        'echo "$AZUREML_RUN_ID $MINE $PYTHONUNBUFFERED"; test -d ${{outputs.folder}}; '
         'test -d "$(dirname ${{outputs.file}})"; test "$AZURE_ML_INPUT_data" = ${{inputs.data}}; test "$AZURE_ML_OUTPUT_folder" = '
         "${{outputs.folder}}; exec 1>&2; cat; note done",
         code="code",
