@@ -31,6 +31,7 @@ COMMAND = (
     'echo prepare >> "$LEDGER"; for file in ${{inputs.data}}/*; do tr a-z A-Z < "$file" > ${{outputs.made}}/"$(basename "$file")"; done'
 )
 LAST = 'echo last >> "$LEDGER"; wc -l < ${{inputs.rows}} > ${{outputs.count}}'
+MADE = {"type": "uri_folder", "path": "${{parent.jobs.prepare.outputs.made}}"}
 
 
 class Chain:
@@ -100,6 +101,10 @@ class Chain:
         """The first file of the input."""
         return self.lab.folder / "input" / "f00000.txt"
 
+    def move_input(self, name: str) -> None:
+        self.data.parent.rename(self.lab.folder / name)
+        self.job["inputs"]["data"]["path"] = name
+
     @property
     def count(self) -> str:
         return Path(self.shown["outputs"]["count"]["path"]).read_text()
@@ -138,6 +143,14 @@ CHANGES: dict[str, tuple[Callable[[Chain], object], list[str]]] = {
     "mini_batch_size": (lambda c: c.job["jobs"]["score"].update(mini_batch_size="1"), ["score"]),
     "the name of an input file": (lambda c: c.data.rename(c.data.with_name("g.txt")), ["prepare", "score"]),
     "error_threshold": (lambda c: c.job["jobs"]["score"].update(error_threshold=3), ["score"]),
+    "mini_batch_error_threshold": (lambda c: c.job["jobs"]["score"].update(mini_batch_error_threshold=3), ["score"]),
+    "--allowed_failed_percent": (
+        lambda c: c.job["jobs"]["score"]["task"].update(program_arguments="--allowed_failed_percent 50"),
+        ["score"],
+    ),
+    "the mode of an input": (lambda c: c.job["jobs"]["score"]["inputs"].update(files={**MADE, "mode": "download"}), ["score"]),
+    "a literal": (lambda c: c.job["jobs"]["score"]["inputs"].update(n=1), ["score"]),
+    "another output": (lambda c: c.job["jobs"]["score"]["outputs"].update(more={"type": "uri_folder"}), ["score"]),
     "the whole pipeline": (lambda c: c.job["settings"].update(force_rerun=True), ["prepare", "score", "last"]),
     "one step": (lambda c: c.job["jobs"]["score"].update(is_deterministic=False), ["score"]),
     # These change no result.
@@ -145,6 +158,14 @@ CHANGES: dict[str, tuple[Callable[[Chain], object], list[str]]] = {
     "concurrency": (lambda c: c.job["jobs"]["score"].update(max_concurrency_per_instance=2), []),
     "instances": (lambda c: c.job["jobs"]["score"].update(resources={"instance_count": 2}), []),
     "retries and time-outs": (lambda c: c.job["jobs"]["score"].update(retry_settings={"max_retries": 1, "timeout": 50}), []),
+    "time-outs among the arguments": (
+        lambda c: c.job["jobs"]["score"]["task"].update(program_arguments="--task_overhead_timeout 300 --progress_update_timeout 700"),
+        [],
+    ),
+    "properties, experiment": (lambda c: c.job.update(properties={"a": "b"}, experiment_name="other"), []),
+    "shm_size": (lambda c: c.job["jobs"]["score"].update(resources={"shm_size": "1g"}), []),
+    "the name of a step": (lambda c: c.job["jobs"].update(final=c.job["jobs"].pop("last")), []),
+    "the place of the input": (lambda c: c.move_input("elsewhere"), []),
     "the level of logs": (lambda c: c.job["jobs"]["score"].update(logging_level="DEBUG"), []),
     "the time of an input": (lambda c: os.utime(c.lab.folder / "input" / "f00000.txt"), []),
 }
@@ -295,8 +316,7 @@ def test_blobs_count_by_their_etags(azurite, tmp_path):
     chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "made"
     assert chain.run() == ["prepare", "score"], "files do not become blobs by being copied; what is made of blobs counts by those"
     assert chain.run() == []
-    azurite.client(lab.container).delete_blob(f"{lab.prefix}/made/f00000.txt")
-    shutil.rmtree(lab.folder / "made")
+    (lab.folder / "made" / "f00000.txt").unlink()  # and so the blob
     assert chain.run() == ["prepare", "score"]
 
 
