@@ -44,6 +44,7 @@ class CommandSettings(StepSettings):
     limits: CommandJobLimits | None
     queue_settings: QueueSettings | None
     identity: Identity | None
+    services: Any = None  # of a submitted job there are none
 
     def _to_mapping(self) -> dict[str, Any]:
         return with_environment(super()._to_mapping(), self.environment)

@@ -108,7 +108,7 @@ class PipelineJob(Job):
 
     def _as_step(self) -> dict[str, Any]:
         """Steps know each other by name; what comes from around this pipeline still stands there as a token."""
-        mapping = {key: value for key, value in super()._to_mapping().items() if key not in ("jobs", "settings")}
+        mapping = self._mapping_of(key for key in self._FIELDS if key not in ("jobs", "settings"))
         component = mapping.pop("component", None)
         names = {job._token: name for name, job in self.jobs.items() if isinstance(job, (StepNode, PipelineJob))}
         jobs = {name: _step(job, f"jobs.{name}", self._base) for name, job in self.jobs.items()}
