@@ -39,7 +39,7 @@ class Reuse:
 
     def __init__(self, job: PipelineJob, paths: JobPaths, options: RunOptions, stop: Callable[[], bool]) -> None:
         """`stop`: whether the job is to end, so that nothing needs to be compared any more."""
-        self._job, self._paths, self._options = job, paths, options
+        self._job, self._paths, self._options, self._stop = job, paths, options, stop
         contents, results = FOLDERS
         self._contents = Contents(options.cache / contents, options.stores, stop)
         self._index = options.cache / results
@@ -68,7 +68,7 @@ class Reuse:
             for name, (source, target) in places.items():
                 alone = step.outputs[name].type == "uri_file" or not has_files(target, self._options.stores)
                 if source != target:
-                    copy_output(source, target, self._options.stores)
+                    copy_output(source, target, self._options.stores, self._stop)
                 if alone:  # or else it has what was there before as well
                     self._contents.note(target, earlier.outputs[name][1])
         except (UserError, OSError):

@@ -90,7 +90,7 @@ class PipelineRun:
             observe(StatusChanged(at=time.time(), status="Completed", reason="completed in an earlier run of this job"))
             return before
         known = self.options.resume and paths.manifest.exists()
-        if not known and (taken := self._taken(step, paths, observe)):
+        if (not known or step.command) and (taken := self._taken(step, paths, observe)):  # a command begins afresh
             return taken
         again = known and (self.options.retry_failed or bool(step.command))  # a command that has failed has nothing to go on from
         options = replace(self.options, resume=known, retry_failed=again)
