@@ -1,7 +1,7 @@
 """A runner of Azure ML parallel jobs on machines of one's own.
 
-The names are those of `azure.ai.ml`: a script for parallel jobs runs here when that name is replaced by `runner`. Everything is
-loaded when it is first used.
+The names are those of `azure.ai.ml`: a script for commands, parallel jobs and their pipelines runs here when that name is replaced by
+`runner`. Everything is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -13,18 +13,36 @@ from runner.sdk.lazy import attributes
 if TYPE_CHECKING:
     from runner import constants, dsl, entities, parallel
     from runner.ml_client import MLClient
+    from runner.sdk.command_function import command
     from runner.sdk.io import Input, Output
     from runner.sdk.loading import load_component, load_environment, load_job
 
-__all__ = ["Input", "MLClient", "Output", "constants", "dsl", "entities", "load_component", "load_environment", "load_job", "parallel"]
+__all__ = [
+    "Input",
+    "MLClient",
+    "Output",
+    "command",
+    "constants",
+    "dsl",
+    "entities",
+    "load_component",
+    "load_environment",
+    "load_job",
+    "parallel",
+]
 
 _PLACES = {
     "MLClient": "runner.ml_client",
     "Input": "runner.sdk.io",
     "Output": "runner.sdk.io",
+    "command": "runner.sdk.command_function",
     "load_job": "runner.sdk.loading",
     "load_component": "runner.sdk.loading",
     "load_environment": "runner.sdk.loading",
+    "MpiDistribution": "runner.sdk.settings",
+    "PyTorchDistribution": "runner.sdk.settings",
+    "RayDistribution": "runner.sdk.settings",
+    "TensorFlowDistribution": "runner.sdk.settings",
     # Azure still has these here, for old scripts.
     "AmlTokenConfiguration": "runner.sdk.settings",
     "ManagedIdentityConfiguration": "runner.sdk.settings",
@@ -36,11 +54,10 @@ _PLACES = {
     "parallel": "",
 }
 _ABSENT = """
-    MpiDistribution PyTorchDistribution RayDistribution TensorFlowDistribution command load_batch_deployment load_batch_endpoint
-    load_capability_host load_compute load_connection load_data load_datastore load_deployment_template load_feature_set
-    load_feature_store load_feature_store_entity load_index load_marketplace_subscription load_model load_model_package
-    load_online_deployment load_online_endpoint load_registry load_serverless_endpoint load_workspace load_workspace_connection
-    spark
+    load_batch_deployment load_batch_endpoint load_capability_host load_compute load_connection load_data load_datastore
+    load_deployment_template load_feature_set load_feature_store load_feature_store_entity load_index load_marketplace_subscription
+    load_model load_model_package load_online_deployment load_online_endpoint load_registry load_serverless_endpoint load_workspace
+    load_workspace_connection spark
 """
 
 __getattr__, __dir__ = attributes(__name__, _PLACES, _ABSENT)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
+from runner.errors import Place, UserError, did_you_mean
+from runner.sdk.foreign import foreign_job, is_foreign
 from runner.sdk.job import Job
 from runner.sdk.record import UnknownNameError, plain, refuse_unknown
 from runner.sdk.submitted import Compute, JobFailedError, Poller, SubmittedJob, ValidationResult
@@ -134,7 +135,9 @@ def _read_config(file: Path) -> dict[str, str | None]:
 
 def _absent(owner: str, name: str, absent: Iterable[str], known: Iterable[str]) -> UnknownNameError:
     if name in absent:
-        return UnknownNameError(f"{owner}.{name} is not available in this release of runner: it runs parallel jobs and their pipelines.")
+        return UnknownNameError(
+            f"{owner}.{name} is not available in this release of runner: it runs commands, parallel jobs and pipelines of them."
+        )
     return UnknownNameError(f"{owner} has no attribute `{name}`", todo=did_you_mean(name, known))
 
 
@@ -272,14 +275,14 @@ def _loaded(job: Any, changes: Mapping[str, Any]) -> LoadedJob:
         from runner.spec.load import job_from_mapping
 
         return job_from_mapping({**plain(job), **changes}, base=Path.cwd())
-    if type(job).__module__.startswith("azure.ai.ml"):
-        raise NotSupportedHere(
-            "objects of azure.ai.ml cannot be submitted in this release",
-            todo="import the same names from runner instead, or write the job to a file (job.dump) and use load_job",
-        )
+    if is_foreign(job):
+        from runner.spec.load import job_from_mapping
+
+        mapping, base = foreign_job(job)
+        return job_from_mapping({**mapping, **changes}, base=base)
     raise UserError(
         f"an object of type {type(job).__qualname__} is no job",
-        allowed="what parallel_run_function, a pipeline function or load_job gives; ParallelJob, PipelineJob; a mapping",
+        allowed="what command, parallel_run_function, a pipeline function or load_job gives; a mapping",
     )
 
 

@@ -40,6 +40,7 @@ class Submission(Runs):
         local: bool = False,
         uploads: Mapping[str, str] | None = None,
         blobs: Blobs | None = None,
+        force_rerun: bool = False,
     ) -> Job:
         """The checked job, ready to run; nothing is written. Raises `UserError`, or `UserErrors` with all mistakes at once.
 
@@ -68,6 +69,8 @@ class Submission(Runs):
             experiment=Path.cwd().name,
         )
         job = resolve(loaded, context)
+        if force_rerun and isinstance(job, PipelineJob):
+            job = replace(job, force_rerun=True)
         note_tables(job, blobs)
         job = replace(job, notices=tuple(dict.fromkeys((*job.notices, *blobs.notices.values()))))
         for path in output_paths(job):
@@ -102,19 +105,22 @@ class Submission(Runs):
         python: str | None = None,
         allow_large_snapshot: bool = False,
         priority: int = 0,
+        force_rerun: bool = False,
         watch: Observer | None = None,
     ) -> JobRecord:
         """Creates a job and hands it over to a process in the background; or, with `stream`, runs it in this one until it has ended.
 
         A job on a cluster is handed over to that, and followed with `stream`; those of a higher `priority` start first there.
-        `watch` sees the events of a streamed job. Raises `UserError` for a wrong request, before anything is left behind.
+        `force_rerun`: no step takes earlier results. `watch` sees the events of a streamed job.
+
+        Raises `UserError` for a wrong request, before anything is left behind.
         """
         from runner.pipeline.options import options_for
         from runner.pipeline.plan import check_job
 
         self._check_name(name or loaded.name)
         blobs = self._blobs()
-        job = self.resolve(loaded, name=name, local=local, blobs=blobs)
+        job = self.resolve(loaded, name=name, local=local, blobs=blobs, force_rerun=force_rerun)
         compute = self._cluster_of(job)
         if compute is not None:
             self._remote(compute).check()
@@ -161,7 +167,8 @@ class Submission(Runs):
         check_space(self.workspace, outputs)
         hold_outputs(outputs, job=job.name, registry=self.workspace.locks).release()
         placed = place_inputs(job, self.workspace, self._say)
-        resolved = self.resolve(loaded, name=job.name, uploads=placed, blobs=blobs) if placed else job
+        force_rerun = isinstance(job, PipelineJob) and job.force_rerun
+        resolved = self.resolve(loaded, name=job.name, uploads=placed, blobs=blobs, force_rerun=force_rerun) if placed else job
         limit = None if allow_large_snapshot else self.workspace.settings.max_snapshot
 
         def fill(draft: JobPaths) -> None:
@@ -225,5 +232,5 @@ class Submission(Runs):
 
         stores = self.workspace.settings.blob_stores
         used = [stores[store.name] for store in blobs.used if store.name in stores]
-        for text in open_secrets(self.workspace.root / CONFIG_FILE, used):
+        for text in open_secrets(self.workspace.root / CONFIG_FILE, used, self.workspace.settings.tracking_uri):
             self._say(f"Warning: {text}")

@@ -42,10 +42,11 @@ def _main(
 
 def run() -> int:
     """Runs the command of `sys.argv`. Mistakes of the user are told without a traceback; exit status 2."""
-    from runner.cli import cluster, compute, data, datastore, doctor, image, job, node
+    from runner.cli import batch, cluster, compute, data, datastore, doctor, image, job, node
 
     _prepare_streams()
     app.add_typer(job.app, name="job")
+    app.add_typer(batch.app, name="batch")
     app.add_typer(compute.app, name="compute")
     app.add_typer(datastore.app, name="datastore")
     app.add_typer(data.app, name="data")

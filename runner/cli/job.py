@@ -29,7 +29,7 @@ from runner.cli.options import (
     one_name,
     the_file,
 )
-from runner.cli.show import print_data, print_job, print_jobs, print_plans, print_table
+from runner.cli.show import print_data, print_findings, print_job, print_jobs, print_plans, print_table
 from runner.errors import Place, UserError, printable
 
 if TYPE_CHECKING:
@@ -40,6 +40,13 @@ if TYPE_CHECKING:
     from runner.workspace.transfer import Watch
 
 app = make_group("Create, follow and clean up jobs.")
+ForceRerun = Annotated[bool, typer.Option("--force-rerun", help="Run every step of a pipeline, also those whose results are known.")]
+Compat = Annotated[
+    bool,
+    typer.Option(
+        "--compat", help="Say of every key of the file instead whether it is the same as on Azure ML; components and batch deployments too."
+    ),
+]
 NewName = Annotated[Optional[str], typer.Option("--name", "-n", metavar="NAME", help="The job's name, instead of the job file's.")]  # noqa: UP045
 
 
@@ -54,6 +61,7 @@ def create(
     output: Output = None,
     allow_large_snapshot: LargeSnapshot = False,
     priority: Priority = 0,
+    force_rerun: ForceRerun = False,
     workspace: Workspace = None,
 ) -> int:
     """Create a job from a file. It runs in the background, or with --stream in the foreground; on a cluster if its compute is one."""
@@ -62,8 +70,14 @@ def create(
 
     client = Client(workspace)
     loaded = read_job(the_file(file), sets or ())
-    options: dict[str, Any] = {"local": local, "python": python, "allow_large_snapshot": allow_large_snapshot, "priority": priority}
-    return _attended(lambda watch: client.submit(loaded, name=name, stream=stream, watch=watch, **options), output, streamed=stream)
+    options: dict[str, Any] = {
+        "local": local,
+        "python": python,
+        "allow_large_snapshot": allow_large_snapshot,
+        "priority": priority,
+        "force_rerun": force_rerun,
+    }
+    return attended(lambda watch: client.submit(loaded, name=name, stream=stream, watch=watch, **options), output, streamed=stream)
 
 
 @app.command()
@@ -73,12 +87,19 @@ def validate(
     sets: Sets = None,
     local: Local = False,
     python: Python = None,
+    compat: Compat = False,
     output: Output = None,
     workspace: Workspace = None,
 ) -> None:
     """Check a job file and print what the job would do. Runs no code of yours."""
     from runner.client import Client
     from runner.spec.load import read_job
+
+    if compat:
+        from runner.compatibility.keys import findings
+
+        print_findings(findings(read_job(the_file(file), sets or ()).root), output)
+        return
 
     job, plans = Client(workspace).validate(read_job(the_file(file), sets or ()), name=name, local=local, python=python)
     print_plans(job, plans, output)
@@ -114,7 +135,7 @@ def stream(name: Name = None, name_option: NameOption = None, output: Output = N
 
     client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
     try:
-        return _attended(lambda watch: client.stream(chosen, watch), output, streamed=True)
+        return attended(lambda watch: client.stream(chosen, watch), output, streamed=True)
     except KeyboardInterrupt:
         return _detached(chosen)
 
@@ -145,7 +166,7 @@ def resume(
 
     client, chosen = Client(workspace, must_exist=True), one_name(name, name_option)
     options: dict[str, Any] = {"code": code, "python": python, "allow_large_snapshot": allow_large_snapshot}
-    return _attended(lambda watch: client.resume(chosen, stream=stream, watch=watch, **options), output, streamed=stream)
+    return attended(lambda watch: client.resume(chosen, stream=stream, watch=watch, **options), output, streamed=stream)
 
 
 @app.command()
@@ -292,7 +313,7 @@ def _watching(wanted: bool) -> Iterator[ProgressView | None]:
         view.close()
 
 
-def _attended(act: Callable[[ProgressView | None], JobRecord], output: Format | None, *, streamed: bool) -> int:
+def attended(act: Callable[[ProgressView | None], JobRecord], output: Format | None, *, streamed: bool) -> int:
     """Hands a job over or follows it, and tells how it ended, or that it goes on without us."""
     try:
         with _watching(streamed) as watch:

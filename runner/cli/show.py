@@ -11,6 +11,7 @@ from runner.errors import one_line
 from runner.workspace.records import JobRecord
 
 if TYPE_CHECKING:
+    from runner.compatibility.keys import Finding
     from runner.model.job import Job
     from runner.pipeline.options import StepPlan
 
@@ -67,6 +68,8 @@ def _when(stamp: str | None) -> str:
 
 def _done(job: JobRecord) -> str:
     progress = job.progress
+    if job.type == "command" or (job.jobs and all(step.type == "command" for step in job.jobs.values())):
+        return "-"
     failed = f", {progress.failed} failed" if progress.failed else ""
     total = f"{progress.total}" if progress.listed or job.finished else f"{progress.total}…"
     return f"{progress.succeeded + progress.failed}/{total}{failed}"
@@ -74,10 +77,19 @@ def _done(job: JobRecord) -> str:
 
 def _job_rows(record: JobRecord) -> Rows:
     for key, value in record.to_json().items():
+        if key == "progress" and record.type == "command":
+            continue  # there is nothing to count
+        if key == "jobs":
+            value = {name: _without_counts(job) for name, job in value.items()}
         if key in ("progress", "jobs", "inputs", "outputs", "error", "tags", "properties"):
             yield from _nested(key, value)
         elif value:
             yield key, value
+
+
+def _without_counts(step: Mapping[str, object]) -> Mapping[str, object]:
+    """A step of a pipeline; where it is a command, without the counts that it does not have."""
+    return {key: value for key, value in step.items() if key != "progress" or step["type"] != "command"}
 
 
 def _nested(key: str, value: object) -> Rows:
@@ -105,20 +117,44 @@ def print_plans(job: Job, plans: Sequence[StepPlan], output: Format | None) -> N
     print("The job is valid. Nothing was started.")
 
 
+COMPARED = {
+    "same": "same as Azure ML",
+    "chosen": "chosen here",
+    "differs": "differs",
+    "later": "not in this release",
+    "none": "not applicable here",
+    "unknown": "unknown",
+}
+
+
+def print_findings(found: Iterable[Finding], output: Format | None) -> None:
+    """A line for each key; what it says more stands below those that are not simply the same."""
+    if output in (Format.json, Format.yaml):
+        print_data([{"key": one.key, "line": one.place.line, "status": one.status, "here": one.here} for one in found], output)
+        return
+    for one in found:
+        print(f"{one.place.file}:{one.place.line}: {one.key}: {COMPARED[one.status]}")
+        if one.here and one.status != "same":
+            print(f"    {one.here}")
+
+
 def _print_plan(plan: StepPlan) -> None:
     from runner.workspace.units import show_size
 
     later = "known when it runs"
     size = f"{show_size(plan.bytes)}, the largest mini-batch {show_size(plan.largest)}"
     unknown = plan.items is None and not plan.mini_batches  # made by a step that has not run
-    rows = [
-        ("input", plan.input),
+    split = [
         ("mini-batches", later if unknown else f"{plan.mini_batches:,}"),
         ("items", later if plan.items is None else f"{plan.items:,} {plan.unit}"),
         ("size", later if unknown else size),
         ("workers", _workers(plan)),
+    ]
+    rows = [
+        ("input", plan.input),
+        *([("command", plan.command.replace("\n", "\n" + " " * 16))] if plan.command else split),
         ("python", plan.python),
-        ("arguments", " ".join(map(repr, plan.arguments)) or "none"),
+        *(() if plan.command else [("arguments", " ".join(map(repr, plan.arguments)) or "none")]),
         ("output", plan.output),
         *(("notice", text) for text in plan.notices),
     ]

@@ -47,12 +47,13 @@ from runner.model.events import Event, InstanceStarted, Message
 from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.model.ports import Source
-from runner.outputs.append_row import read_format
+from runner.outputs.append_row import format_of
 from runner.pipeline.instances import AGENT, InstancePlan, instance_settings
 from runner.pipeline.options import RunOptions
 from runner.pipeline.side_inputs import SideInputs, lay_out_inputs
 from runner.pipeline.site import Site, in_container, prepare_site
 from runner.pipeline.step_run import SystemClock
+from runner.pipeline.tracking import variables_on_node
 from runner.report.resources import ResourceMonitor
 from runner.spec.stored import load
 from runner.version import VERSION
@@ -181,18 +182,17 @@ class NodeInstance:
 
     def _plan(self, site: Site, source: Source) -> InstancePlan:
         step, resources = self._step, self._step.resources
-        script = self._paths.code / step.entry_script
         return InstancePlan(
             step=step,
             paths=self._paths,
             summary=source.summary,
-            row_format=read_format(script.parent, header=step.arguments.append_row_dataframe_header),
+            row_format=format_of(step, self._paths.code),
             site=site,
             processes=self._processes,
             gpus=self._request.gpus,
             instances=max(resources.max_instance_count or 0, resources.instance_count),
             epoch=time.time_ns() // 1_000_000,  # of each run of an instance another: names of parts are never used again
-            cache=Path(self._request.folder) / "cache",
+            tracking=variables_on_node(self._paths),
             moved=self._side_inputs.moved,
             stores=self._stores,
             beside=tuple(self._request.beside),

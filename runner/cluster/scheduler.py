@@ -335,8 +335,6 @@ class Scheduler:
     def _want(self, job: Accepted, words: Mapping[str, Any]) -> None:
         if not isinstance(words["step"], str) or "/" in words["step"]:  # it goes into the names of places
             raise ValueError(words["step"])
-        for key in [key for key in self.requests if key[0] == job.name and key[1] != words["step"]]:
-            self._drop(key)  # what was reserved for a step that is complete already
         if (job.name, words["step"]) in self.requests:
             return
         try:

@@ -182,6 +182,7 @@ class Crew:
             "root": settings.root,
             "code": str(worker.copy),
             "entry_script": settings.entry_script,
+            "command": settings.command,
             "arguments": list(settings.arguments),
             "environment": environment,
             "append_rows": settings.append_rows,

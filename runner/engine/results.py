@@ -276,14 +276,21 @@ class Results:
         settings = self._settings
         if worker.killed == "timeout":
             limit = f"run() took longer than {settings.timeout:g} s (retry_settings.timeout)"
+            if settings.worker.command:
+                text = f"the command took longer than {settings.timeout:g} s (limits.timeout)"
+                return self._crew.exit_error(worker, kind="command", message=text)
             return self._stuck(worker, limit, stacks, self._item(worker))
         if worker.killed == "overhead":
             limit = f"handing over the mini-batch took longer than {settings.task_overhead_timeout:g} s (task_overhead_timeout)"
             return self._stuck(worker, limit, stacks, self._item(worker))
         kind = "killed" if status < 0 else "exit"
+        if settings.worker.command:
+            return self._crew.exit_error(worker, kind="command", message=f"the process that ran the command has ended: {how}")
         return self._crew.exit_error(worker, kind=kind, message=f"the worker process ended while {what}: {how}", item=self._item(worker))
 
     def _out_of_memory(self, worker: Worker, limit: int) -> ErrorRecord:
+        if self._settings.worker.command:
+            return self._crew.exit_error(worker, kind="command", message=f"the command ran out of memory{_limit(limit)}")
         others = self._crew.others(worker)
         beside = f"with {others} other worker{'s' * (others != 1)} beside it" if others else "though no other worker was beside it"
         text = f"the worker ran out of memory{_limit(limit)} while it ran this mini-batch, {beside}"

@@ -27,6 +27,7 @@ class WorkerSettings:
     source: str  # the user's own folder that it was taken from: what messages name in the place of the copy
     copies: Path  # where the copies go
     entry_script: str
+    command: str = ""  # in the place of an entry script
     arguments: Sequence[str]
     append_rows: bool
     to_csv: Mapping[str, object]

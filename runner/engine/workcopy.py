@@ -20,7 +20,7 @@ _can_clone = True
 def copy_code(code: Path, copy: Path) -> None:
     """A copy that its owner may change; blocks are shared where the file system can."""
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(code, copy, symlinks=True, copy_function=_copy_file)
+    shutil.copytree(code, copy, symlinks=True, copy_function=clone_file)
 
 
 def let_in(*paths: Path) -> None:
@@ -55,7 +55,8 @@ def keep_written(code: Path, copy: Path, target: Path) -> None:
             kept += 1
 
 
-def _copy_file(source: str, target: str) -> str:
+def clone_file(source: str, target: str) -> str:
+    """As shutil.copy2; blocks are shared where the file system can."""
     global _can_clone
     if _can_clone:
         with open(source, "rb") as read, open(target, "wb") as write:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
 from runner.inputs.file_list import NO_STORES, Root
 from runner.inputs.file_source import FileSource
+from runner.inputs.once import OnceSource
 from runner.inputs.patterns import split_pattern
 from runner.model.job import JobInput, Step
 from runner.model.ports import Source
@@ -26,12 +27,14 @@ SPLIT_TYPES = "uri_file, uri_folder, mltable"
 
 
 def open_source(step: Step, *, stores: Stores = NO_STORES, scratch: Path, warn: Callable[[str], None]) -> Source:
-    """The source of the step's `input_data`. `scratch`: for what grouping spills; `warn`: gets one sentence at a time.
+    """The source of the step's `input_data`; of a command, a single mini-batch.
 
-    `stores` opens addresses.
+    `scratch`: for what grouping spills; `warn`: gets one sentence at a time; `stores` opens addresses.
 
     Raises a UserError for an input that is not there, is of another kind than its type says, or cannot be split as the step wants.
     """
+    if step.command:
+        return OnceSource()
     try:
         return _open(step, stores, scratch, warn)
     except StorageUnavailable as error:

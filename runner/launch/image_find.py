@@ -138,6 +138,15 @@ def describe_image(environment: Environment, *, docker: DockerSettings, cache: P
     return ImagePlan(text=f"{text}; its conda file: {state}", ready=found is not None, notices=way.notices)
 
 
+def present_id(name: str, *, docker: DockerSettings) -> str:
+    """The id of a named image, by the workspace's image map; empty where it is not on this machine. Errors: UserError without an engine."""
+    from runner.launch.image import connected
+
+    with connected() as engine:
+        found = engine.find(map_image(name, docker.image_map))
+        return found.id if found else ""
+
+
 def _describe_base(engine: Engine, environment: Environment, docker: DockerSettings) -> tuple[str, str, Image | None]:
     if environment.build_context is not None:
         context = context_of(environment, docker)
@@ -169,4 +178,4 @@ def _derived_before(engine: Engine, base: Image, way: Way, environment: Environm
         return made_before(engine, write_recipe(folder / "in", base.id, way, environment.conda_path).content_hash)
 
 
-__all__ = ["PREFIX", "ImageFound", "ImagePlan", "describe_image", "find_image"]
+__all__ = ["PREFIX", "ImageFound", "ImagePlan", "describe_image", "find_image", "present_id"]

@@ -27,7 +27,7 @@ INPUT_CHANGED = "InputChanged"  # the `type` of an error about an input that is 
 class ErrorRecord:
     """What went wrong in user code or in an input, in words; made in the worker or by a loader."""
 
-    kind: str  # exception, timeout, exit, killed, out_of_memory, return_type, short, input, init
+    kind: str  # exception, command, timeout, exit, killed, out_of_memory, return_type, short, input, init
     type: str = ""  # the exception's class name
     message: str = ""
     traceback: str = ""  # the user's, in full, without the runner's own frames

@@ -23,6 +23,7 @@ class StatusChanged(Event):
 
     status: str
     reason: str = ""
+    reused_from: str = ""  # of a step that has not run: the job whose results it has
 
 
 STORAGE = "storage"  # the source of messages that tell of a storage that does not answer, and when it does again

@@ -12,7 +12,9 @@ from typing import Literal
 
 LITERAL_TYPES = ("string", "number", "integer", "boolean")
 DATA_TYPES = ("uri_file", "uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model")
+FOLDER_TYPES = ("uri_folder", "mltable", "mlflow_model", "triton_model")  # `uri_file` is a file, `custom_model` may be either
 NO_LIMIT = -1  # of the two error thresholds: any number of failures is tolerated
+NO_TIMEOUT = 10 * 365 * 86_400.0  # seconds: a command takes as long as it takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +114,9 @@ class Step:
     tags: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
     compute: str = "local"
-    code: str = "."  # absolute path of the source folder
+    code: str = "."  # absolute path of the source folder; empty for a command without one: it starts in an empty folder
     entry_script: str = ""  # relative to `code`
-    command: str = ""  # of a command: text for the shell, in which "${1}", "${2}", … stand for `program_arguments`
+    command: str = ""  # of a command: text for the shell, in which "${1}", "${2}", … stand for `program_arguments` (spec/command_text.py)
     program_arguments: tuple[str, ...] = ()  # sys.argv[1:], fully resolved
     model: str | None = None  # absolute local path of task.model
     environment: Environment | None = None

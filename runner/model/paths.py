@@ -87,6 +87,11 @@ class JobPaths:
         return self.root / "stores.json"
 
     @property
+    def tracking(self) -> Path:
+        """The job's run of MLflow; for its user's eyes only."""
+        return self.root / "tracking.json"
+
+    @property
     def owners(self) -> Path:
         """A line for each process that has owned the job; the last one does."""
         return self.root / "owners.log"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.errors import Place, UserError
-from runner.model.job import JobOutput
+from runner.model.job import JobOutput, Step
 from runner.storage import addresses
 
 DEFAULT_NAME = "parallel_run_step.txt"
@@ -28,6 +28,13 @@ class RowFormat:
 def row_file(output: JobOutput) -> str:
     """The path or address of what gets the rows: the output itself, or a file in it."""
     return output.path if output.type == "uri_file" else addresses.join(output.path, DEFAULT_NAME)
+
+
+def format_of(step: Step, code: Path) -> RowFormat:
+    """How the rows of a step are written whose code folder lies there. Errors: as `read_format`."""
+    if step.command:
+        return RowFormat()
+    return read_format((code / step.entry_script).parent, header=step.arguments.append_row_dataframe_header)
 
 
 def read_format(script_folder: Path, *, header: bool) -> RowFormat:

@@ -21,6 +21,8 @@ def explain(verdict: Verdict, step: Step, paths: JobPaths) -> dict[str, str]:
         first, *rest = verdict.message.split("\n")
         return {"message": "\n".join([f"{first}; {go_on}", *rest]), "code": verdict.code, "log": str(paths.logs)}
     index, error = verdict.failures[0] if verdict.failures else (-1, None)
+    if step.command and error is not None:
+        return _of_command(error, go_on, paths)
     if error is None or verdict.code not in ("threshold", "init", "progress", "instance"):
         return {"message": f"{verdict.message}; {go_on}", "code": verdict.code, "log": str(paths.logs)}
     if error.type == INPUT_CHANGED:  # what was listed is checked when a job goes on
@@ -31,6 +33,19 @@ def explain(verdict: Verdict, step: Step, paths: JobPaths) -> dict[str, str]:
     if error.traceback:
         lines += ["", error.traceback.rstrip()]
     return {"message": "\n".join(lines), "code": verdict.code, "log": error.log or str(paths.logs)}
+
+
+def _of_command(error: ErrorRecord, go_on: str, paths: JobPaths) -> dict[str, str]:
+    """That it was a mini-batch is nobody's business."""
+    first, *rest = (error.message or error.kind).split("\n")
+    if error.traceback:  # the end of its stderr, where it was killed
+        rest += ["", error.traceback.rstrip()]
+    log = error.log or str(paths.logs)
+    return {
+        "message": "\n".join([f"{first}; log: {log}; {go_on} (with --code if you have mended it)", *rest]),
+        "code": "command",
+        "log": log,
+    }
 
 
 def _headline(index: int, error: ErrorRecord) -> str:

@@ -19,8 +19,10 @@ from runner.model.ports import InstanceRequest, SourceSummary
 from runner.outputs.aggregate import TABLE
 from runner.outputs.append_row import RowFormat, row_file
 from runner.outputs.folders import instance_paths, upload_paths
+from runner.pipeline.model_folder import lay_out_model
 from runner.pipeline.mounts import AGENT_FOLDER, for_container
 from runner.pipeline.site import Site
+from runner.pipeline.tracking import store_folder
 from runner.pipeline.variables import job_variables, replace_path, replace_paths
 from runner.storage import addresses
 from runner.storage.stores import Stores
@@ -33,7 +35,8 @@ AGENT = str(Path(runner.worker.__path__[0]))
 class InstancePlan:
     """The same for all instances of one run of a step. `moved`: inputs that scripts get at another path; `instances`: how many there may
     be; `gpus`: those of this one, where somebody else has said which; `agent`: where the worker folder lies for the Docker engine;
-    `code`: the snapshot, where it has been brought nearer; `beside`: the instances that there are, where their number says not enough.
+    `code`: the snapshot, where it has been brought nearer; `tracking`: variables of MLflow; `beside`: the instances that there are, where
+    their number says not enough.
     """
 
     step: Step
@@ -46,7 +49,7 @@ class InstancePlan:
     gpus_each: int = 0  # that the instance type says; 0: those of this machine are shared out
     gpus: tuple[str, ...] | None = None
     epoch: int
-    cache: Path
+    tracking: Mapping[str, str] = field(default_factory=dict)
     moved: Mapping[str, str] = field(default_factory=dict)
     stores: Stores = NO_STORES
     beside: tuple[str, ...] = ()
@@ -118,9 +121,8 @@ def _request(
     step, paths = plan.step, plan.paths
     log = paths.logs / "sys" / "node" / node / "_keeper.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    tracking = plan.cache / "mlruns"
-    model = replace_path(step.model, moved) if step.model else None
-    variables = job_variables(step, bi_output=output_dir, tracking=tracking, model=model, gpus=len(gpus))
+    model = lay_out_model(replace_path(step.model, moved), paths.workers / node / "model") if step.model else None
+    variables = job_variables(step, bi_output=output_dir, tracking=plan.tracking, model=model, gpus=len(gpus))
     request = InstanceRequest(
         job=step.name,
         node=node,
@@ -133,7 +135,7 @@ def _request(
         gpus=gpus,
     )
     return (
-        for_container(request, step, paths, moved=moved, written=written, tracking=tracking, stores=plan.stores)
+        for_container(request, step, paths, moved=moved, written=written, tracking=store_folder(plan.tracking), stores=plan.stores)
         if plan.site.container
         else request
     )
@@ -161,6 +163,7 @@ def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir
         source=step.code,
         copies=plan.paths.workers,
         entry_script=step.entry_script,
+        command=step.command,
         arguments=words,
         append_rows=step.append_row_to is not None,
         to_csv=plan.row_format.to_csv,

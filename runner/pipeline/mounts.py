@@ -32,7 +32,7 @@ def for_container(
     *,
     moved: Mapping[str, str],
     written: Iterable[str],
-    tracking: Path,
+    tracking: Path | None,
     stores: Stores = NO_STORES,
 ) -> InstanceRequest:
     """The request of an instance in a container: with mounts, and the container's own path of the agent.
@@ -46,7 +46,7 @@ def for_container(
     mounts = path_mounts(
         read_only=read_paths(step, moved, stores),
         writable={path: path not in files for path in outputs},
-        own=[*own_folders(paths, request.node), str(_made(tracking))],
+        own=[*own_folders(paths, request.node), *([str(_made(tracking))] if tracking else [])],
         protected=str(paths.root),
     )
     fixed = (

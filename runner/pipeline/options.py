@@ -29,6 +29,7 @@ class RunOptions:
     stores: Stores = field(default_factory=Stores)  # the containers of blobs that the job uses
     confirm: Callable[[], None] = lambda: None  # asks, before anything is published, whether the job is still ours; raises Superseded
     withheld: Collection[str] = ()  # environment variables of this process that scripts do not get: they have secrets
+    tracking_uri: str = ""  # of MLflow, as the workspace says
     cluster: ClusterLink | None = None  # the instances run on a cluster, and this process is the owner there
 
 
@@ -53,6 +54,7 @@ def options_for(
         clusters=tuple(workspace.settings.ray_computes),
         stores=stores or Stores(),
         withheld=workspace.settings.secret_variables,
+        tracking_uri=workspace.settings.tracking_uri,
     )
 
 
@@ -83,6 +85,7 @@ class StepPlan:
     output: str  # where the rows will be, or "summary only"
     python: str
     compute: str = "local"
+    command: str = ""  # of a command, which has no input that is split
     notices: tuple[str, ...] = ()
 
 

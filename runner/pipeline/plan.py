@@ -11,9 +11,10 @@ from runner.compute.local import cores
 from runner.errors import Place, UserError
 from runner.inputs.source import open_source
 from runner.model.job import Job, PipelineJob, Step
-from runner.outputs.append_row import read_format, row_file
+from runner.outputs.append_row import format_of, row_file
 from runner.pipeline.options import RunOptions, StepPlan
 from runner.pipeline.site import asked_processes, describe_site, on_cluster
+from runner.spec.command_text import with_values
 from runner.storage.addresses import is_address
 
 WORKERS_LIMIT = 2048  # on one machine: beyond that it is a slip of the pen
@@ -27,7 +28,7 @@ def plan_job(job: Job, options: RunOptions) -> list[StepPlan]:
 def check_job(job: Job, options: RunOptions) -> None:
     """What a job needs beside its input: the settings of its rows and its interpreters. Errors: UserError."""
     for step in _steps(job):
-        read_format(Path(step.code, step.entry_script).parent, header=step.arguments.append_row_dataframe_header)
+        format_of(step, Path(step.code))
         describe_site(step, options)
         _check_workers(step, options)
 
@@ -50,13 +51,14 @@ def _steps(job: Job) -> list[Step]:
 
 
 def _plan_step(step: Step, options: RunOptions, *, waits: bool) -> StepPlan:
-    script = Path(step.code, step.entry_script)
-    read_format(script.parent, header=step.arguments.append_row_dataframe_header)
+    format_of(step, Path(step.code))
     notices = list(step.notices)
     python, more = describe_site(step, options)
     notices += more
     instances = step.resources.instance_count
     processes = asked_processes(step, options)
+    if step.command:
+        return _plan_command(step, python, notices)
     found = _Found() if waits else _list_input(step, options, notices.append)
     return StepPlan(
         step=step.step or step.name,
@@ -72,6 +74,27 @@ def _plan_step(step: Step, options: RunOptions, *, waits: bool) -> StepPlan:
         output="summary only" if step.append_row_to is None else row_file(step.outputs[step.append_row_to]),
         python=python,
         compute=step.compute,
+        notices=tuple(notices),
+    )
+
+
+def _plan_command(step: Step, python: str, notices: list[str]) -> StepPlan:
+    given = {name: one for name, one in step.inputs.items() if not one.optional_unset}
+    return StepPlan(
+        step=step.step or step.name,
+        input=", ".join(f"{name}: {one.path if one.is_data else repr(one.value)}" for name, one in given.items()) or "none",
+        mini_batches=1,
+        items=0,
+        unit="files",
+        bytes=0,
+        largest=0,
+        instances=1,
+        workers=1,
+        arguments=step.program_arguments,
+        output=", ".join(f"{name}: {output.path}" for name, output in step.outputs.items()) or "none",
+        python=python,
+        compute=step.compute,
+        command=with_values(step.command, step.program_arguments),
         notices=tuple(notices),
     )
 
@@ -100,7 +123,7 @@ def _list_input(step: Step, options: RunOptions, warn: Callable[[str], None]) ->
 
 def _waits(job: Job, step: Step, options: RunOptions) -> bool:
     """Whether the split input is made by another step, so that it cannot be listed yet."""
-    if not isinstance(job, PipelineJob) or step.step is None or not job.depends_on.get(step.step):
+    if step.command or not isinstance(job, PipelineJob) or step.step is None or not job.depends_on.get(step.step):
         return False
     path = step.inputs[step.input_data].path
     made = {output.path for other in job.steps.values() if other is not step for output in other.outputs.values()}

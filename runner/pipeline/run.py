@@ -13,6 +13,7 @@ from runner.pipeline import step_run
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.plan import plan_job
 from runner.pipeline.steps import PipelineRun
+from runner.pipeline.tracking import tracked
 from runner.storage.stores import Stores
 
 __all__ = ["finish_partial", "plan_job", "run_job"]
@@ -26,7 +27,10 @@ def run_job(job: Job, paths: JobPaths, options: RunOptions, observe: Observer, c
     try:
         if isinstance(job, Step):
             return step_run.StepRun(step=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
-        return PipelineRun(job=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+        with tracked(job, paths, options, lambda text: observe(Message(at=time.time(), level="WARNING", text=text))) as tracking:
+            result = PipelineRun(job=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+            tracking.ended(result.status, result.progress)
+            return result
     finally:
         options.stores.stop_waiting()  # nothing that waits for a storage now is of use to anybody
 

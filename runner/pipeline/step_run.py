@@ -37,6 +37,7 @@ from runner.pipeline.instances import InstancePlan, instance_settings
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.side_inputs import lay_out_inputs
 from runner.pipeline.site import instance_type, prepare_site, processes_of
+from runner.pipeline.tracking import parent_of, tracked
 from runner.storage import addresses
 from runner.storage.patience import PATIENCE
 from runner.storage.stores import Stores
@@ -99,6 +100,7 @@ class StepRun:
             if journal.restored.listed is not None:
                 self._warn_of_new(first)
                 first, chunks = None, iter(())
+            self._tracking = stack.enter_context(tracked(self.step, self.paths, self.options, partial(self._say, "WARNING")))
             settings = self._coordinator_settings(source)
             coordinator = Coordinator(
                 settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._say_lost, silent=self._silent,
@@ -143,10 +145,12 @@ class StepRun:
 
     def _published_before(self, journal: Journal) -> RunResult:
         """Of a run that was killed after its output had appeared and before it could say so."""
-        progress = progress_of(journal.restored)
+        progress = Progress(listed=True) if self.step.command else progress_of(journal.restored)
         journal.ended("Completed")
         journal.sync()
-        self.observe(Progressed(at=time.time(), progress=progress))
+        self._progressed(progress)
+        with tracked(self.step, self.paths, self.options, partial(self._say, "WARNING")) as self._tracking:
+            self._track("Completed", progress)
         self.observe(JobEnded(at=time.time(), status="Completed", code="completed", message=""))
         self._status("Completed")
         return RunResult(status="Completed", progress=progress)
@@ -203,7 +207,7 @@ class StepRun:
         self.cancel.on_request(coordinator.cancel)
         before = coordinator.progress()
         if before.succeeded or before.failed:  # in an earlier run: that says nothing of this one's pace
-            self.observe(Progressed(at=time.time(), progress=before))
+            self._progressed(before)
         if link is None:  # on a cluster, when the first instance has started
             self._status("Running")
         lister.start()
@@ -224,7 +228,7 @@ class StepRun:
             verdict = self._failed_output(coordinator.problem) if coordinator.problem else self._publish(verdict, coordinator.header)
         if verdict.code == "superseded":
             raise Superseded
-        self.observe(Progressed(at=time.time(), progress=coordinator.progress()))
+        self._progressed(coordinator.progress())
         return verdict
 
     def _list(self, coordinator: Coordinator, first: Chunk | None, chunks: Iterator[Chunk], bug: Callable[[BaseException], None]) -> None:
@@ -264,7 +268,7 @@ class StepRun:
             instances=count,
             gpus_each=instance_type(step, self.options).gpus,
             epoch=epoch,
-            cache=self.options.cache,
+            tracking=self._tracking.variables,
             moved=self._side_inputs.moved,
             stores=self.options.stores,
         )
@@ -285,7 +289,7 @@ class StepRun:
         while (verdict := coordinator.wait(PROGRESS_SECONDS)) is None:
             now = coordinator.progress()
             if now != before:
-                self.observe(Progressed(at=time.time(), progress=now))
+                self._progressed(now)
                 before = now
         return verdict
 
@@ -293,20 +297,26 @@ class StepRun:
 
     def _finish(self, verdict: Verdict, coordinator: Coordinator, journal: Journal) -> RunResult:
         folders.unite(self.paths.instance_outputs, self.step.outputs, lambda text: self._say("WARNING", text))
-        progress = coordinator.progress()
+        progress = Progress(listed=True) if self.step.command else coordinator.progress()
         if verdict.status == "Completed":
             journal.published()
             journal.sync()
             shutil.rmtree(self.paths.parts, ignore_errors=True)
+        self._track(verdict.status, progress)
         error = explain(verdict, self.step, self.paths)
         self.observe(
             JobEnded(
-                at=time.time(), status=verdict.status, code=verdict.code, message=error.get("message", ""),
+                at=time.time(), status=verdict.status, code=error.get("code", verdict.code), message=error.get("message", ""),
                 error=verdict.failures[0][1] if verdict.failures else None,
             )
         )  # fmt: skip
         self._status(verdict.status)
         return RunResult(status=verdict.status, progress=progress, error=error if verdict.status != "Completed" else {})
+
+    def _track(self, status: str, progress: Progress) -> None:
+        arguments, warn = self.step.arguments, partial(self._say, "WARNING")
+        parent = parent_of(self.step, self.paths, self.options, warn) if arguments.push_metrics_to_parent else None
+        self._tracking.ended(status, progress, prefix=arguments.metrics_name_prefix, parent=parent)
 
     def _open_aggregate(self, journal: Journal) -> Aggregate:
         """Errors: UserError for an address without a credential."""
@@ -361,8 +371,7 @@ class StepRun:
         return restored
 
     def _row_format(self) -> append_row.RowFormat:
-        folder = (self.paths.code / self.step.entry_script).parent
-        return append_row.read_format(folder, header=self.step.arguments.append_row_dataframe_header)
+        return append_row.format_of(self.step, self.paths.code)
 
     @property
     def _writes_to_blobs(self) -> bool:
@@ -370,6 +379,11 @@ class StepRun:
 
     def _waits_for_storage(self) -> bool:
         return self.options.stores.calm_since == float("inf")
+
+    def _progressed(self, progress: Progress) -> None:
+        """A command has nothing to be counted: that it is run as a mini-batch is nobody's business."""
+        if not self.step.command:
+            self.observe(Progressed(at=time.time(), progress=progress))
 
     def _status(self, status: str, reason: str = "") -> None:
         self.observe(StatusChanged(at=time.time(), status=status, reason=reason))
@@ -380,6 +394,9 @@ class StepRun:
 
 def finish_partial(step: Step, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:
     """Publishes what a failed or cancelled job has, in order. Errors: UserError when there is nothing to publish; OSError."""
+    if step.command:
+        problem = f"'{step.name}' is a command: it has no rows, and what it has written lies in its outputs already"
+        raise UserError(problem, todo=f"run it again with: runner job resume -n {step.name}")
     if not paths.journal.exists():
         raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
     journal = Journal(paths.journal)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 from runner.model.job import Step
+from runner.storage import addresses
 
 WORKSPACE = "local"
+MODELS = "RUNNER_MODELS"  # read by azureml.core.model of runner/worker/importable
 
 
-def job_variables(step: Step, *, bi_output: str, tracking: Path, model: str | None = None, gpus: int = 0) -> dict[str, str]:
-    """What Azure sets and we set too; the job's own `environment_variables` win. `model`: where the model lies on this machine."""
+def job_variables(step: Step, *, bi_output: str, tracking: Mapping[str, str], model: str | None = None, gpus: int = 0) -> dict[str, str]:
+    """What Azure sets and we set too; the job's own `environment_variables` win.
+
+    `tracking`: those of MLflow; `model`: the folder that has the model in it.
+    """
     variables = {
         "AZUREML_RUN_ID": step.name,
+        "AZUREML_ROOT_RUN_ID": root_of(step),
         "AZUREML_EXPERIMENT_ID": step.experiment_name,
         "AZUREML_ARM_SUBSCRIPTION": WORKSPACE,
         "AZUREML_ARM_RESOURCEGROUP": WORKSPACE,
@@ -25,8 +29,7 @@ def job_variables(step: Step, *, bi_output: str, tracking: Path, model: str | No
         "AZUREML_CR_COMPUTE_CONTEXT": json.dumps({"cluster": {"name": step.compute}, "gpu_count": gpus}),
         "AZUREML_BI_OUTPUT_PATH": bi_output,
         "AZ_BATCHAI_GPU_COUNT_FOUND": str(gpus),
-        "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI", tracking.as_uri()),
-        "MLFLOW_EXPERIMENT_NAME": step.experiment_name,
+        **tracking,
     }
     for name, given in step.inputs.items():
         if given.is_data and given.path:
@@ -34,8 +37,37 @@ def job_variables(step: Step, *, bi_output: str, tracking: Path, model: str | No
     for name, output in step.outputs.items():
         variables[f"AZURE_ML_OUTPUT_{name}"] = variables[f"AZUREML_DATAREFERENCE_{name}"] = output.path
     if model:
-        variables["AZUREML_MODEL_DIR"] = str(Path(model).parent)
+        variables["AZUREML_MODEL_DIR"] = model
+    variables[MODELS] = json.dumps(list(_models(step)))
     return {**variables, **step.environment_variables}
+
+
+def _models(step: Step) -> Iterator[dict[str, object]]:
+    """What `azureml.core.Model.get_model_path` knows: task.model, then inputs, models first. Paths are in variables, for instances that
+    have them elsewhere.
+    """
+    inputs = sorted(step.inputs.items(), key=lambda one: not one[1].type.endswith("_model"))
+    if step.model:
+        bound = [(name, one) for name, one in inputs if one.path == step.model]
+        names, version = _names(bound[0][0] if bound else "", bound[0][1].uri if bound else "", step.model)
+        yield {"names": names, "version": version, "variable": "AZUREML_MODEL_DIR", "below": addresses.base_name(step.model)}
+    for name, given in inputs:
+        if given.is_data and given.path and given.path != step.model and name != step.input_data:
+            names, version = _names(name, given.uri or "", given.path)
+            yield {"names": names, "version": version, "variable": f"AZURE_ML_INPUT_{name}", "below": ""}
+
+
+def _names(port: str, uri: str | None, path: str) -> tuple[list[str], str | None]:
+    """Of the input, of a data asset, and of the file or folder; the version of the asset."""
+    asset = re.fullmatch(r"azureml:([^/:@]+)(?::([^/:@]+)|@\w+)?", uri or "")
+    last = addresses.base_name(path)
+    names = [asset[1] if asset else "", port, last, last.rpartition(".")[0]]
+    return list(dict.fromkeys(name for name in names if name)), asset[2] if asset else None
+
+
+def root_of(step: Step) -> str:
+    """The pipeline that it is a step of, or the job itself."""
+    return step.name.removesuffix(f".{step.step}") if step.step else step.name
 
 
 def replace_paths(words: Mapping[str, str], moved: Mapping[str, str]) -> dict[str, str]:

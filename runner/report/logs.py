@@ -40,12 +40,22 @@ _JOB_ERRORS = 100  # errors that are written out in job_error.txt
 class LogTree:
     """Writes all files of the log folder except those of the workers and `sys/perf`. One for a job, or for a step of a pipeline.
 
-    `level` is the job's `logging_level`; `outputs` (name → path) are named in `job_result.txt`. Call `close()` after the last event.
+    `level` is the job's `logging_level`; `outputs` (name → path) are named in `job_result.txt`; of a `command` no mini-batches are told.
+    Call `close()` after the last event.
     """
 
-    def __init__(self, logs: Path, *, name: str, outputs: Mapping[str, str] | None = None, level: str = "INFO", cap: int = LOG_CAP) -> None:
+    def __init__(
+        self,
+        logs: Path,
+        *,
+        name: str,
+        outputs: Mapping[str, str] | None = None,
+        level: str = "INFO",
+        cap: int = LOG_CAP,
+        command: bool = False,
+    ) -> None:
         self.logs, self.name, self.summary = logs, name, Summary()
-        self._outputs = dict(outputs or {})
+        self._outputs, self._command = dict(outputs or {}), command
         self.steps: dict[str, Summary] = {}  # of a pipeline: shown on its page in the place of mini-batches
         self._level = logging.getLevelName(level)
         self._files = TextFiles(cap)
@@ -85,7 +95,7 @@ class LogTree:
         if not link.is_symlink():
             link.symlink_to("sys/perf")
         self._resumed = self._csv.exists()  # a resumed job goes on in it
-        if not self._resumed:
+        if not self._resumed and not self._command:
             self._files.add(self._csv, ",".join(COLUMNS) + "\n", capped=False)
 
     def _line(self, file: Path, at: float, level: str, text: str) -> None:
@@ -103,6 +113,8 @@ class LogTree:
 
     def _finished(self, event: BatchesFinished) -> None:
         """There may be 100,000 rows a second: one string operation for each."""
+        if self._command:
+            return
         retried = self._retried
         tail = f"{event.node},{event.process},{utc(event.at)},\n"
         if retried:
@@ -119,13 +131,14 @@ class LogTree:
             self._line(self._process(event.node, event.process), event.at, "DEBUG", text)
 
     def _attempt_failed(self, event: AttemptFailed) -> None:
-        text = f"mini-batch {event.index}, attempt {event.attempt} of {event.attempts} failed after {event.seconds:.3f} s: "
-        text += where(event.error)
+        what = "" if self._command else f"mini-batch {event.index}, attempt {event.attempt} of {event.attempts} "
+        text = f"{what}failed after {event.seconds:.3f} s: {where(event.error)}"
         level = "ERROR" if event.final else "WARNING"
         self._line(self._process(event.node, event.process), event.at, level, text)
         if event.final:
             self._retried.pop(event.index, None)
-            self._csv_failure(event)
+            if not self._command:
+                self._csv_failure(event)
             self._master(event.at, level, text)
         else:
             self._retried[event.index] = event.attempt
@@ -170,7 +183,7 @@ class LogTree:
 
     def _progressed(self, event: Progressed) -> None:
         progress = event.progress
-        if not self._overview.due(event.at):
+        if self._command or not self._overview.due(event.at):
             return
         total = f"{progress.total}" if progress.listed else f"{progress.total} so far"
         seconds = event.at - (self.summary.running or self._began)
@@ -216,7 +229,7 @@ class LogTree:
         self._files.flush()
         if self._resumed:
             self._files.guarded(lambda: keep_latest_rows(self._csv))
-        page = render(self.name, self.summary, outputs=self._outputs, logs=self.logs, steps=self.steps)
+        page = render(self.name, self.summary, outputs=self._outputs, logs=self.logs, steps=self.steps, command=self._command)
         self._files.replace(self.result, page)
 
 

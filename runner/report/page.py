@@ -15,9 +15,19 @@ _TRACEBACK_LINES = 40
 _WORTH_SHOWING = 10_000_000  # nanoseconds of the slowest mini-batch
 
 
-def render(name: str, summary: Summary, *, outputs: Mapping[str, str], logs: Path, steps: Mapping[str, Summary] | None = None) -> str:
-    """The page, with its final line end. `outputs`: name → path; `steps`: those of a pipeline."""
-    counted = (_steps(steps),) if steps else (_counts(summary), _failures(summary), _slowest(summary))
+def render(
+    name: str,
+    summary: Summary,
+    *,
+    outputs: Mapping[str, str],
+    logs: Path,
+    steps: Mapping[str, Summary] | None = None,
+    command: bool = False,
+) -> str:
+    """The page, with its final line end. `outputs`: name → path; `steps`: those of a pipeline; `command`: nothing of it is counted."""
+    counted: tuple[Iterator[str], ...] = (_counts(summary), _failures(summary), _slowest(summary))
+    if steps or command:
+        counted = (_steps(steps),) if steps else (_time_of(summary),)
     parts = (_head(name, summary), *counted, _places(summary, outputs, logs))
     return "\n".join(line for part in parts for line in part) + "\n"
 
@@ -27,10 +37,22 @@ def _steps(steps: Mapping[str, Summary]) -> Iterator[str]:
     width = max(len(name) for name in steps)
     for name, summary in steps.items():
         progress = summary.progress
-        done = f"{progress.succeeded:,} of {progress.total:,} mini-batches succeeded" if progress.total else ""
+        done = f"{progress.succeeded:,} of {progress.total:,} mini-batches succeeded" if progress.total else _took(summary)
         failed = f", {progress.failed:,} failed" if progress.failed else ""
         items = f", {progress.items_failed:,} items failed" if progress.items_failed else ""
         yield f"  {name:<{width}}  {summary.status:<10}  {done}{failed}{items}".rstrip()
+
+
+def _took(summary: Summary) -> str:
+    if summary.reused_from:
+        return f"taken from {summary.reused_from}"
+    return "" if summary.running is None or summary.ended is None else duration(summary.ended - summary.running)
+
+
+def _time_of(summary: Summary) -> Iterator[str]:
+    if summary.started is not None and summary.ended is not None:
+        yield ""
+        yield f"  time          {duration(summary.ended - summary.started)}"
 
 
 def elsewhere(*hosts: str) -> bool:

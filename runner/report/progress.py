@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from runner.errors import printable
@@ -81,7 +82,7 @@ class _View:
     """What both views print in the same way."""
 
     def __init__(self) -> None:
-        self._speed = Speed()
+        self._speeds: dict[str, Speed] = {}  # by step: they run side by side
         self._failures = 0
         self._instances = 0
         self._statuses: dict[str, tuple[str, str]] = {}  # by step: a status is shown once for each of its reasons
@@ -92,7 +93,7 @@ class _View:
             prefix = f"{event.step}: " if event.step else ""
             if isinstance(event, StatusChanged):
                 if event.status == "Running":
-                    self._speed.started(event.at)
+                    self._speed(event.step).started(event.at)
                 if self._statuses.get(event.step) != (event.status, event.reason):
                     self._status(prefix, event.status, event.reason)
                 self._statuses[event.step] = (event.status, event.reason)
@@ -106,10 +107,15 @@ class _View:
             elif isinstance(event, InitFailed):
                 self._say(f"{prefix}{event.node} {event.process}: init() failed: {where(event.error)}; log: {event.error.log}")
             elif isinstance(event, Progressed):
-                self._speed.update(event.at, event.progress)
+                self._speed(event.step).update(event.at, event.progress)
                 self._progressed(event, prefix)
             elif isinstance(event, JobEnded):
                 self._ended(event, prefix)
+                if event.step and event.status == "Failed":  # others may go on for long: the page at the end comes late
+                    self._say(f"{prefix}{event.message.splitlines()[0] if event.message else event.status}")
+
+    def _speed(self, step: str) -> Speed:
+        return self._speeds.setdefault(step, Speed())
 
     def _instance_started(self, event: InstanceStarted, prefix: str) -> None:
         """Of those on other machines it is said where they are."""
@@ -123,6 +129,8 @@ class _View:
             self._say("where further instances run stands in the job's logs: sys/master_role.txt")
 
     def _attempt_failed(self, event: AttemptFailed, prefix: str) -> None:
+        if event.error.kind == "command":  # the end of the step says it all
+            return
         self._failures += 1
         if self._failures <= _FAILURES_SHOWN:
             item = f", item {event.error.item}" if event.error.item else ""
@@ -146,29 +154,37 @@ class _View:
         raise NotImplementedError
 
 
+@dataclass
+class _Pace:
+    """When the next counts are due, in seconds of the monotonic clock, and which were the last."""
+
+    next: float = 0.0
+    pause: float = _FIRST_PAUSE
+    shown: Progress = field(default_factory=Progress)
+
+
 class PlainProgress(_View):
     """Lines: changes of status at once, counts when they have changed, in ever longer pauses."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._next, self._pause = 0.0, _FIRST_PAUSE
-        self._shown = Progress()
+        self._paces: dict[str, _Pace] = {}  # by step
 
     def close(self) -> None:
         """Nothing is left to be done."""
 
     def _status(self, prefix: str, status: str, reason: str) -> None:
-        self._next = time.monotonic() + _FIRST_PAUSE
+        self._paces.setdefault(prefix, _Pace()).next = time.monotonic() + _FIRST_PAUSE
         self._say(prefix + status + (f": {reason}" if reason else ""))
 
     def _progressed(self, event: Progressed, prefix: str) -> None:
-        now = time.monotonic()
-        if now < self._next or event.progress == self._shown:
+        now, pace = time.monotonic(), self._paces.setdefault(prefix, _Pace())
+        if now < pace.next or event.progress == pace.shown:
             return
-        self._next, self._pause = now + self._pause, min(_LONGEST_PAUSE, self._pause * _GROWTH)
-        self._shown = event.progress
-        self._say(prefix + counts(event.progress, self._speed))
+        pace.next, pace.pause = now + pace.pause, min(_LONGEST_PAUSE, pace.pause * _GROWTH)
+        pace.shown = event.progress
+        self._say(prefix + counts(event.progress, self._speed(event.step)))
 
     def _ended(self, event: JobEnded, prefix: str) -> None:
         pass  # the page at the end says it all
@@ -241,7 +257,7 @@ class TerminalProgress(_View):
 
     def _progressed(self, event: Progressed, prefix: str) -> None:
         progress = event.progress
-        self._counts[prefix] = (short_counts if self._narrow else counts)(progress, self._speed)
+        self._counts[prefix] = (short_counts if self._narrow else counts)(progress, self._speed(event.step))
         self._show(prefix)
         self._bar.update(self._tasks[prefix], total=progress.total if progress.listed else None, completed=_done(progress))
 

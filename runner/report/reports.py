@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from runner.model.events import Event
@@ -21,6 +22,7 @@ class Reports:
     def __init__(self, job: Job, paths: JobPaths, *, monitored: bool) -> None:
         self._job, self._paths, self._monitored = job, paths, monitored
         self._steps: dict[str, tuple[LogTree, ResourceMonitor | None]] = {}
+        self._lock = threading.Lock()  # steps run side by side
         self._of("")
 
     def __call__(self, event: Event) -> None:
@@ -36,18 +38,19 @@ class Reports:
             tree.close()
 
     def _of(self, name: str) -> tuple[LogTree, ResourceMonitor | None]:
-        if name not in self._steps:
-            self._steps[name] = self._make(name)
-            if name:
-                self._steps[""][0].steps[name] = self._steps[name][0].summary
-        return self._steps[name]
+        with self._lock:
+            if name not in self._steps:
+                self._steps[name] = self._make(name)
+                if name:
+                    self._steps[""][0].steps[name] = self._steps[name][0].summary
+            return self._steps[name]
 
     def _make(self, name: str) -> tuple[LogTree, ResourceMonitor | None]:
         job = self._job.steps[name] if isinstance(self._job, PipelineJob) and name else self._job
         paths = self._paths.step(name) if name else self._paths
         outputs = {key: port.path for key, port in job.outputs.items()}
         level = job.logging_level if isinstance(job, Step) else "INFO"
-        tree = LogTree(paths.logs, name=job.name, outputs=outputs, level=level)
+        tree = LogTree(paths.logs, name=job.name, outputs=outputs, level=level, command=isinstance(job, Step) and bool(job.command))
         if not isinstance(job, Step) or not self._monitored:
             return tree, None
         disks = {"job": paths.root, "logs": paths.logs} | {key: Path(path).parent for key, path in outputs.items() if not is_address(path)}

@@ -42,6 +42,7 @@ class Summary:
     running: float | None = None
     ended: float | None = None
     status: str = ""
+    reused_from: str = ""
     progress: Progress = field(default_factory=Progress)
     finished_here: int = 0  # mini-batches of this run, without those of an earlier one
     nodes: int = 0
@@ -100,6 +101,8 @@ class Summary:
 
     def _status(self, event: StatusChanged | JobEnded) -> None:
         self.status = event.status
+        if isinstance(event, StatusChanged):
+            self.reused_from = event.reused_from or self.reused_from
         self.started = self.started or event.at
         if event.status == "Running":
             self.running = self.running or event.at

@@ -48,11 +48,12 @@ def current() -> Builder | None:
 
 @contextmanager
 def building() -> Iterator[Builder]:
+    around = current()
     _active.builder = builder = Builder()
     try:
         yield builder
     finally:
-        _active.builder = None
+        _active.builder = around
 
 
 def call_with_locals(function: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -27,7 +27,7 @@ def attributes(module: str, places: Mapping[str, str], absent: str) -> tuple[Cal
             near = did_you_mean(name, [*places, *absent.split()])
             raise AttributeError(f"module '{module}' has no attribute '{name}'" + (f": {near}" if near else ""))
         azure = f"azure.ai.ml{module.removeprefix('runner')}"
-        sentence = f"`{name}` of {azure} is not available in this release of runner: it runs parallel jobs and their pipelines."
+        sentence = f"`{name}` of {azure} is not available in this release of runner: it runs commands, parallel jobs and pipelines of them."
         if _in_from_import():
             raise ImportError(sentence, name=module)
         raise AttributeError(sentence, name=name)

@@ -11,10 +11,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
 from runner.sdk.assets import Environment
+from runner.sdk.command_job import CommandJob
+from runner.sdk.command_node import Command, CommandComponent
 from runner.sdk.job import Job
 from runner.sdk.node import Parallel, ParallelComponent
 from runner.sdk.parallel_job import ParallelJob
 from runner.sdk.paths import rebased
+from runner.sdk.pipeline_component import Pipeline, PipelineComponent
 from runner.sdk.pipeline_job import PipelineJob
 from runner.sdk.record import plain, refuse_unknown
 from runner.sdk.settings import JobResourceConfiguration
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from runner.spec.load import LoadedJob
     from runner.spec.yaml_source import Node
 
+AnyJob = CommandJob | Command | ParallelJob | Parallel | PipelineJob
+AnyComponent = CommandComponent | ParallelComponent | PipelineComponent
 Source = str | os.PathLike[str] | IO[str] | IO[bytes]
 
 _NOT_KEPT = ("$schema", "type", "comment", "services", "id", "creation_context", "status", "log_files", "resource_group", "resourceGroup")
@@ -31,7 +36,7 @@ _ON_TOP = ("instance_count", "instance_type", "docker_args", "shm_size")
 
 def load_job(
     source: Source, *, relative_origin: str | None = None, params_override: list[dict[str, Any]] | None = None, **kwargs: Any
-) -> ParallelJob | Parallel | PipelineJob:
+) -> AnyJob:
     """A job file as an object. `params_override`: `[{"jobs.score.mini_batch_size": 5}, …]`; `relative_origin`: the file that relative
     paths start from, if it isn't `source`. Raises a `UserError` with file:line for what is not YAML or not a job.
 
@@ -39,30 +44,34 @@ def load_job(
     """
     loaded = _read(source, relative_origin, params_override, kwargs)
     place = loaded.root.place
-    kinds: dict[str, Callable[[dict[str, Any]], Any]] = {"parallel": _parallel, "pipeline": _pipeline}
-    if loaded.type not in kinds:
-        guess = did_you_mean(loaded.type, kinds) or "write type: parallel or type: pipeline"
-        raise NotSupportedHere(f"jobs of type '{loaded.type}' cannot run here", place=place, allowed="parallel, pipeline", todo=guess)
+    if loaded.type not in _JOBS:
+        guess = did_you_mean(loaded.type, _JOBS) or "write type: command, type: parallel or type: pipeline"
+        raise NotSupportedHere(f"jobs of type '{loaded.type}' cannot run here", place=place, allowed=", ".join(_JOBS), todo=guess)
     with _placed(place):
-        job: ParallelJob | Parallel | PipelineJob = kinds[loaded.type](loaded.mapping())
+        job: AnyJob = _JOBS[loaded.type](loaded.mapping())
     _set_origin(job, loaded)
     return job
 
 
 def load_component(
     source: Source | None = None, *, relative_origin: str | None = None, params_override: list[dict[str, Any]] | None = None, **kwargs: Any
-) -> ParallelComponent:
-    """A parallel component, to be called in a pipeline function like what `parallel_run_function` gives.
+) -> AnyComponent:
+    """A component, to be called in a pipeline function like what `command` and `parallel_run_function` give.
 
     Raises a `UserError` for unknown keys, NotSupportedHere for components of other types, and for names in a registry.
     """
     if source is None:
         raise NotSupportedHere("components can be loaded from files only", todo='write load_component("component.yml")')
     loaded = _read(source, relative_origin, params_override, kwargs)
-    if loaded.type not in ("parallel", ""):
-        raise NotSupportedHere(f"components of type '{loaded.type}' cannot run here", place=loaded.root.place, allowed="parallel")
+    kind = loaded.type or "parallel"
+    if kind not in _COMPONENTS:
+        allowed = ", ".join(_COMPONENTS)
+        raise NotSupportedHere(f"components of type '{kind}' cannot run here", place=loaded.root.place, allowed=allowed)
     with _placed(loaded.root.place):
-        return _component(rebased(loaded.mapping(), loaded.base))
+        component: AnyComponent = _component(kind, rebased(loaded.mapping(), loaded.base))
+    if isinstance(component, PipelineComponent) and loaded.file is not None and not params_override:
+        component._file = loaded.file.absolute()  # so that mistakes in it are told with file:line
+    return component
 
 
 def load_environment(
@@ -139,12 +148,16 @@ def _put(node: Node, parts: Sequence[str], value: Node) -> Node:
 
 
 def _set_origin(job: Job, loaded: LoadedJob) -> None:
-    job._base = loaded.base
+    _set_base(job, loaded.base)
     job._origin = (loaded, job._to_mapping())
+
+
+def _set_base(job: Job, base: Path) -> None:
+    job._base = base
     if isinstance(job, PipelineJob):
         for step in job.jobs.values():
             if isinstance(step, Job):
-                step._base = loaded.base
+                _set_base(step, base)
 
 
 def _lifted(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,17 +169,30 @@ def _lifted(data: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _parallel(data: Mapping[str, Any]) -> ParallelJob | Parallel:
+def _step(single: type[Any], node: type[Any], data: Mapping[str, Any]) -> Any:
+    """A job or step of one kind; `single` where it isn't made of a component."""
     kept = _lifted(data)
     if "component" not in kept:
         kept.pop("version", None)
-        return ParallelJob(**kept)
+        return single(**kept)
     component = kept.pop("component")
-    return Parallel(component=_component(component) if isinstance(component, Mapping) else component, **kept)
+    if isinstance(component, Mapping):
+        component = _component(str(component.get("type") or node.type), component)
+    return node(component=component, **kept)
 
 
-def _component(data: Mapping[str, Any]) -> ParallelComponent:
-    return ParallelComponent(**_lifted(data))
+def _command(data: Mapping[str, Any]) -> CommandJob | Command:
+    job: CommandJob | Command = _step(CommandJob, Command, data)
+    return job
+
+
+def _parallel(data: Mapping[str, Any]) -> ParallelJob | Parallel:
+    job: ParallelJob | Parallel = _step(ParallelJob, Parallel, data)
+    return job
+
+
+def _component(kind: str, data: Mapping[str, Any]) -> Any:
+    return _COMPONENTS[kind](**_lifted(data))
 
 
 def _pipeline(data: Mapping[str, Any]) -> PipelineJob:
@@ -174,5 +200,18 @@ def _pipeline(data: Mapping[str, Any]) -> PipelineJob:
     jobs = kept.pop("jobs", None) or {}
     if not isinstance(jobs, Mapping):
         raise UserError("`jobs` must be a mapping of names to steps")
-    steps = {name: _parallel(step) if isinstance(step, Mapping) and step.get("type") == "parallel" else step for name, step in jobs.items()}
-    return PipelineJob(jobs=steps, **kept)
+    return PipelineJob(jobs={name: _in_pipeline(step) for name, step in jobs.items()}, **kept)
+
+
+def _in_pipeline(step: Any) -> Any:
+    """What isn't known here stays as it is: the check says what it should be."""
+    if not isinstance(step, Mapping):
+        return step
+    kind = str(step.get("type") or ("command" if step.get("command") and not step.get("component") else "")).lower()
+    if kind == "pipeline" and step.get("component"):
+        return _step(Pipeline, Pipeline, step)
+    return _JOBS[kind](step) if kind in _JOBS else step
+
+
+_JOBS: dict[str, Callable[[Mapping[str, Any]], Any]] = {"command": _command, "parallel": _parallel, "pipeline": _pipeline}
+_COMPONENTS: dict[str, type[Any]] = {"command": CommandComponent, "parallel": ParallelComponent, "pipeline": PipelineComponent}

@@ -16,17 +16,26 @@ def rebased(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     whole = dict(mapping)
     if isinstance(whole.get("component"), str):
         whole["component"] = _absolute(whole["component"], folder)
-    if not isinstance(whole.get("task"), Mapping):
-        return whole
-    task = whole["task"] = dict(whole["task"])
-    for key in ("code", "model"):
-        if isinstance(task.get(key), str):
-            task[key] = _absolute(task[key], folder)
-    environment = task.get("environment")
+    if isinstance(whole.get("component"), Mapping):
+        whole["component"] = rebased(whole["component"], folder)
+    if isinstance(whole.get("jobs"), Mapping):
+        whole["jobs"] = {name: rebased(step, folder) if isinstance(step, Mapping) else step for name, step in whole["jobs"].items()}
+    if isinstance(whole.get("task"), Mapping):
+        whole["task"] = _with_paths(whole["task"], ("code", "model"), folder)
+    return _with_paths(whole, ("code",), folder)
+
+
+def _with_paths(mapping: Mapping[str, Any], keys: tuple[str, ...], folder: Path) -> dict[str, Any]:
+    """With `keys` and the environment, which stand in `task` for a parallel step, on top for a command."""
+    whole = dict(mapping)
+    for key in keys:
+        if isinstance(whole.get(key), str):
+            whole[key] = _absolute(whole[key], folder)
+    environment = whole.get("environment")
     if isinstance(environment, str) and environment.endswith((".yml", ".yaml")):
-        task["environment"] = _absolute(environment, folder)
+        whole["environment"] = _absolute(environment, folder)
     if isinstance(environment, Mapping):
-        environment = task["environment"] = dict(environment)
+        environment = whole["environment"] = dict(environment)
         if isinstance(environment.get("conda_file"), str):
             environment["conda_file"] = _absolute(environment["conda_file"], folder)
         if isinstance(environment.get("build"), Mapping) and "path" in environment["build"]:

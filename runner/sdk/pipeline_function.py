@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, overload
 
-from runner.errors import NotSupportedHere, UserError, did_you_mean
+from runner.errors import UserError, did_you_mean
 from runner.sdk.building import Builder, building, call_with_locals, current, name_steps
 from runner.sdk.io import Input
 from runner.sdk.job import input_ports, output_ports
@@ -87,13 +87,12 @@ def pipeline(
 
         @functools.wraps(function)
         def build(*args: Any, **given: Any) -> PipelineJob:
-            if current() is not None:
-                raise NotSupportedHere(
-                    f"the pipeline `{function.__name__}` is called inside another one: this build runs pipelines of parallel steps only",
-                    todo="call its components in the outer pipeline function",
-                )
             job = PipelineJob(settings=PipelineJobSettings(**settings), compute=kwargs.get("compute"), **about)
+            job._component_name = name or function.__name__
+            around = current()
             _fill(job, function, _arguments(function, args, given), raw)
+            if around is not None:  # a pipeline in a pipeline is a step of it
+                around.called(None, job)
             return job
 
         return build
@@ -148,7 +147,7 @@ def _fill(job: PipelineJob, function: Callable[..., Any], given: Mapping[str, An
         outputs, variables = call_with_locals(function, arguments)
         steps = name_steps(builder.steps, variables, function.__name__)
         _check_called(builder, function.__name__)
-    job._inputs, job._outputs, job.jobs = inputs, _outputs(outputs, function.__name__), steps
+    job._inputs, job._outputs, job.jobs = inputs, _outputs(outputs, job, function.__name__), steps
     job._base = Path.cwd()
 
 
@@ -178,7 +177,7 @@ def _check_called(builder: Builder, pipeline: str) -> None:
         )
 
 
-def _outputs(returned: Any, pipeline: str) -> Ports[NodeOutput]:
+def _outputs(returned: Any, job: PipelineJob, pipeline: str) -> Ports[NodeOutput]:
     """What the function returns becomes the pipeline's outputs; the steps' outputs are bound to them."""
     if returned is None:
         returned = {}
@@ -196,4 +195,4 @@ def _outputs(returned: Any, pipeline: str) -> Ports[NodeOutput]:
             )
         values[name] = output._settings()
         output._bound = name
-    return output_ports(values, None, closed=True, owner="the pipeline")
+    return output_ports(values, job, closed=True, owner="the pipeline")

@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 
 from runner.errors import Place, UserError
 from runner.sdk.job import Job, input_ports, output_ports
-from runner.sdk.node import Parallel
-from runner.sdk.parallel_job import ParallelSettings
 from runner.sdk.paths import rebased
 from runner.sdk.ports import NodeInput, NodeOutput, Ports
 from runner.sdk.record import Record, coerced, plain, refuse_unknown
 from runner.sdk.settings import Identity, as_identity
+from runner.sdk.step import StepNode, StepSettings, new_token, only_output
 
 _TOKEN = re.compile(r"__step_\d+__")
 _OF_JOBS_ONLY = ("name", "experiment_name")  # a step's name is its key; its experiment is the pipeline's
@@ -48,7 +47,7 @@ class PipelineJobSettings(Record):
 
 
 class PipelineJob(Job):
-    """A pipeline of parallel steps. Made by functions with `@dsl.pipeline`, by `load_job`, or of its parts."""
+    """A pipeline; also a step of another one. Made by functions with `@dsl.pipeline`, by `load_job`, or of its parts."""
 
     _FIELDS: ClassVar[tuple[str, ...]] = (*Job._COMMON, "identity", "settings", "jobs", "component")
     _COERCE: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
@@ -86,8 +85,10 @@ class PipelineJob(Job):
         self.component, self.identity = component, as_identity(identity)
         self.settings = PipelineJobSettings(**settings) if isinstance(settings, Mapping) else settings or PipelineJobSettings()
         self.jobs = dict(jobs or {})
+        self._token = new_token()
+        self._component_name = name or "pipeline"  # what it is called as a step that no variable holds
         self._inputs = input_ports(inputs or {}, {})
-        self._outputs = output_ports(outputs or {}, None)
+        self._outputs = output_ports(outputs or {}, self)
 
     @property
     def inputs(self) -> Ports[NodeInput]:
@@ -97,31 +98,41 @@ class PipelineJob(Job):
     def outputs(self) -> Ports[NodeOutput]:
         return self._outputs
 
+    def _as_input_value(self) -> NodeOutput:
+        """As a step given as an input, it stands for its only output."""
+        return only_output(self._outputs, f"the pipeline `{self._component_name}`")
+
     def _to_mapping(self) -> dict[str, Any]:
-        mapping = {key: value for key, value in super()._to_mapping().items() if key not in ("jobs", "settings")}
+        """Of the outermost pipeline: here all that refers to a step must have found it."""
+        return _with_names(self._as_step(), {})  # type: ignore[no-any-return]
+
+    def _as_step(self) -> dict[str, Any]:
+        """Steps know each other by name; what comes from around this pipeline still stands there as a token."""
+        mapping = self._mapping_of(key for key in self._FIELDS if key not in ("jobs", "settings"))
         component = mapping.pop("component", None)
+        names = {job._token: name for name, job in self.jobs.items() if isinstance(job, (StepNode, PipelineJob))}
+        jobs = {name: _step(job, f"jobs.{name}", self._base) for name, job in self.jobs.items()}
         parts: dict[str, Any] = {
             "component": component,
             "settings": self.settings._to_mapping() or None,
             # An input without a value is written down as such, so that the check names it.
             "inputs": {name: port._to_mapping() for name, port in self._inputs.items()} or None,
             "outputs": self._outputs._to_mapping() or None,
-            "jobs": {name: _step(job, f"jobs.{name}", self._base) for name, job in self.jobs.items()} or None,
+            "jobs": _with_names(jobs, names) or None,
         }
-        whole = {"type": self.type, **mapping, **{key: value for key, value in parts.items() if value is not None}}
-        names = {job._token: name for name, job in self.jobs.items() if isinstance(job, Parallel)}
-        return _with_names(whole, names)  # type: ignore[no-any-return]
+        return {"type": self.type, **mapping, **{key: value for key, value in parts.items() if value is not None}}
 
 
 def _step(job: Any, field: str, base: Path) -> Any:
     """The mapping of a step; relative paths of its code and environment start where the step was made."""
-    if not isinstance(job, (ParallelSettings, Mapping)):
+    if not isinstance(job, (StepSettings, PipelineJob, Mapping)):
         raise UserError(
             f"an object of type {type(job).__qualname__} cannot be a step",
-            place=Place(field=field), allowed="what parallel_run_function gives, ParallelJob, a mapping",
+            place=Place(field=field),
+            allowed="what command, parallel_run_function and pipeline functions give, CommandJob, ParallelJob, a mapping",
         )  # fmt: skip
-    mapping = plain(job, field)
-    if not isinstance(job, ParallelSettings):
+    mapping = job._as_step() if isinstance(job, PipelineJob) else plain(job, field)
+    if isinstance(job, Mapping):
         return mapping
     step = {key: value for key, value in mapping.items() if key not in _OF_JOBS_ONLY}
     return step if job._base == base else rebased(step, job._base)

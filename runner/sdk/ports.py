@@ -113,8 +113,9 @@ class PipelineInput(Reference):
         return self._port._name
 
     def result(self) -> Any:
-        """What was given for it, while the pipeline function runs."""
-        return self._port._value
+        """What was given for it, while the pipeline function runs; by a pipeline around this one, what that was given."""
+        value = self._port._value
+        return value.result() if isinstance(value, PipelineInput) else value
 
     @property
     def _is_left_out(self) -> bool:

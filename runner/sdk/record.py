@@ -83,7 +83,10 @@ class Record:
 
     def _to_mapping(self) -> dict[str, Any]:
         """The keys that have a value, 0 and false included, in the order of the declaration."""
-        values = ((key, getattr(self, key)) for key in self._FIELDS)
+        return self._mapping_of(self._FIELDS)
+
+    def _mapping_of(self, keys: Iterable[str]) -> dict[str, Any]:
+        values = ((key, getattr(self, key)) for key in keys)
         return {key: plain(value, key) for key, value in values if value is not None and not (key in self._EMPTY and not value)}
 
     def keys(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from runner.errors import UserError, did_you_mean
 from runner.sdk.record import Record, refuse_unknown
@@ -70,6 +70,155 @@ class ResourceConfiguration(JobResourceConfiguration):
         **kwargs: Any,
     ) -> None:
         super().__init__(instance_count=instance_count, instance_type=instance_type, properties=properties, **kwargs)
+
+
+class CommandJobLimits(Record):
+    """`limits` of a command: the seconds that it may take."""
+
+    _FIELDS = ("timeout",)
+
+    def __init__(self, *, timeout: int | str | None = None) -> None:
+        self.timeout = timeout
+
+
+class QueueSettings(Record):
+    """`queue_settings`: kept without effect."""
+
+    _FIELDS = ("job_tier", "priority")
+
+    def __init__(self, *, job_tier: str | None = None, priority: str | None = None, **kwargs: Any) -> None:
+        refuse_unknown("QueueSettings", kwargs, self._FIELDS)
+        self.job_tier = job_tier
+        self.priority = priority
+
+
+class JobService(Record):
+    """One of `services`: kept without effect, workers offer no interactive ones."""
+
+    _FIELDS: ClassVar[tuple[str, ...]] = ("type", "endpoint", "nodes", "status", "port", "properties", "ssh_public_keys", "log_dir")
+    _TYPE: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        type: str | None = None,  # noqa: A002 — Azure's name
+        nodes: str | None = None,
+        status: str | None = None,
+        port: int | None = None,
+        properties: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        refuse_unknown(self.__class__.__name__, kwargs, self._FIELDS)
+        self.type = type or self._TYPE
+        self.endpoint, self.nodes, self.status, self.port, self.properties = endpoint, nodes, status, port, properties
+        self.ssh_public_keys, self.log_dir = kwargs.get("ssh_public_keys"), kwargs.get("log_dir")
+
+
+class _ServiceOfType(JobService):
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        nodes: str | None = None,
+        status: str | None = None,
+        port: int | None = None,
+        properties: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(endpoint=endpoint, nodes=nodes, status=status, port=port, properties=properties, **kwargs)
+
+
+class JupyterLabJobService(_ServiceOfType):
+    _TYPE = "jupyter_lab"
+
+
+class SshJobService(_ServiceOfType):
+    _TYPE = "ssh"
+
+
+class TensorBoardJobService(_ServiceOfType):
+    _TYPE = "tensor_board"
+
+
+class VsCodeJobService(_ServiceOfType):
+    _TYPE = "vs_code"
+
+
+class Distribution(Record):
+    """`distribution`: read, and refused when the job is checked, because a command is one process here."""
+
+    _FIELDS: ClassVar[tuple[str, ...]] = ("type",)
+    _TYPE: ClassVar[str] = ""
+
+    def __init__(self, **kwargs: Any) -> None:
+        refuse_unknown(type(self).__name__, kwargs, self._FIELDS)
+        for key in self._FIELDS:
+            setattr(self, key, kwargs.get(key))
+        self.type = self._TYPE
+
+
+class MpiDistribution(Distribution):
+    _FIELDS = ("type", "process_count_per_instance")
+    _TYPE = "mpi"
+
+    def __init__(self, *, process_count_per_instance: int | None = None, **kwargs: Any) -> None:
+        super().__init__(process_count_per_instance=process_count_per_instance, **kwargs)
+
+
+class PyTorchDistribution(Distribution):
+    _FIELDS = ("type", "process_count_per_instance")
+    _TYPE = "pytorch"
+
+    def __init__(self, *, process_count_per_instance: int | None = None, **kwargs: Any) -> None:
+        super().__init__(process_count_per_instance=process_count_per_instance, **kwargs)
+
+
+class TensorFlowDistribution(Distribution):
+    _FIELDS = ("type", "parameter_server_count", "worker_count")
+    _TYPE = "tensorflow"
+
+    def __init__(self, *, parameter_server_count: int | None = 0, worker_count: int | None = None, **kwargs: Any) -> None:
+        super().__init__(parameter_server_count=parameter_server_count, worker_count=worker_count, **kwargs)
+
+
+class RayDistribution(Distribution):
+    _FIELDS = (
+        "type", "port", "address", "include_dashboard", "dashboard_port", "head_node_additional_args", "worker_node_additional_args",
+    )  # fmt: skip
+    _TYPE = "ray"
+
+    def __init__(
+        self,
+        *,
+        port: int | None = None,
+        address: str | None = None,
+        include_dashboard: bool | None = None,
+        dashboard_port: int | None = None,
+        head_node_additional_args: str | None = None,
+        worker_node_additional_args: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        further = {"head_node_additional_args": head_node_additional_args, "worker_node_additional_args": worker_node_additional_args}
+        super().__init__(
+            port=port, address=address, include_dashboard=include_dashboard, dashboard_port=dashboard_port, **further, **kwargs
+        )
+
+
+_DISTRIBUTIONS: dict[str, type[Distribution]] = {
+    kind._TYPE: kind for kind in (MpiDistribution, PyTorchDistribution, TensorFlowDistribution, RayDistribution)
+}
+
+
+def as_distribution(value: Any) -> Any:
+    """For assignments: a mapping with a `type` becomes an object of that type."""
+    if not isinstance(value, Mapping):
+        return value
+    data = dict(value)
+    kind = str(data.pop("type", "")).lower()
+    if kind not in _DISTRIBUTIONS:
+        raise UserError(f"`distribution` has no type '{kind}'", allowed=", ".join(_DISTRIBUTIONS), todo=did_you_mean(kind, _DISTRIBUTIONS))
+    return _DISTRIBUTIONS[kind](**data)
 
 
 class ManagedIdentityConfiguration(Record):

@@ -1,4 +1,4 @@
-"""Parallel components, from a file or inline, and what a step makes of them: a value set on the step wins, 0 and false included."""
+"""Components, from a file or inline, and what a step makes of them: a value set on the step wins, 0 and false included."""
 
 from __future__ import annotations
 
@@ -11,12 +11,22 @@ from runner.spec import schema
 from runner.spec.context import parse_at
 from runner.spec.expressions import Scope, names_parent
 from runner.spec.literals import Declaration, read_declaration, read_type
+from runner.spec.load import written_type
 from runner.spec.problems import Problems
 from runner.spec.values import Reader, check_keys, near_case
 from runner.spec.yaml_source import Node, read_yaml, shown
 from runner.storage.uri import local_path
 
-_MERGED = ("resources", "retry_settings", "task", "environment_variables", "tags", "properties")  # key by key; others are replaced whole
+KINDS = ("command", "parallel")  # of steps that run, and of their components
+_KEYS = {"command": schema.COMMAND_COMPONENT, "parallel": schema.COMPONENT, "pipeline": schema.PIPELINE_COMPONENT}
+_IN_STEP = dict.fromkeys(("compute", "limits", "identity", "services", "queue_settings", "experiment_name"), "it stands in the step")
+_HINTS = {
+    "command": {**schema.COMMAND_HINTS, **_IN_STEP},
+    "parallel": {**schema.HINTS, **_IN_STEP, "limits": schema.HINTS["limits"]},
+    "pipeline": {**_IN_STEP, "settings": "the settings of the pipeline that it is part of count"},
+}
+# Key by key; others are replaced whole.
+_MERGED = ("resources", "retry_settings", "task", "environment_variables", "tags", "properties")
 _NOT_SETTINGS = ("$schema", "type", "name", "version", "inputs", "outputs", "component")
 
 
@@ -24,6 +34,7 @@ _NOT_SETTINGS = ("$schema", "type", "name", "version", "inputs", "outputs", "com
 class Component:
     """A component as far as a step needs it. `settings` are its keys but for name, type and ports."""
 
+    kind: str  # of KINDS, or pipeline
     settings: Node
     inputs: Mapping[str, Declaration] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)  # name → type
@@ -34,10 +45,10 @@ def read_component(step: Node, problems: Problems) -> Component | None:
     node = step.get("component")
     if node is None:
         return None
-    tree = node if node.is_mapping else _load(node)
-    _check_type(tree)
-    check_keys(tree, schema.COMPONENT, "of a parallel component", problems, {"compute": "it stands in the step", **schema.HINTS})
-    for one in tree.walk():
+    tree = node if node.is_mapping else read_yaml(_file(node), todo=f"it is named in {node.place}, relative to that file")
+    kind = _kind(tree)
+    check_keys(tree, _KEYS[kind], f"of a {kind} component", problems, _HINTS[kind])
+    for one in tree.walk() if kind != "pipeline" else ():
         if isinstance(one.value, str) and names_parent(one.value):
             problems.add(f"a component knows no parent: {shown(one.value)}", one.place, todo="declare an input and bind it in the step")
     reader = Reader(tree, Scope(), problems)
@@ -52,7 +63,7 @@ def read_component(step: Node, problems: Problems) -> Component | None:
         with problems.catching():
             declared[key] = read_declaration(child, problems)
     kept = {key: child for key, child in tree.entries.items() if key not in _NOT_SETTINGS}
-    return Component(settings=replace(tree, value=kept), inputs=declared, outputs=_output_types(outputs, problems))
+    return Component(kind=kind, settings=replace(tree, value=kept), inputs=declared, outputs=_output_types(outputs, problems))
 
 
 def _is_component_name(name: str) -> bool:
@@ -70,7 +81,37 @@ def _output_types(outputs: Node | None, problems: Problems) -> dict[str, str]:
     return types
 
 
-def _load(node: Node) -> Node:
+def with_component(step: Node, open_files: tuple[Path, ...]) -> tuple[Node, tuple[Path, ...]]:
+    """The step with its component in the place of a file's name, and that file. `open_files`: those that the step itself stands in."""
+    node = step.get("component")
+    if node is None or node.is_mapping:
+        return step, ()
+    file = _file(node).resolve()
+    if file in open_files:
+        circle = [*open_files[open_files.index(file) :], file]
+        raise UserError(
+            f"the component contains itself: {' → '.join(one.name for one in circle)}", place=node.place, todo="name another component"
+        )
+    tree = read_yaml(_file(node), todo=f"it is named in {node.place}, relative to that file")
+    return replace(step, value={**step.entries, "component": tree}), (file,)
+
+
+def kind_of(step: Node, component: Component | None) -> str:
+    """The type of a step: what is written, or what its component is. Errors: UserError when they differ."""
+    written = step.get("type")
+    if component is None:
+        return written_type(step)
+    if written is not None and written.text.lower() != component.kind:
+        raise UserError(
+            f"is of type {written.text.lower()}, but its component of type {component.kind}",
+            place=written.place,
+            allowed=component.kind,
+            todo=f"write type: {component.kind}, or leave it out",
+        )
+    return component.kind
+
+
+def _file(node: Node) -> Path:
     text = node.text
     if node.is_list or not text:
         raise UserError(f"must name a file or be a mapping, not {node.kind}", place=node.place)
@@ -79,20 +120,20 @@ def _load(node: Node) -> Node:
         raise NotSupportedHere(
             f"the component '{text}' is not a local file", place=node.place, allowed="./component.yml, or the component itself as a mapping"
         )
-    return read_yaml(Path(local_path(uri, node.base)), todo=f"it is named in {node.place}, relative to that file")
+    return Path(local_path(uri, node.base))
 
 
-def _check_type(tree: Node) -> None:
-    node = tree.get("type")
-    kind = node.text.lower() if node else ""
-    if node is None:
-        raise UserError("the component has no type", place=tree.place, todo="write type: parallel")
-    if kind in (*schema.OTHER_JOBS, "pipeline"):
-        raise NotSupportedHere(f"components of type {kind} cannot run here", place=node.place, allowed="parallel")
-    if kind != "parallel":
-        raise UserError(
-            f"'{node.text}' is not a type of components", place=node.place, allowed="parallel", todo=near_case(node.text, ["parallel"])
-        )
+def _kind(tree: Node) -> str:
+    node, kind = tree.get("type"), written_type(tree)
+    allowed = ", ".join((*KINDS, "pipeline"))
+    if not kind:
+        raise UserError("the component has no type", place=tree.place, todo="write type: command or type: parallel", allowed=allowed)
+    place = node.place if node else tree.place
+    if kind in schema.OTHER_JOBS:
+        raise NotSupportedHere(f"components of type {kind} cannot run here", place=place, allowed=allowed)
+    if kind not in (*KINDS, "pipeline"):
+        raise UserError(f"'{kind}' is not a type of components", place=place, allowed=allowed, todo=near_case(kind, (*KINDS, "pipeline")))
+    return kind
 
 
 def lift_resources(step: Node, problems: Problems) -> Node:

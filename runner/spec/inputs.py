@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from runner.errors import UserError
-from runner.model.job import DATA_TYPES, LITERAL_TYPES, JobInput, JobOutput
+from runner.model.job import DATA_TYPES, FOLDER_TYPES, LITERAL_TYPES, JobInput, JobOutput
 from runner.spec.context import ResolveContext, at_place, locate_data
 from runner.spec.disk import is_file, is_folder, trouble
 from runner.spec.expressions import Scope, as_text, has_expression, meaning, only_expression
@@ -84,26 +84,40 @@ class InputReader:
         kind = read_type(node, self.scope, self.problems, found.type)
         if found.is_data != (kind in DATA_TYPES):
             raise UserError(f"is bound to a value of type {found.type}", place=node.place, allowed=f"type: {found.type}")
-        return replace(found, type=kind, mode=self._mode(node, kind, found.mode) if found.is_data else found.mode)
+        if not found.is_data:
+            return found if found.optional_unset else convert(_literal(found, node), kind, Scope())
+        _check_shape(found, kind, node)
+        return replace(found, type=kind, mode=self._mode(node, kind, found.mode))
 
     def _fit(self, found: JobInput, node: Node, declared: Declaration | None) -> JobInput:
         """What was bound, seen through the declaration of the component."""
         if declared is None or (found.optional_unset and declared.optional):
             return found
         if found.optional_unset:
+            if declared.default is None:
+                raise UserError(
+                    "is bound to an optional input that got no value, but the component needs one",
+                    place=node.place,
+                    todo="give it a value or a default, or declare it `optional: true` in the component",
+                )
             return self.default(declared)
         if declared.is_data:
-            if found.is_data:
-                return replace(found, type=declared.type, mode=declared.mode or found.mode)
-            return self._data(node, str(found.value), declared.type, declared.mode or "ro_mount", node)
+            if not found.is_data:
+                raise UserError(
+                    f"is bound to a literal of type {found.type}",
+                    place=node.place,
+                    allowed=f"data of type {declared.type}, as the component declares it",
+                    todo=f"write the input that it is bound to as type: {declared.type} and path:",
+                )
+            _check_shape(found, declared.type, node)
+            return replace(found, type=declared.type, mode=declared.mode or found.mode)
         if found.is_data:
             raise UserError(
                 f"is bound to data of type {found.type}",
                 place=node.place,
                 allowed=f"a literal of type {declared.type}, as the component declares it",
             )
-        literal = replace(node, value=found.value, text=as_text(found, node.text, node.place))
-        return self._declared_literal(convert(literal, declared.type, Scope()), node, declared)
+        return self._declared_literal(convert(_literal(found, node), declared.type, Scope()), node, declared)
 
     def _declared_literal(self, value: JobInput, node: Node, declared: Declaration) -> JobInput:
         check_declared(value, node, declared.node, self.problems)
@@ -193,6 +207,22 @@ class InputReader:
 
     def _has_table(self, path: str) -> bool:
         return self.context.blobs.holds_file(path, "MLTable") if is_address(path) else is_file(f"{path}/MLTable")
+
+
+def _literal(found: JobInput, at: Node) -> Node:
+    """The value of a literal as if it had been written where it is bound."""
+    return replace(at, value=found.value, text=as_text(found, at.text, at.place))
+
+
+def _check_shape(found: JobInput, kind: str, at: Node) -> None:
+    """A file cannot be bound to what is a folder, nor a folder to a file; a model may be either."""
+    for one, other in ((found.type, kind), (kind, found.type)):
+        if one == "uri_file" and other in FOLDER_TYPES:
+            raise UserError(
+                f"is bound to data of type {found.type}, but is of type {kind}: one is a file, the other a folder",
+                place=at.place,
+                todo="write the same type in both places",
+            )
 
 
 def _where(text: str, path: str) -> str:

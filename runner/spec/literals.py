@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runner.errors import UserError
-from runner.model.job import DATA_TYPES, LITERAL_TYPES, JobInput
-from runner.spec.expressions import Scope
+from runner.model.job import DATA_TYPES, LITERAL_TYPES, JobInput, JobOutput
+from runner.spec.expressions import Scope, meaning, only_expression
 from runner.spec.problems import Problems
 from runner.spec.schema import DATA_INPUT, LITERAL_INPUT
 from runner.spec.values import Reader, as_text, check_keys, describe, near_case, resolved, to_bool, to_float, to_int
@@ -67,6 +67,11 @@ def read_declaration(node: Node, problems: Problems) -> Declaration:
     keys = ("type", "default", "description", "optional", "mode") if kind in DATA_TYPES else LITERAL_INPUT
     check_keys(node, keys, f"of an input of type {kind}", problems)
     reader = Reader(node, scope, problems)
+    if kind in LITERAL_TYPES:
+        _check_limits(node, kind, problems)
+        if (default := node.get("default")) is not None:
+            with problems.catching():
+                check_declared(convert(default, kind, scope), default, node, problems)
     return Declaration(
         node=node, type=kind, optional=reader.boolean("optional", False), default=node.get("default"), mode=reader.text("mode")
     )
@@ -102,7 +107,7 @@ def check_declared(value: JobInput, node: Node, limits: Node, problems: Problems
     """`min`, `max` and `enum` of a declaration or of a literal's long form."""
     scope = Scope()
     choices = limits.get("enum")
-    if choices is not None:
+    if choices is not None and choices.is_list:
         allowed = [convert(one, value.type, scope).value for one in choices.items]
         if value.value not in allowed:
             problems.add(f"{describe(value.value)} is not one of the values", node.place, allowed=", ".join(map(str, allowed)))
@@ -112,6 +117,32 @@ def check_declared(value: JobInput, node: Node, limits: Node, problems: Problems
     if (low and value.value < _bound(low)) or (high and value.value > _bound(high)):
         words = [f"at least {low.text}" if low else "", f"at most {high.text}" if high else ""]
         problems.add(f"{value.value} is out of range", node.place, allowed=", ".join(filter(None, words)))
+
+
+def _check_limits(node: Node, kind: str, problems: Problems) -> None:
+    """Of a declaration or a long form: whether its `min`, `max` and `enum` can hold for anything."""
+    low, high, choices = node.get("min"), node.get("max"), node.get("enum")
+    if choices is not None and (not choices.is_list or not choices.items):
+        problems.add(f"must be a list of values, not {choices.kind}", choices.place, allowed="e.g. enum: [red, green]")
+    for limit in (low, high):
+        if limit and kind not in ("integer", "number", ""):
+            problems.notice(f"{limit.place.field} has no effect on an input of type {kind}")
+            return
+    with problems.catching():
+        if low and high and _bound(low) > _bound(high):
+            problems.add(f"min {low.text} is more than max {high.text}", low.place, todo="change one of them")
+
+
+def _check_no_data(value: Node, kind: str, scope: Scope) -> None:
+    inner = only_expression(value.text) if isinstance(value.value, str) else None
+    found = meaning(inner, scope, value.place) if inner is not None else None
+    if isinstance(found, JobOutput) or (isinstance(found, JobInput) and found.is_data):
+        raise UserError(
+            f"is bound to data of type {found.type}, but is a literal",
+            place=value.place,
+            allowed=f"a literal of type {kind}" if kind else "a literal",
+            todo=f"write type: {found.type} and path: {value.text}",
+        )
 
 
 def _bound(node: Node) -> float:
@@ -124,7 +155,10 @@ def _bound(node: Node) -> float:
 def long_literal(node: Node, kind: str, scope: Scope, problems: Problems) -> JobInput:
     """`{type: integer, value: 3}`, or `default:` in the place of `value:`."""
     check_keys(node, LITERAL_INPUT, f"of an input of type {kind or 'string'}", problems, dict.fromkeys(DATA_INPUT, "literals have none"))
+    _check_limits(node, kind, problems)
     value = node.get("value") or node.get("default")
+    if value is not None:
+        _check_no_data(value, kind, scope)
     if value is None:
         if Reader(node, scope, problems).boolean("optional", False):
             return JobInput(type=kind or "string", optional_unset=True)

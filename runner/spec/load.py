@@ -22,9 +22,8 @@ class LoadedJob:
 
     @property
     def type(self) -> str:
-        """`parallel`, `pipeline`, whatever else was written, or an empty string."""
-        node = self.root.get("type")
-        return node.text.lower() if node else ""
+        """`command`, `parallel`, `pipeline`, whatever else was written, or an empty string."""
+        return written_type(self.root)
 
     @property
     def name(self) -> str | None:
@@ -37,6 +36,14 @@ class LoadedJob:
         plain = self.root.plain()
         assert isinstance(plain, dict)
         return plain
+
+
+def written_type(node: Node) -> str:
+    """The `type` of a job, a step or a component, in small letters; as on Azure, a command need not say that it is one."""
+    written = node.get("type")
+    if written is not None:
+        return written.text.lower()
+    return "command" if node.get("command") and not node.get("component") else ""
 
 
 def read_job(path: str | Path, overrides: Sequence[str] = ()) -> LoadedJob:

@@ -1,28 +1,23 @@
-"""Pipelines whose steps are parallel steps: their ports, the order of the steps, and what every step gets from above."""
+"""Pipelines as jobs: their settings, and what comes of their steps."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from runner.errors import NotSupportedHere, UserError
-from runner.model.job import JobOutput, PipelineJob, Step
+from runner.model.job import JobOutput, PipelineJob
 from runner.spec import schema
+from runner.spec.component import with_component
 from runner.spec.compute import check_compute, compute_name
 from runner.spec.context import ResolveContext, check_datastore
-from runner.spec.expressions import Ports, Scope, steps_named
-from runner.spec.inputs import InputReader, read_inputs
-from runner.spec.outputs import OutputReader, read_outputs
+from runner.spec.expressions import Ports, Scope
+from runner.spec.pipeline_steps import Group, Steps, read_pipeline, resolve_steps
 from runner.spec.ports import Frame
 from runner.spec.problems import Problems
-from runner.spec.script import missing
 from runner.spec.settings import identity
-from runner.spec.step import NEVER_REUSED, resolve_step
-from runner.spec.values import Reader, check_keys, near_case
+from runner.spec.values import Reader, check_keys
 from runner.spec.yaml_source import Node
-
-_STEP_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,61 +30,32 @@ class _Defaults:
     force_rerun: bool
 
 
-@dataclass(kw_only=True)
-class _Steps:
-    """What has been resolved of the steps so far."""
-
-    done: dict[str, Step] = field(default_factory=dict)
-    ports: dict[str, Ports] = field(default_factory=dict)
-    bound: dict[str, JobOutput] = field(default_factory=dict)
-
-
 def resolve_pipeline(root: Node, context: ResolveContext, problems: Problems) -> PipelineJob:
-    check_keys(
-        root, (*schema.PIPELINE, *schema.WRITTEN_BY_AZURE), "of a pipeline", problems, {"compute_target": "write settings.default_compute"}
-    )
-    if root.get("component"):
-        problems.unsupported(
-            "pipelines made of a pipeline component cannot run here", root.entries["component"].place, todo="write its steps below jobs:"
-        )
+    hints = {"compute_target": "write settings.default_compute"}
+    check_keys(root, (*schema.PIPELINE, *schema.WRITTEN_BY_AZURE), "of a pipeline", problems, hints)
     defaults = _defaults(root, context, problems)
-    scope = Scope(words={"name": context.name, "default_datastore": defaults.datastore})
-    reader = Reader(root, scope, problems)
+    reader = Reader(root, Scope(words={"name": context.name, "default_datastore": defaults.datastore}), problems)
     context = replace(context, identity=identity(reader))  # that of its steps, too, where they have none
-    inputs, broken = read_inputs(reader.mapping("inputs"), InputReader(scope=scope, context=context, problems=problems), None)
-    outputs_node = reader.mapping("outputs")
-    outputs, broken_outputs = read_outputs(
-        outputs_node,
-        OutputReader(scope=scope, context=context, problems=problems, job=context.name, default_datastore=defaults.datastore, bound={}),
-        None,
-    )
-    untyped = frozenset(name for name, node in (outputs_node.entries if outputs_node else {}).items() if node.get("type") is None)
-    parent = Ports(inputs=inputs, outputs=outputs, broken=broken | broken_outputs)
     experiment = reader.text("experiment_name") or context.experiment
-    steps = _Steps()
-    nodes = _nodes(root, steps, problems)
-    depends_on = _dependencies(nodes)
+    frame = Frame(
+        name=context.name,
+        context=context,
+        problems=problems,
+        experiment=experiment,
+        default_compute=defaults.compute,
+        default_datastore=defaults.datastore,
+    )
+    steps, ports, bound = Steps(), Ports(), frame.bound
     with problems.catching():
-        for name in _in_order(depends_on, nodes):
-            _resolve_one(
-                name,
-                nodes,
-                steps,
-                Frame(
-                    name=f"{context.name}.{name}",
-                    step=name,
-                    context=context,
-                    problems=problems.for_step(),
-                    experiment=experiment,
-                    default_compute=defaults.compute,
-                    default_datastore=defaults.datastore,
-                    parent=parent,
-                    untyped=untyped,
-                    bound=steps.bound,
-                ),
-            )
-    _check_one_compute(nodes, steps, context, problems)
-    _notices(reader, outputs, steps)
+        files = (Path(root.place.file).resolve(),) if root.place.file else ()
+        job, component = with_component(root, files)
+        read = read_pipeline(job, frame)
+        if read is not None:
+            ports = read.ports
+            inner = replace(frame, parent=ports, untyped=read.untyped)
+            resolve_steps(read.tree, Group(frame=inner, files=(*files, *component)), steps)
+    _check_one_compute(steps, context, problems)
+    _notices(reader, ports.outputs, bound)
     return PipelineJob(
         name=context.name,
         display_name=reader.text("display_name"),
@@ -97,26 +63,20 @@ def resolve_pipeline(root: Node, context: ResolveContext, problems: Problems) ->
         description=reader.text("description"),
         tags=reader.text_mapping("tags"),
         properties=reader.text_mapping("properties"),
-        inputs=inputs,
+        inputs=ports.inputs,
         outputs={
-            name: replace(steps.bound.get(name, output), name=output.name, version=output.version, mode=output.mode)
-            for name, output in outputs.items()
+            name: replace(bound.get(name, output), name=output.name, version=output.version, mode=output.mode)
+            for name, output in ports.outputs.items()
         },
         steps=steps.done,
-        depends_on=depends_on,
+        depends_on=steps.depends_on,
         continue_on_step_failure=defaults.continue_on_step_failure,
         force_rerun=defaults.force_rerun,
         notices=tuple(problems.notices),
     )
 
 
-def _resolve_one(name: str, nodes: Mapping[str, Node], steps: _Steps, frame: Frame) -> None:
-    others = {other: steps.ports.get(other, Ports()) for other in [*nodes, *steps.ports] if other != name}
-    resolved = resolve_step(nodes[name], replace(frame, jobs=others))
-    steps.done[name], steps.ports[name] = resolved.step, resolved.ports
-
-
-def _check_one_compute(nodes: Mapping[str, Node], steps: _Steps, context: ResolveContext, problems: Problems) -> None:
+def _check_one_compute(steps: Steps, context: ResolveContext, problems: Problems) -> None:
     """A pipeline is handed to a cluster as a whole: its steps must agree."""
     used = {name: step.compute for name, step in steps.done.items()}
     cluster = next((name for name, compute in used.items() if compute in context.clusters), None)
@@ -125,7 +85,7 @@ def _check_one_compute(nodes: Mapping[str, Node], steps: _Steps, context: Resolv
         there, elsewhere = f"the step '{cluster}' runs on the cluster '{used[cluster]}'", f"the step '{other}' on '{used[other]}'"
         problems.unsupported(
             f"{there}, {elsewhere}: a pipeline cannot be divided",
-            nodes[other].entries.get("compute", nodes[other]).place,
+            steps.nodes[other].entries.get("compute", steps.nodes[other]).place,
             todo="give all steps the same compute, e.g. by settings.default_compute",
         )
 
@@ -163,90 +123,10 @@ def _datastore(reader: Reader, context: ResolveContext) -> str:
     return context.default_datastore
 
 
-def _nodes(root: Node, steps: _Steps, problems: Problems) -> dict[str, Node]:
-    """The steps that are parallel steps; the others are put down with name, type and line."""
-    jobs = Reader(root, Scope(), problems).mapping("jobs")
-    if root.get("jobs") is None or (jobs and not jobs.entries):
-        with problems.catching():
-            raise missing(root, "jobs", "a pipeline needs at least one step below jobs:")
-    found = {}
-    for name, node in (jobs.entries if jobs else {}).items():
-        with problems.catching():
-            steps.ports[name] = Ports(unknown=True)
-            _check_step(name, node)
-            found[name] = node
-            del steps.ports[name]
-    return found
-
-
-def _check_step(name: str, node: Node) -> None:
-    if not _STEP_NAME.fullmatch(name):
-        raise UserError(
-            f"'{name}' is not a name of a step", place=node.place, allowed="letters, digits and _, beginning with a letter or _"
-        )
-    if not node.is_mapping:
-        raise UserError(f"a step must be a mapping, not {node.kind}", place=node.place, todo="write type: parallel and its keys below it")
-    written = node.get("type")
-    if written is None and node.get("component") is None:
-        raise missing(node, "type", "write type: parallel")
-    kind = written.text.lower() if written else "parallel"
-    if kind in (*schema.OTHER_JOBS, "pipeline"):
-        raise NotSupportedHere(
-            f"the step '{name}' is of type {kind}, which this build cannot run",
-            place=written.place if written else None,
-            allowed="parallel",
-        )
-    if kind != "parallel" and written:
-        raise UserError(
-            f"the step '{name}' has the unknown type '{written.text}'",
-            place=written.place,
-            allowed="parallel",
-            todo=near_case(kind, ["parallel"]),
-        )
-
-
-def _dependencies(nodes: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
-    """Which steps each one refers to by `${{parent.jobs.<step>.…}}`; unknown names are told of where they stand."""
-    return {
-        name: tuple(
-            dict.fromkeys(step for one in node.walk() if isinstance(one.value, str) for step in steps_named(one.value) if step in nodes)
-        )
-        for name, node in nodes.items()
-    }
-
-
-def _in_order(depends_on: Mapping[str, tuple[str, ...]], nodes: Mapping[str, Node]) -> list[str]:
-    """Every step after those it depends on, otherwise in the order of the file. A circle is an error that names it."""
-    order: list[str] = []
-    while len(order) < len(depends_on):
-        ready = next((name for name, needs in depends_on.items() if name not in order and set(needs) <= set(order)), None)
-        if ready is None:
-            circle = _circle({name: [n for n in needs if n not in order] for name, needs in depends_on.items() if name not in order})
-            raise UserError(
-                f"the steps wait for each other: {' → '.join([*circle, circle[0]])}",
-                place=nodes[circle[0]].place,
-                todo="a step can use the outputs of earlier steps only",
-            )
-        order.append(ready)
-    return order
-
-
-def _circle(waiting: Mapping[str, list[str]]) -> list[str]:
-    path = [next(iter(waiting))]
-    while True:
-        following = waiting[path[-1]][0]
-        if following in path:
-            return path[path.index(following) :]
-        path.append(following)
-
-
-def _notices(reader: Reader, outputs: Mapping[str, JobOutput], steps: _Steps) -> None:
+def _notices(reader: Reader, outputs: Mapping[str, JobOutput], bound: Mapping[str, JobOutput]) -> None:
     for name in outputs:
-        if name not in steps.bound and not reader.problems.errors:
+        if name not in bound and not reader.problems.errors:
             reader.problems.notice(f"no step writes the pipeline's output '{name}'")
-    settings = reader.below("settings")
-    if settings.written("force_rerun") and not settings.boolean("force_rerun", False):
-        reader.problems.notice(f"settings.force_rerun: false has no effect yet: {NEVER_REUSED}")
     for key in (*schema.WRITTEN_BY_AZURE, "services"):
         if reader.written(key):
             reader.problems.notice(f"{key} is kept without effect")

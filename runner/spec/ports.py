@@ -50,6 +50,20 @@ def words(frame: Frame) -> dict[str, str]:
 
 
 def read_ports(tree: Node, merged: Node, component: Component | None, frame: Frame) -> Ports:
+    """Those of a step, whose outputs must lie apart from what it and its pipeline read."""
+    ports, split = declared_ports(tree, merged, component, frame), named_port(merged.get("input_data"), "inputs")
+    reader = Reader(tree, Scope(), frame.problems)
+    above = {f"parent.inputs.{name}": one for name, one in (frame.parent.inputs if frame.parent else {}).items() if one.is_data}
+    for name, output in ports.outputs.items():
+        at = reader.below("outputs").written(name) or tree
+        with frame.problems.catching():
+            exists = output.type == "uri_file" and _is_file(output.path, frame.context)
+            _check_apart(name, output, {**ports.inputs, **above}, split, at, frame.problems, exists=exists)
+    return ports
+
+
+def declared_ports(tree: Node, merged: Node, component: Component | None, frame: Frame) -> Ports:
+    """What is written on a step or pipeline, and what its component declares."""
     outer = Scope(parent=frame.parent, jobs=frame.jobs, words=words(frame))
     reader = Reader(tree, outer, frame.problems)
     split = named_port(merged.get("input_data"), "inputs")
@@ -79,12 +93,6 @@ def read_ports(tree: Node, merged: Node, component: Component | None, frame: Fra
     for name, kind in (component.outputs if component else {}).items():
         if name not in made and name not in broken_outputs:
             made[name] = outputs.default(name, kind, tree)
-    above = {f"parent.inputs.{name}": one for name, one in (frame.parent.inputs if frame.parent else {}).items() if one.is_data}
-    for name, output in made.items():
-        at = reader.below("outputs").written(name) or tree
-        with frame.problems.catching():
-            exists = output.type == "uri_file" and _is_file(output.path, frame.context)
-            _check_apart(name, output, {**found, **above}, split, at, frame.problems, exists=exists)
     return Ports(inputs=found, outputs=made, broken=broken | broken_outputs)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from runner.errors import NotSupportedHere, Place, UserError
 from runner.model.job import PipelineJob, Step
 from runner.spec import schema
+from runner.spec.component import KINDS
 from runner.spec.context import DEFAULT_DATASTORE, ResolveContext
 from runner.spec.load import LoadedJob
 from runner.spec.pipeline import resolve_pipeline
@@ -53,18 +54,19 @@ def resolve(loaded: LoadedJob, context: ResolveContext) -> Step | PipelineJob:
 
 
 def _kind(loaded: LoadedJob) -> str:
-    node = loaded.root.get("type")
-    if node is None:
+    node, kind = loaded.root.get("type"), loaded.type
+    if (deployed := loaded.root.get("code_configuration") or loaded.root.get("endpoint_name")) is not None:
+        todo = "run it over an input: `runner batch invoke -f FILE --input PATH`"
+        raise UserError("this is a batch deployment, not a job", place=deployed.place, todo=todo)
+    if not kind:
         guess = "pipeline" if "jobs" in loaded.root.entries else "parallel"
         raise missing(loaded.root, "type", f"write type: {guess}")
-    if loaded.type in schema.OTHER_JOBS:
-        raise NotSupportedHere(f"jobs of type {loaded.type} cannot run here", place=node.place, allowed="parallel, pipeline")
-    if loaded.type not in ("parallel", "pipeline"):
-        known = ["parallel", "pipeline"]
-        raise UserError(
-            f"{node.kind} is not a type of jobs", place=node.place, allowed=", ".join(known), todo=near_case(loaded.type, known)
-        )
-    return loaded.type
+    known = (*KINDS, "pipeline")
+    if kind in schema.OTHER_JOBS and node:
+        raise NotSupportedHere(f"jobs of type {kind} cannot run here", place=node.place, allowed=", ".join(known))
+    if kind not in known and node:
+        raise UserError(f"{node.kind} is not a type of jobs", place=node.place, allowed=", ".join(known), todo=near_case(kind, known))
+    return kind
 
 
 def _check_name(loaded: LoadedJob, context: ResolveContext, problems: Problems) -> None:

@@ -36,7 +36,27 @@ COMPONENT = (
     "$schema", "type", "name", "version", "display_name", "description", "tags", "properties", *SETTINGS, *RESOURCES_ON_TOP,
     "inputs", "outputs",
 )  # fmt: skip
+
+# Commands (command_step.py).
+COMMAND_SETTINGS = (
+    "command", "code", "environment", "environment_variables", "resources", "distribution", "is_deterministic",
+)  # fmt: skip
+COMMAND = (
+    *COMMON, *COMMAND_SETTINGS, *RESOURCES_ON_TOP, "limits", "queue_settings", "inputs", "outputs", "component", "version", "comment",
+    "parent_job_name",
+)  # fmt: skip
+COMMAND_COMPONENT = (
+    "$schema", "type", "name", "version", "display_name", "description", "tags", "properties", *COMMAND_SETTINGS, *RESOURCES_ON_TOP,
+    "inputs", "outputs", "additional_includes",
+)  # fmt: skip
+LIMITS = ("timeout",)
+QUEUE_SETTINGS = ("job_tier", "priority")
+
 PIPELINE = (*COMMON, "inputs", "outputs", "jobs", "settings", "component")
+PIPELINE_COMPONENT = (
+    "$schema", "type", "name", "version", "display_name", "description", "tags", "properties", "is_deterministic",
+    "inputs", "outputs", "jobs",
+)  # fmt: skip
 PIPELINE_SETTINGS = ("default_datastore", "default_compute", "continue_on_step_failure", "force_rerun", "on_init", "on_finalize")
 
 # Inputs and outputs (ports.py).
@@ -64,7 +84,6 @@ IDENTITY = {
 
 # Types of Azure's jobs and tasks that this build knows by name and does not run.
 OTHER_JOBS = (
-    "command",
     "sweep",
     "spark",
     "automl",
@@ -89,7 +108,7 @@ HINTS = {
     "append_row_to": "it stands below task:",
     "environment": "it stands below task:",
     "model": "it stands below task:",
-    "command": "parallel jobs run a script: task.entry_script",
+    "command": "parallel jobs run a script, task.entry_script; a command stands in a job of type: command",
     "limits": "parallel jobs have none: see retry_settings.timeout",
     "distribution": "parallel jobs have none: see resources.instance_count",
     "jobs": "only `type: pipeline` has steps",
@@ -98,3 +117,34 @@ HINTS = {
     "force_rerun": "it stands below settings:",
     "continue_on_step_failure": "it stands below settings:",
 }
+
+_IN_COMMAND = "it stands in the command: command: python train.py --data ${{inputs.data}}"
+_OF_ENVIRONMENT = "it stands below environment:"
+_OF_PARALLEL = "only parallel jobs have it"
+_OF_PIPELINE = "it stands below settings: of the pipeline"
+COMMAND_HINTS = {
+    "script": "write command: python, then the script and its arguments",
+    "script_name": "write command: python, then the script and its arguments",
+    "entry_script": "write command: python, then the script and its arguments",
+    "task": "only parallel jobs have it; the keys of a command stand on top: command, code, environment",
+    **dict.fromkeys(("arguments", "program_arguments", "script_params", "args"), _IN_COMMAND),
+    "source_directory": "write code: and the folder",
+    "compute_target": "write compute:",
+    "timeout": "it stands below limits:",
+    "retry_settings": "a command is not tried again; limits.timeout is the time that it may take",
+    "max_retries": "a command is not tried again",
+    "model": "declare an input of type custom_model or mlflow_model",
+    "parameters": "write inputs:",
+    **dict.fromkeys(("image", "conda_file", "build"), _OF_ENVIRONMENT),
+    **dict.fromkeys(("max_instance_count", "locations"), "it stands below resources:"),
+    **dict.fromkeys(("job_tier", "priority"), "it stands below queue_settings:"),
+    **dict.fromkeys(
+        (
+            "input_data", "mini_batch_size", "partition_keys", "append_row_to", "max_concurrency_per_instance", "error_threshold",
+            "mini_batch_error_threshold", "logging_level",
+        ),
+        _OF_PARALLEL,
+    ),
+    "jobs": "only `type: pipeline` has steps",
+    **dict.fromkeys(("default_compute", "default_datastore", "force_rerun", "continue_on_step_failure"), _OF_PIPELINE),
+}  # fmt: skip

@@ -1,4 +1,4 @@
-"""`task.code` and `task.entry_script`: they must exist, and the script must define `run`. It is parsed, never run."""
+"""`code` and `entry_script`: they must exist, and the script must define `run`. It is parsed, never run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def read_code(task: Reader, problems: Problems) -> tuple[str, str]:
     """(absolute path of the code folder, entry script relative to it); empty where something is wrong."""
     code = script = ""
     with problems.catching():
-        code = _code_folder(task)
+        if task.written("code") is None:
+            raise missing(task.node, "code", "name the folder that holds the entry script, e.g. code: ./src")
+        code = read_folder(task, "the folder that holds the entry script")
     with problems.catching():
         script = _entry_script(task, code)
         if code and script:
@@ -38,11 +40,10 @@ def missing(node: Node | None, key: str, todo: str) -> UserError:
     return UserError(f"the key '{key}' is missing", place=Place(file=at.file, line=at.line, field=child_field(at.field, key)), todo=todo)
 
 
-def _code_folder(task: Reader) -> str:
-    node, text = task.written("code"), task.literal("code")
-    if node is None:
-        raise missing(task.node, "code", "name the folder that holds the entry script, e.g. code: ./src")
-    if text is None:
+def read_folder(reader: Reader, what: str) -> str:
+    """The absolute path of the folder `code`; empty where nothing is written, or no plain text. `what` says what is wanted there."""
+    node, text = reader.written("code"), reader.literal("code")
+    if node is None or text is None:
         return ""
     uri = parse_at(text, node.place)
     if not uri.is_local:
@@ -54,7 +55,7 @@ def _code_folder(task: Reader) -> str:
         raise UserError(
             f"'{text}' is a file",
             place=node.place,
-            allowed="the folder that holds the entry script",
+            allowed=what,
             todo=f"write code: {os.path.dirname(text) or '.'}",
         )
     if not is_folder(path):

@@ -1,50 +1,38 @@
-"""One parallel step: its component, ports and settings put together and checked."""
+"""One step, of whatever kind: its component, ports and settings put together and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from runner.errors import NotSupportedHere, UserError
-from runner.model.job import Environment, JobInput, JobOutput, Step, SystemArguments
+from runner.model.job import Step
 from runner.spec import schema, settings
-from runner.spec.arguments import Value, read_predefined, split_arguments
-from runner.spec.component import Component, merge, read_component
-from runner.spec.compute import check_compute, compute_name
-from runner.spec.context import at_place, locate
-from runner.spec.disk import trouble
-from runner.spec.environment import read_environment
-from runner.spec.expressions import Ports, Scope, meaning, only_expression
-from runner.spec.ports import Frame, Resolved, named_port, read_ports, words
-from runner.spec.script import missing, read_code
-from runner.spec.values import Reader, check_keys, near_case, require_scalar
-from runner.spec.yaml_source import Node, shown
-from runner.storage.addresses import is_address
-from runner.storage.uri import without_query
+from runner.spec.command_step import CommandStepReader
+from runner.spec.component import KINDS, Component, kind_of, merge, read_component
+from runner.spec.expressions import Ports, Scope
+from runner.spec.load import written_type
+from runner.spec.parallel_step import ParallelStepReader
+from runner.spec.ports import Frame, Resolved, read_ports, words
+from runner.spec.step_reader import StepReader
+from runner.spec.values import Reader, check_keys
+from runner.spec.yaml_source import Node
 
-SPLIT_TYPES = ("uri_file", "uri_folder", "mltable")
-LEVELS = ("WARNING", "INFO", "DEBUG")
-NEVER_REUSED = "every step runs, results of earlier runs are not reused"
-_NO_METRICS = "this build keeps no metrics"
-_WITHOUT_EFFECT = {
-    "copy_logs_to_parent": "the logs of a step stand below those of its pipeline as it is",
-    "push_metrics_to_parent": _NO_METRICS,
-    "metrics_name_prefix": _NO_METRICS,
-}
+_READERS: dict[str, type[StepReader]] = {"command": CommandStepReader, "parallel": ParallelStepReader}
+_KEYS = {"command": schema.COMMAND, "parallel": schema.PARALLEL}
+_HINTS = {"command": schema.COMMAND_HINTS, "parallel": schema.HINTS}
 
 
 def resolve_step(tree: Node, frame: Frame) -> Resolved:
     """Mistakes go into `frame.problems`; the result is of use only when there are none."""
     problems = frame.problems
     component: Component | None = None
-    failed = False
+    kind = written_type(tree)
+    failed = True
     with problems.catching():
-        failed = True
         component = read_component(tree, problems)
+        kind = kind_of(tree, component)
         failed = False
-    hints = schema.HINTS
-    check_keys(tree, (*schema.PARALLEL, *schema.WRITTEN_BY_AZURE), "of a parallel job", problems, hints)
+    if kind in KINDS:
+        check_keys(tree, (*_KEYS[kind], *schema.WRITTEN_BY_AZURE), f"of a {kind} job", problems, _HINTS[kind])
     if failed:  # nothing more can be said without the component
         return Resolved(step=Step(name=frame.name), ports=Ports(unknown=True))
     merged = merge(component, tree, problems)
@@ -52,269 +40,5 @@ def resolve_step(tree: Node, frame: Frame) -> Resolved:
     frame = replace(frame, context=replace(frame.context, identity=settings.identity(outer) or frame.context.identity))
     ports = read_ports(tree, merged, component, frame)
     scope = Scope(own=ports, parent=frame.parent, jobs=frame.jobs, words=words(frame))
-    step = _Assembly(merged, scope, frame).step(ports)
-    return Resolved(step=step, ports=ports)
-
-
-class _Assembly:
-    """Reads the settings of one step, each in a method of its own."""
-
-    def __init__(self, node: Node, scope: Scope, frame: Frame) -> None:
-        self.node, self.scope, self.frame, self.problems = node, scope, frame, frame.problems
-        self.reader = Reader(node, scope, frame.problems)
-        self.local = frame.context.local
-
-    def step(self, ports: Ports) -> Step:
-        reader = self.reader
-        task = self._task()
-        code, script = read_code(task, self.problems) if task.node else ("", "")
-        retry = settings.retry_settings(reader)
-        input_data = self._input_data()
-        size, has_unit = self._mini_batch_size(input_data)
-        compute = self._compute()
-        argv = self._arguments(task)
-        environment = read_environment(task.written("environment"), self.scope, self.frame.context, self.problems)
-        arguments = self._predefined(argv, task)
-        self._notices()
-        self._not_here(arguments)
-        cluster = compute in self.frame.context.clusters
-        if cluster:
-            self._check_shared(compute, ports)
-        return Step(
-            name=self.frame.name,
-            step=self.frame.step,
-            display_name=reader.text("display_name") or self.frame.step or "",
-            experiment_name=self.frame.experiment,
-            description=reader.text("description"),
-            tags=reader.text_mapping("tags"),
-            properties=reader.text_mapping("properties"),
-            compute=compute,
-            code=code,
-            entry_script=script,
-            program_arguments=argv,
-            model=self._model(task),
-            environment=environment,
-            environment_variables=settings.environment_variables(reader),
-            inputs=ports.inputs,
-            outputs=ports.outputs,
-            input_data=input_data,
-            append_row_to=self._append_row_to(task),
-            mini_batch_size=size,
-            mini_batch_size_has_unit=has_unit,
-            partition_keys=settings.partition_keys(reader),
-            max_concurrency_per_instance=reader.integer("max_concurrency_per_instance", low=1),
-            mini_batch_error_threshold=self._threshold("mini_batch_error_threshold", "allowed_failed_count", arguments),
-            error_threshold=self._threshold("error_threshold", "error_threshold", arguments),
-            retry=retry,
-            logging_level=reader.choice("logging_level", LEVELS, "INFO"),  # type: ignore[arg-type]
-            resources=settings.resources(reader, self.frame.context, container=self._in_container(environment), cluster=cluster),
-            identity=self.frame.context.identity,
-            is_deterministic=reader.boolean("is_deterministic", True),
-            arguments=system_arguments(arguments, retry.timeout),
-            notices=tuple(self.problems.notices),
-        )
-
-    def _in_container(self, environment: Environment | None) -> bool:
-        return not self.local and environment is not None and environment.is_container
-
-    def _task(self) -> Reader:
-        task = self.reader.below("task")
-        with self.problems.catching():
-            if self.reader.written("task") is None:
-                raise missing(self.node, "task", "write task: with type: run_function, code, entry_script")
-        if task.node is None:
-            return task
-        check_keys(task.node, schema.TASK, "of task", self.problems, {"timeout": "it stands below retry_settings:"})
-        with self.problems.catching():
-            written = task.written("type")
-            if written is None:
-                raise missing(task.node, "type", "write type: run_function")
-            kind = task.text("type").lower()
-            if kind in schema.OTHER_TASKS:
-                raise NotSupportedHere(f"tasks of type {kind} cannot run here", place=written.place, allowed="run_function")
-            if kind != "run_function":
-                raise UserError(
-                    f"'{kind}' is not a type of tasks", place=written.place, allowed="run_function", todo=near_case(kind, ["run_function"])
-                )
-        return task
-
-    def _input_data(self) -> str:
-        with self.problems.catching():
-            node = self.reader.written("input_data")
-            known = [f"${{{{inputs.{name}}}}}" for name, one in self.scope.own.inputs.items() if one.is_data]
-            if node is None:
-                raise missing(
-                    self.node, "input_data", f"name the input that is split, e.g. input_data: {known[0] if known else '${{inputs.images}}'}"
-                )
-            name = self._port_name(node, "inputs", known)
-            found = meaning(f"inputs.{name}", self.scope, node.place)
-            assert isinstance(found, JobInput)
-            if found.type not in SPLIT_TYPES:
-                raise UserError(
-                    f"the input '{name}' is of type {found.type} and cannot be split",
-                    place=node.place,
-                    allowed=f"an input of type {', '.join(SPLIT_TYPES)}",
-                )
-            if found.optional_unset:
-                raise UserError(
-                    f"the input '{name}' got no value, so that there is nothing to split", place=node.place, todo=f"set inputs.{name}"
-                )
-            return name
-        return ""
-
-    def _port_name(self, node: Node, side: str, known: list[str]) -> str:
-        """The name in `${{inputs.x}}` or `${{outputs.y}}`; anything else is an error."""
-        text = require_scalar(node)
-        inner = only_expression(text)
-        if inner is None:
-            raise UserError(
-                f"must be an expression, not {shown(text)}", place=node.place, allowed=", ".join(known) or f"${{{{{side}.<name>}}}}"
-            )
-        name = named_port(node, side)
-        if name is None:
-            meaning(inner, self.scope, node.place)  # says more, where the expression itself is wrong
-            raise UserError(
-                f"'{text}' is not one of the {side} of this job", place=node.place, allowed=", ".join(known) or f"${{{{{side}.<name>}}}}"
-            )
-        return name
-
-    def _mini_batch_size(self, input_data: str) -> tuple[int | None, bool]:
-        size, has_unit = settings.mini_batch_size(self.reader)
-        node = self.reader.written("mini_batch_size")
-        if node and has_unit and input_data and self.scope.own.inputs[input_data].type in ("uri_file", "uri_folder"):
-            self.problems.add(
-                f"{shown(node.text)} has a unit of bytes, but the input '{input_data}' is made of files",
-                node.place,
-                allowed="a number of files per mini-batch, e.g. 10",
-                todo="leave the unit out; bytes are for tables (mltable)",
-            )
-        if node and self.reader.written("partition_keys"):
-            self.problems.notice("partition_keys win over mini_batch_size, which has no effect")
-        return size, has_unit
-
-    def _append_row_to(self, task: Reader) -> str | None:
-        node = task.written("append_row_to")
-        if node is None:
-            return None
-        with self.problems.catching():
-            name = self._port_name(node, "outputs", [f"${{{{outputs.{name}}}}}" for name in self.scope.own.outputs])
-            found = meaning(f"outputs.{name}", self.scope, node.place)
-            assert isinstance(found, JobOutput)
-            if found.type not in SPLIT_TYPES:
-                raise UserError(
-                    f"rows cannot be appended to an output of type {found.type}", place=node.place, allowed=", ".join(SPLIT_TYPES)
-                )
-            return name
-        return None
-
-    def _model(self, task: Reader) -> str | None:
-        node = task.written("model")
-        if node is None:
-            return None
-        with self.problems.catching():
-            bound = named_port(node, "inputs")
-            given = self.scope.own.inputs.get(bound or "")
-            if given is not None and given.path and is_address(given.path):
-                return given.path
-            path = locate(task.text("model"), node.base, self.frame.context, node.place)
-            if not self._is_missing(path, node) or (only_expression(node.text) or "").startswith("parent.jobs."):
-                return self.frame.context.uploads.get(path, path)
-            if given is None or given.path != path:
-                raise UserError(
-                    f"the model '{without_query(node.text)}' does not exist",
-                    place=node.place,
-                    todo=f"looked for {path}; paths are relative to the job file",
-                )
-            return path
-        return None
-
-    def _is_missing(self, path: str, node: Node) -> bool:
-        if not is_address(path):
-            return bool(trouble(path))
-        with at_place(node.place):
-            return self.frame.context.blobs.there(path) == "nothing"
-
-    def _arguments(self, task: Reader) -> tuple[str, ...]:
-        node = task.written("program_arguments")
-        if node is None:
-            return ()
-        with self.problems.catching():
-            if node.is_list:
-                words = [split_arguments(require_scalar(item), self.scope, item.place) for item in node.items]
-                return tuple(word for group in words for word in group)
-            return split_arguments(require_scalar(node), self.scope, node.place)
-        return ()
-
-    def _predefined(self, words: tuple[str, ...], task: Reader) -> dict[str, Value]:
-        node = task.written("program_arguments")
-        return read_predefined(words, node.place, self.problems) if node else {}
-
-    def _threshold(self, key: str, argument: str, arguments: Mapping[str, Value]) -> int:
-        """The attribute where it is written, else the argument of the same meaning, else no limit."""
-        given = arguments.get(argument)
-        written = self.reader.integer(key, low=-1)
-        if written is None:
-            return int(given) if given is not None else -1
-        if given is not None and int(given) != written:
-            self.problems.notice(f"{key}: {written} wins over --{argument} {given}")
-        return written
-
-    def _compute(self) -> str:
-        context = self.frame.context
-        node = self.reader.written("compute")
-        text = self.reader.text("compute") if node else self.frame.default_compute
-        name = compute_name(text, context)
-        if self.local:
-            if name != "local":
-                self.problems.notice(f"compute '{name}' is not used: --local runs the step on this machine")
-            return "local"
-        if node is not None:
-            with self.problems.catching():
-                check_compute(name, node, context)
-        return name
-
-    def _check_shared(self, compute: str, ports: Ports) -> None:
-        """What a job on a cluster writes must be seen by all of its machines, and by this one."""
-        shared = self.frame.context.shared
-        for name, output in ports.outputs.items():
-            if not is_address(output.path) and not any(folder in Path(output.path).parents for folder in shared):
-                self.problems.add(
-                    f"the output '{name}' would lie in {output.path}, which the machines of the compute '{compute}' do not share",
-                    (self.reader.below("outputs").written(name) or self.node).place,
-                    allowed=f"a path below {', '.join(map(str, shared))}",
-                    todo="leave its path out: then it lies in the default datastore; `runner job download` copies it to where you want it",
-                )
-
-    def _notices(self) -> None:
-        for key in schema.WRITTEN_BY_AZURE:
-            if self.reader.written(key):
-                self.problems.notice(f"{key} is what Azure writes into its records; it has no effect here")
-        if self.reader.mapping("services"):
-            self.problems.notice("services are kept without effect: workers offer no interactive services")
-        if self.reader.written("version"):
-            self.problems.notice("version has no effect on a job: components have versions")
-        if self.reader.written("comment"):
-            self.problems.notice("comment is kept in the job file only")
-        if self.frame.step is None:
-            return
-        if self.reader.written("experiment_name"):
-            self.problems.notice("experiment_name has no effect on a step: that of the pipeline counts")
-        name = self.reader.written("name")
-        if name and name.text != self.frame.step:
-            self.problems.notice(f"name '{name.text}' has no effect on a step: its key '{self.frame.step}' is its name")
-
-    def _not_here(self, arguments: Mapping[str, Value]) -> None:
-        """What Azure ML would do beyond this build; values that ask for nothing more are passed over."""
-        node = self.reader.written("is_deterministic")
-        if node and node.place.file and self.reader.boolean("is_deterministic", True):  # no file: Python writes the default out
-            self.problems.notice(f"is_deterministic: true has no effect yet: {NEVER_REUSED}")
-        for name, why in _WITHOUT_EFFECT.items():
-            if arguments.get(name):
-                self.problems.notice(f"program_arguments: --{name} has no effect: {why}")
-
-
-def system_arguments(given: Mapping[str, Value], timeout: float) -> SystemArguments:
-    """The predefined arguments with their defaults; `timeout` is that of one run(), in seconds."""
-    values = {key: value for key, value in given.items() if key not in ("error_threshold", "allowed_failed_count")}
-    values.setdefault("progress_update_timeout", max(3 * timeout + 30, 600))
-    return SystemArguments(**values)  # type: ignore[arg-type]
+    step = _READERS[kind](merged, scope, frame).step(ports)
+    return Resolved(step=replace(step, notices=tuple(problems.notices)), ports=ports)

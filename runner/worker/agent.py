@@ -15,9 +15,10 @@ import time
 from importlib.util import find_spec
 from typing import Any, Callable, Dict, Optional, TextIO
 
-from . import entry_script, linux
+from . import entry_script, linux, tracking
 from .batches import FileBatches, TableBatches
 from .channel import Channel, Disconnected
+from .command import Command
 from .failures import Failures
 from .loop import Loop
 from .protocol import DUMP_SIGNAL_OFFSET, SLOTS_NAME, Slot
@@ -60,6 +61,7 @@ class Agent(object):
         """Returns the exit status. Errors: Disconnected."""
         config = self._config
         script_path = entry_script.prepare_interpreter(config["code"], config["entry_script"], config["arguments"], IMPORTABLE)
+        tracking.prepare()
         hello = {"t": "hello", "worker": config["worker"], "pid": os.getpid(), "python": platform.python_version()}
         self._channel.send(dict(hello, pandas=_version("pandas"), pyarrow=_version("pyarrow")))
         try:
@@ -73,7 +75,10 @@ class Agent(object):
         self._close(script)
         return 0
 
-    def _open(self, path: str) -> entry_script.EntryScript:
+    def _open(self, path: str) -> "entry_script.EntryScript | Command":
+        if self._config["command"]:
+            self._channel.send({"t": "ready", "seconds": 0.0})
+            return Command(self._config["command"], self._config["arguments"])
         if self._config["kind"] == "table":
             linux.keep_freed_memory()
             _import_readers()
@@ -86,7 +91,7 @@ class Agent(object):
         self._channel.send({"t": "ready", "seconds": time.monotonic() - began})
         return script
 
-    def _close(self, script: entry_script.EntryScript) -> None:
+    def _close(self, script: "entry_script.EntryScript | Command") -> None:
         try:
             if script.shutdown:
                 script.shutdown()

@@ -5,6 +5,7 @@ import traceback
 from types import TracebackType
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from .command import CommandError
 from .rows import ReturnTypeError
 
 AGENT = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -26,7 +27,7 @@ class Failures(object):
             "kind": kind,
             "type": type(error).__name__,
             "message": _cut(_text(error), LONGEST_MESSAGE),
-            "traceback": "" if isinstance(error, ReturnTypeError) else _cut(_trace(error), LONGEST_TRACEBACK),
+            "traceback": "" if isinstance(error, (CommandError, ReturnTypeError)) else _cut(_trace(error), LONGEST_TRACEBACK),
             "file": file,
             "line": number,
             "item": "",
@@ -34,6 +35,8 @@ class Failures(object):
         }
         if isinstance(error, ReturnTypeError):
             record.update(kind="return_type", type="TypeError")
+        elif isinstance(error, CommandError):
+            record.update(kind="command", type="")
         if line and line.get("files"):
             self._look_at_files(record, error, [entry[0] for entry in line["files"]])
         return record

@@ -7,6 +7,7 @@ from typing import Any, Dict, List
 
 from .batches import UnreadableError, parse
 from .channel import Channel, Disconnected
+from .command import Command
 from .delimited import NotPlainError
 from .entry_script import EntryScript
 from .failures import Failures
@@ -23,7 +24,7 @@ class Loop(object):
     """`slot`: the words of the mapped slot, as unsigned 64-bit numbers."""
 
     def __init__(
-        self, config: Dict[str, Any], script: EntryScript, batches: Any, channel: Channel, slot: memoryview, failures: Failures
+        self, config: Dict[str, Any], script: "EntryScript | Command", batches: Any, channel: Channel, slot: memoryview, failures: Failures
     ) -> None:
         self._script, self._batches, self._channel, self._slot, self._failures = script, batches, channel, slot, failures
         self._rows = Rows(config["append_rows"], config["to_csv"], lambda text: channel.send({"t": "warning", "text": text}))

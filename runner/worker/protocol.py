@@ -53,7 +53,8 @@ CONFIG   what a worker is told when it starts; all paths absolute
   root                    of relative file paths
   code                    the worker's own copy of the code folder: working directory and sys.path[0]
   entry_script            relative to code
-  arguments               sys.argv[1:]
+  command                 text for a shell, which is run in the place of an entry script; "": there is a script
+  arguments               sys.argv[1:], or what "${1}", "${2}", … stand for in the command
   environment             further environment variables of this worker ({"CUDA_VISIBLE_DEVICES": …}); null: taken out
   append_rows             whether rows are wanted; false: only counted
   to_csv                  keyword arguments of DataFrame.to_csv, complete ({"sep": " ", "header": false, "index": false, …});

@@ -27,7 +27,10 @@ def copy_code(job: Job, paths: JobPaths, *, limit: int | None, say: Say = _silen
     """Takes the snapshots of a job that is being made; a pipeline has one for each step. `limit` in bytes, None: any size."""
     told: set[str] = set()
     for step, place in _steps(job, paths):
-        _plan(step, limit, say, told).copy_to(place.code)
+        if step.code:
+            _plan(step, limit, say, told).copy_to(place.code)
+        else:
+            place.code.mkdir(parents=True)
 
 
 def sign_code(job: Job, paths: JobPaths) -> None:
@@ -48,11 +51,12 @@ def signature_of(code: Path) -> str:
 def check_code(job: Job) -> None:
     """Raises `UserError` unless the code folders still hold entry scripts that can be run."""
     for step in job.steps.values() if isinstance(job, PipelineJob) else (job,):
-        if not Path(step.code).is_dir():
+        if step.code and not Path(step.code).is_dir():
             raise UserError(
                 f"the code folder {step.code} is gone", place=Place(field="code"), todo="bring it back, or resume without --code"
             )
-        check_script(Path(step.code, step.entry_script))
+        if not step.command:
+            check_script(Path(step.code, step.entry_script))
 
 
 def renew_code(job: Job, paths: JobPaths, *, limit: int | None, say: Say = _silent) -> None:
@@ -62,7 +66,7 @@ def renew_code(job: Job, paths: JobPaths, *, limit: int | None, say: Say = _sile
     once `settle_code` has been called.
     """
     told: set[str] = set()
-    places = [(_plan(step, limit, say, told), place.root) for step, place in _steps(job, paths)]
+    places = [(_plan(step, limit, say, told), place.root) for step, place in _steps(job, paths) if step.code]
     try:
         for plan, root in places:
             plan.copy_to(root / _NEW)
@@ -89,7 +93,7 @@ def _plan(step: Step, limit: int | None, say: Say, told: set[str]) -> Snapshot:
         told.add(step.code)
         files = ", ".join(str(plan.source / name) for name in plan.withheld)
         say(f"left out of the snapshot of the code, for a credential is in it: {files}")
-    if step.entry_script not in plan.files:
+    if not step.command and step.entry_script not in plan.files:
         raise UserError(
             f"the entry script {step.entry_script} is left out of the snapshot by the ignore file of {step.code}",
             place=Place(field="entry_script"),

@@ -34,9 +34,9 @@ def new_record(job: Job, paths: JobPaths, *, local: bool, python: str | None) ->
     created = utc(time.time())
     given: dict[str, object] = {"local": local, "python": python}
     if not isinstance(job, PipelineJob):
-        return _record(job, paths, created, type="parallel", compute=job.compute, **given)
+        return _record(job, paths, created, type=job.type, compute=job.compute, **given)
     steps = {
-        name: _record(step, paths.step(name), created, type="parallel", compute=step.compute, parent=job.name, status="Queued", **given)
+        name: _record(step, paths.step(name), created, type=step.type, compute=step.compute, parent=job.name, status="Queued", **given)
         for name, step in job.steps.items()
     }
     computes = {step.compute for step in job.steps.values()}

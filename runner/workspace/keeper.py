@@ -76,6 +76,7 @@ class RecordKeeper:
             job = self.record.jobs.get(event.step)
             if job is None:
                 return
+            job = replace(job, reused_from=event.reused_from or job.reused_from)
             self._put(event.step, _with_status(job, event.status, event.at))
         self._write_if_possible()
 
@@ -117,7 +118,8 @@ class RecordKeeper:
 
 def _with_status(record: JobRecord, status: str, at: float) -> JobRecord:
     started = record.started_at or (utc(at) if status == "Running" else None)
-    ended = utc(at) if status in FINAL else None
+    again = record.status == status and record.ended_at is not None  # of a step that had ended before the job went on
+    ended = record.ended_at if again else utc(at) if status in FINAL else None
     return replace(record, status=status, started_at=started, ended_at=ended)
 
 

@@ -35,6 +35,7 @@ class JobRecord:
     properties: Mapping[str, str] = field(default_factory=dict)
     compute: str = "local"
     parent: str | None = None
+    reused_from: str | None = None  # of a step that has not run: the job whose results it has
     created_at: str | None = None
     started_at: str | None = None
     ended_at: str | None = None
@@ -78,7 +79,20 @@ class JobRecord:
 
 
 _PLAIN = (
-    *("name", "type", "status", "reason", "display_name", "experiment_name", "description", "tags", "properties", "compute", "parent"),
+    *(
+        "name",
+        "type",
+        "status",
+        "reason",
+        "display_name",
+        "experiment_name",
+        "description",
+        "tags",
+        "properties",
+        "compute",
+        "parent",
+        "reused_from",
+    ),
     *("created_at", "started_at", "ended_at"),
 )
 

@@ -5,6 +5,7 @@
     computes:          {name: {type: local}}
     default_compute:   name
     environments:      {name: {version: {image: …, conda_file: …, build: {path: …, dockerfile_path: …}}}}
+    mlflow:            {tracking_uri: http://server:5000}
     defaults:          {free_space_floor: 512MB, max_snapshot: 300MB}
     docker, instance_types: see docker_settings.py; computes of type ray, quotas, administrators: see cluster_settings.py;
     datastores of type azure_blob, data: see datastore_settings.py
@@ -37,7 +38,7 @@ DEFAULT_DATASTORE = "workspaceblobstore"  # Azure's name for it
 LOCAL = "local"
 _KNOWN = (
     *("datastores", "default_datastore", "computes", "default_compute", "environments", "docker", "instance_types"),
-    *("quotas", "administrators", "defaults", "data"),
+    *("quotas", "administrators", "defaults", "data", "mlflow"),
 )
 _STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -69,6 +70,7 @@ class Settings:
     instance_types: Mapping[str, InstanceType] = field(default_factory=dict)
     quotas: Quotas = field(default_factory=Quotas)
     administrators: str | None = None  # a group of users
+    tracking_uri: str = ""  # of MLflow: a server, or a folder as a file: address
     free_space_floor: int = 512 * 1024 * 1024  # bytes that must be free before a job starts
     max_snapshot: int = 300 * 1024 * 1024  # bytes of a code folder, as on Azure
 
@@ -128,6 +130,7 @@ class _Reading:
             instance_types={name: containers.instance_type(node) for name, node in self._named(root, "instance_types")},
             quotas=cluster.quotas(root.get("quotas")),
             administrators=cluster.administrators(root.get("administrators")),
+            tracking_uri=self._tracking_uri(root.get("mlflow")),
             free_space_floor=self._size(defaults, "free_space_floor", Settings.free_space_floor),
             max_snapshot=self._size(defaults, "max_snapshot", Settings.max_snapshot),
         )
@@ -239,6 +242,23 @@ class _Reading:
             build_context=self._path(build, "path", required=True) if build else None,
             dockerfile=self._text(build, "dockerfile_path") if build else None,
         )
+
+    def _tracking_uri(self, node: Node | None) -> str:
+        """No message quotes it: it may have a password."""
+        if node is None:
+            return ""
+        self._check(node, ("tracking_uri",))
+        text, place = (self._text(node, "tracking_uri", required=True) or "").strip(), node.get("tracking_uri") or node
+        scheme, _, rest = text.partition(":")
+        allowed = "http(s)://… of a tracking server, or a folder"
+        if "://" not in text and scheme != "file":
+            return (node.base / Path(text).expanduser()).absolute().as_uri() if text else ""
+        if scheme not in ("http", "https", "file"):
+            todo = f"start `mlflow server --backend-store-uri {scheme}://…` and write that server's address here"
+            self._error(f"runs of MLflow cannot be kept at an address of the kind {scheme}:", place, allowed, todo)
+        elif not rest.lstrip("/"):
+            self._error("this is no address", place, allowed)
+        return text
 
     def _choice(self, root: Node, key: str, default: str, named: Mapping[str, object]) -> str:
         name = self._text(root, key) or default

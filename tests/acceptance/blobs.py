@@ -39,14 +39,11 @@ class InBlob(Lab):
         self._outputs: set[str] = set()
         self._sent: dict[str, tuple[int, int]] = {}
 
-    def job(self, *, file: str = "job.yml", **keys: Any) -> Path:
-        path = super().job(file=file, **keys)
-        data = yaml.safe_load(path.read_text())
-        for one in (data, *(data.get("jobs") or {}).values()):
+    def write(self, job: dict[str, Any], *, file: str = "job.yml") -> Path:
+        for one in (job, *(job.get("jobs") or {}).values()):
             self._move(one.get("inputs"), self._inputs)
             self._move(one.get("outputs"), self._outputs)
-        path.write_text(yaml.safe_dump(data, sort_keys=False))
-        return path
+        return super().write(job, file=file)
 
     def needs_too(self, name: str) -> None:
         self._inputs.add(name)

@@ -97,8 +97,12 @@ class Lab:
         data.update(keys)
         self.ledger_file.parent.mkdir(exist_ok=True)
         self.place(data)
+        return self.write({key: value for key, value in data.items() if value is not None}, file=file)
+
+    def write(self, job: dict[str, Any], *, file: str = "job.yml") -> Path:
+        """A job file with these keys."""
         path = self.folder / file
-        path.write_text(yaml.safe_dump({key: value for key, value in data.items() if value is not None}, sort_keys=False))
+        path.write_text(yaml.safe_dump(job, sort_keys=False))
         return path
 
     def place(self, job: dict[str, Any]) -> None:
@@ -185,8 +189,8 @@ class ContainerLab(Lab):
     local: ClassVar[tuple[str, ...]] = ()
 
     def place(self, job: dict[str, Any]) -> None:
-        if job.get("type") == "parallel":
-            job["task"].setdefault("environment", {"image": self.image})
+        if job.get("type") in ("parallel", "command"):
+            job.get("task", job).setdefault("environment", {"image": self.image})
             folder, settings = self.ledger_file.parent, self.folder / "workspace.yml"
             if not settings.exists() or "data_roots" not in settings.read_text():
                 self.settings(f"docker: {{policy: {{data_roots: ['{folder}']}}}}\n")
@@ -257,8 +261,8 @@ class ClusterLab(ContainerLab):
         return {node["name"] for node in json.loads(shown.stdout)["nodes"] if node["alive"]} if shown.status == 0 else set()
 
     def place(self, job: dict[str, Any]) -> None:
-        if job.get("type") == "parallel":
-            job["task"].setdefault("environment", {"image": self.image})
+        if job.get("type") in ("parallel", "command"):
+            job.get("task", job).setdefault("environment", {"image": self.image})
             folder = self.ledger_file.parent
             folder.chmod(0o777)
             resources = job["resources"] = {"instance_count": self.instances, **job.get("resources", {})}

@@ -153,7 +153,7 @@ def test_the_surroundings_of_a_script(lab: Lab) -> None:
     expected = {
         "AZUREML_RUN_ID": "job", "AZUREML_EXPERIMENT_ID": "trial", "MLFLOW_EXPERIMENT_NAME": "trial",
         "AZURE_ML_INPUT_Weights": model, "AZUREML_DATAREFERENCE_Weights": model, "AZURE_ML_INPUT_data": str(lab.folder / "input"),
-        "AZURE_ML_OUTPUT_side": side, "AZUREML_BI_OUTPUT_PATH": facts["output_dir"], "AZUREML_MODEL_DIR": str(lab.folder / "models"),
+        "AZURE_ML_OUTPUT_side": side, "AZUREML_BI_OUTPUT_PATH": facts["output_dir"],
         "AZ_BATCHAI_GPU_COUNT_FOUND": "0", "COUNT": "3", "FLAG": "true", "EMPTY": "",
     }  # fmt: skip
     assert {key: environment.get(key) for key in expected} == expected

@@ -117,6 +117,7 @@ RECIPES = {
     "entrypoint": Recipe("bare", lines=('ENTRYPOINT ["/bin/echo", "not-me"]', 'CMD ["nor-me"]')),
     "noshell": Recipe("bare", lines=(run("python3", "-c", REMOVE_ALL_BUT_PYTHON), 'CMD ["python3"]')),
     "node": Recipe("pandas-only", (wheels(*pinned(*NODE_PACKAGES)),), (COMPILE,)),  # pandas: for Ray Data, which benchmarks compare
+    "mlflow": Recipe("bare", (wheels(*pinned("mlflow-skinny")),), (COMPILE,)),
     "nopython": Recipe(Excerpt(BARE, TINY)),
 }
 

@@ -268,7 +268,7 @@ def test_side_inputs_and_the_model(bench: Bench) -> None:
     words = (bench.address("side"), bench.address("word.txt"), model, bench.address("sideways"))
     step = bench.step(SIDE, inputs=inputs, program_arguments=words, model=model, instances=2)
     assert bench.run(step).status == "Completed"
-    assert bench.rows == ["one 1", ".h/three 3", "f/two 2", "word.txt w", "model.bin m", "data", bench.address("sideways")]
+    assert bench.rows == ["one 1", ".h/three 3", "f/two 2", "word.txt w", "model.bin m", "model", bench.address("sideways")]
     assert bench.warnings == ["left out of the input, since there is a folder of the same name: 'side/f'"]
     kept = bench.folder / "cache" / "blobs"
     assert len(list(kept.glob("*/data"))) == 3

@@ -63,7 +63,7 @@ KEYS = (
     set_row("command-key", "logging_level: INFO", "command: python x.py", "unknown key 'command'", "task.entry_script"),
     BadJob(id="type-missing", changes=(("type: parallel\n", ""),), says=("'type' is missing", "type: parallel")),
     set_row("type-unknown", "type: parallel", "type: paralel", "did you mean 'parallel'"),
-    set_row("type-command", "type: parallel", "type: command", "jobs of type command cannot run here", "parallel, pipeline"),
+    set_row("type-sweep", "type: parallel", "type: sweep", "jobs of type sweep cannot run here", "command, parallel, pipeline"),
     BadJob(
         id="inputs-not-a-mapping",
         changes=(("inputs:\n  images:\n    type: uri_folder\n    path: ./images\n  limit: 3\n", "inputs: ./images\n"),),

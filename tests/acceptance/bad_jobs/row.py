@@ -106,6 +106,173 @@ task:
   append_row_to: ${{outputs.result}}
 """
 
+COMMAND = """\
+$schema: https://azuremlschemas.azureedge.net/latest/commandJob.schema.json
+type: command
+display_name: count
+tags: {a: 1}
+properties: {b: 2}
+inputs:
+  images:
+    type: uri_folder
+    path: ./images
+  limit: 3
+outputs:
+  rows:
+    type: uri_file
+    path: ./out/rows.txt
+command: python score.py --images ${{inputs.images}} --limit ${{inputs.limit}} > ${{outputs.rows}}
+code: ./src
+environment:
+  conda_file: ./conda.yml
+environment_variables:
+  COLOUR: green
+  LIMIT: ${{inputs.limit}}
+resources:
+  shm_size: 1g
+limits:
+  timeout: 90
+"""
+
+COMMAND_COMPONENT = """\
+$schema: https://azuremlschemas.azureedge.net/latest/commandComponent.schema.json
+type: command
+name: count_files
+version: 1
+inputs:
+  files:
+    type: uri_folder
+  ratio:
+    type: number
+    min: 0
+    max: 1
+    default: 0.5
+  word:
+    type: string
+    optional: true
+outputs:
+  counts:
+    type: uri_file
+code: ./src
+environment_variables:
+  A: 0
+  C: x
+command: >-
+  python score.py ${{inputs.files}}
+  --ratio ${{inputs.ratio}} $[[--word ${{inputs.word}}]]
+"""
+
+STEPS = """\
+type: pipeline
+inputs:
+  images: {type: uri_folder, path: ./images}
+  table: {type: mltable, path: ./table}
+  size: 2
+  share: 0.5
+  text: half
+  flag: true
+  maybe: {type: integer, optional: true}
+outputs:
+  final: {type: uri_file}
+jobs:
+  first:
+    type: command
+    inputs:
+      images: ${{parent.inputs.images}}
+    outputs:
+      folder: {type: uri_folder}
+      table: {type: mltable}
+      file: {type: uri_file}
+    command: ls ${{inputs.images}} > ${{outputs.file}}
+  second:
+    type: command
+    component: ./typed.yml
+    inputs:
+      file: ${{parent.jobs.first.outputs.file}}
+      folder: ${{parent.jobs.first.outputs.folder}}
+      number: ${{parent.inputs.size}}
+      integer: ${{parent.inputs.size}}
+      flag: ${{parent.inputs.flag}}
+      text: ${{parent.inputs.size}}
+    outputs:
+      counts: ${{parent.outputs.final}}
+"""
+
+TYPED = """\
+type: command
+name: typed
+inputs:
+  file: {type: uri_file}
+  folder: {type: uri_folder}
+  number: {type: number, min: 0, max: 10}
+  integer: {type: integer}
+  flag: {type: boolean}
+  text: {type: string}
+  colour: {type: string, enum: [red, green], default: red}
+outputs:
+  counts: {type: uri_file}
+command: cat ${{inputs.file}} ${{inputs.folder}}/x > ${{outputs.counts}}
+"""
+
+OUTER = """\
+type: pipeline
+inputs:
+  share: 0.25
+outputs:
+  final: {type: uri_file}
+jobs:
+  first:
+    type: command
+    outputs:
+      made: {type: uri_folder}
+    command: touch ${{outputs.made}}/a
+  middle:
+    type: pipeline
+    component: ./parts/inner.yml
+    inputs:
+      files: ${{parent.jobs.first.outputs.made}}
+      share: ${{parent.inputs.share}}
+  last:
+    type: command
+    inputs:
+      counts: ${{parent.jobs.middle.outputs.counts}}
+      share: ${{parent.jobs.middle.inputs.share}}
+    outputs:
+      result: ${{parent.outputs.final}}
+    command: cat ${{inputs.counts}} ${{inputs.share}} > ${{outputs.result}}
+"""
+
+INNER = """\
+$schema: https://azuremlschemas.azureedge.net/latest/pipelineComponent.schema.json
+type: pipeline
+name: inner
+version: "1"
+inputs:
+  files: {type: uri_folder}
+  share: {type: number, max: 1}
+  colour: {type: string, default: red}
+outputs:
+  counts: {type: uri_file}
+jobs:
+  prepare:
+    type: command
+    code: ../src
+    inputs:
+      files: ${{parent.inputs.files}}
+    outputs:
+      prepared: {type: uri_folder}
+    command: cp -r ${{inputs.files}} ${{outputs.prepared}}
+  count:
+    type: command
+    inputs:
+      files: ${{parent.jobs.prepare.outputs.prepared}}
+      share: ${{parent.inputs.share}}
+      colour: ${{parent.inputs.colour}}
+    outputs:
+      counts: ${{parent.outputs.counts}}
+    command: ls ${{inputs.files}} ${{inputs.share}} ${{inputs.colour}} > ${{outputs.counts}}
+"""
+
 FILES = {
     "images/a.png": "a",
     "images/b.png": "b",
@@ -121,6 +288,22 @@ FILES = {
     "badconda.yml": "name: x\ndependencis:\n  - python=3.10\n",
     "notaconda.yml": "name: x\ndependencies: python\n",
 }
+ORIGINALS = {
+    "job.yml": JOB,
+    "pipeline.yml": PIPELINE,
+    "component.yml": COMPONENT,
+    "command.yml": COMMAND,
+    "command_component.yml": COMMAND_COMPONENT,
+    "steps.yml": STEPS,
+    "typed.yml": TYPED,
+    "outer.yml": OUTER,
+    "parts/inner.yml": INNER,
+}
+_GIVEN = {
+    "component.yml": "pipeline.yml",
+    "typed.yml": "steps.yml",
+    "parts/inner.yml": "outer.yml",
+}  # which of them the runner is given, where it isn't the changed one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +314,7 @@ class BadJob:
     says: tuple[str, ...]  # pieces of the message
     changes: tuple[tuple[str, str], ...] = ()
     at: str | None = None  # a piece of the line that the message names; None: only the file
-    edits: str = "job.yml"  # or pipeline.yml, component.yml
+    edits: str = "job.yml"  # or another of ORIGINALS
     names: str | None = None  # the file that the message names, where it isn't the edited one
     text: str | bytes | None = None
     arguments: tuple[str, ...] = ()  # --set …
@@ -141,13 +324,12 @@ class BadJob:
     @property
     def job(self) -> str:
         """The file that is given to the runner."""
-        return "job.yml" if self.edits == "job.yml" else "pipeline.yml"
+        return _GIVEN.get(self.edits, self.edits)
 
     def write(self, folder: Path) -> Path:
         """Writes the files of this row and returns the job file's path."""
-        originals = {"job.yml": JOB, "pipeline.yml": PIPELINE, "component.yml": COMPONENT}
-        texts: dict[str, str | bytes] = {**FILES, **originals}
-        changed: str | bytes = originals[self.edits] if self.text is None else self.text
+        texts: dict[str, str | bytes] = {**FILES, **ORIGINALS}
+        changed: str | bytes = ORIGINALS[self.edits] if self.text is None else self.text
         for old, new in self.changes:
             assert isinstance(changed, str)
             assert old in changed, f"{self.id}: {old!r} is not in {self.edits}"

@@ -76,7 +76,6 @@ def plan(tmp_path: Path, step: Step, *, container: bool, gpus_each: int = 0) -> 
         instances=step.resources.instance_count,
         gpus_each=gpus_each,
         epoch=1,
-        cache=tmp_path / "cache",
     )
 
 

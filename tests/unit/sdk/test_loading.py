@@ -122,7 +122,7 @@ def test_an_environment(folder: Path) -> None:
     ("text", "sentence"),
     [
         ("type: parallel\nmini_batch_siz: 1\n", r"job\.yml.*did you mean 'mini_batch_size'"),
-        ("type: command\n", "'command' cannot run here"),
+        ("type: sweep\n", "'sweep' cannot run here"),
         ("type: paralel\n", "did you mean 'parallel'"),
         ("type: parallel\n  x: [\n", r"job\.yml:2"),
         ("", "empty"),

@@ -19,7 +19,7 @@ import runner.parallel
 from runner import Input, Output
 from runner.dsl import pipeline
 from runner.entities import PipelineJob, PipelineJobSettings
-from runner.errors import NotSupportedHere, UserError
+from runner.errors import UserError
 from runner.model.job import PipelineJob as ResolvedPipeline
 from runner.parallel import ParallelJob, RunFunction, parallel_run_function
 
@@ -231,10 +231,6 @@ def _uncalled_output(images: Any, score: Any) -> None:
     score(data=component().outputs.rows)
 
 
-def _nested(images: Any, score: Any) -> None:
-    pipeline(lambda images: score(data=images))(images)
-
-
 @pytest.mark.parametrize(
     ("function", "sentence"),
     [
@@ -244,7 +240,6 @@ def _nested(images: Any, score: Any) -> None:
         (_same_name, "two steps of the pipeline `_same_name` are called `x`"),
         (_uncalled, "`left` is made in the pipeline `_uncalled` and never called"),
         (_uncalled_output, "never called"),
-        (_nested, "inside another one"),
     ],
 )
 def test_mistakes_in_the_function(function: Any, sentence: str) -> None:
@@ -273,8 +268,6 @@ def test_mistakes_in_the_call(arguments: Any, keywords: Any, sentence: str) -> N
 def test_unknown_keywords_of_the_decorator() -> None:
     with pytest.raises(UserError, match="did you mean 'default_compute'"):
         pipeline(default_computes="x")
-    with pytest.raises(NotSupportedHere):
-        pipeline(lambda: pipeline(lambda: None)())()
 
 
 def test_a_pipeline_of_its_parts(resolved: Resolve) -> None:

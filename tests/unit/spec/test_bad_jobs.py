@@ -27,7 +27,8 @@ def submit(path: Path, row: BadJob) -> None:
 def test_the_unchanged_files_are_good(tmp_path: Path) -> None:
     good = BadJob(id="good", says=(), edits="pipeline.yml")
     submit(good.write(tmp_path), good)
-    submit(tmp_path / "job.yml", good)
+    for name in ("job.yml", "command.yml", "steps.yml", "outer.yml"):
+        submit(tmp_path / name, good)
 
 
 @pytest.mark.parametrize("row", BAD_JOBS, ids=lambda row: row.id)

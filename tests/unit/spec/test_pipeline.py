@@ -160,10 +160,9 @@ def test_settings_of_the_pipeline(pipeline: Make, folder: Path) -> None:
     assert (job.continue_on_step_failure, job.force_rerun) == (False, True)
 
 
-def test_a_pipeline_that_wants_reuse_is_told_that_there_is_none(pipeline: Make) -> None:
-    job = pipeline(("  default_compute: local", "  default_compute: local\n  force_rerun: false"))
-    assert [notice for notice in job.notices if notice.startswith("settings.force_rerun: false has no effect yet")]
-    assert pipeline(("  default_compute: local", "  default_compute: local\n  force_rerun: true")).notices == ()
+def test_a_pipeline_says_whether_earlier_results_count(pipeline: Make) -> None:
+    assert not pipeline(("  default_compute: local", "  default_compute: local\n  force_rerun: false")).force_rerun
+    assert pipeline(("  default_compute: local", "  default_compute: local\n  force_rerun: true")).force_rerun
 
 
 def test_what_has_no_effect_on_a_step_is_said(pipeline: Make) -> None:

@@ -1,0 +1,34 @@
+from azure.identity import DefaultAzureCredential
+
+from azure.ai.ml import MLClient
+
+ml_client = MLClient(
+    credential=DefaultAzureCredential(),
+    subscription_id="00000000-0000-0000-0000-000000000000",
+    resource_group_name="a-group",
+    workspace_name="a-workspace",
+)
+
+from azure.ai.ml import Output, command
+from azure.ai.ml.constants import AssetTypes
+
+job = command(
+    code="./src",
+    command="python words.py hello-file --name '${{inputs.name}}' --out ${{outputs.greeting}}",
+    inputs={"name": "the whole world"},
+    outputs={"greeting": Output(type=AssetTypes.URI_FILE)},
+    environment="AzureML-words@latest",
+    environment_variables={"MARK": "!"},
+    compute="cpu-cluster",
+    display_name="hello-world",
+    experiment_name="greetings",
+    description="One step",
+    tags={"kind": "sample"},
+    instance_count=1,
+    timeout=600,
+)
+returned = ml_client.jobs.create_or_update(job)
+ml_client.jobs.stream(returned.name)
+done = ml_client.jobs.get(returned.name)
+assert (done.status, done.display_name, done.experiment_name, done.tags["kind"]) == ("Completed", "hello-world", "greetings", "sample")
+print("greeting", done.outputs["greeting"].path)

@@ -1,0 +1,406 @@
+"""Commands, alone and as steps of pipelines: what they are given, what becomes of them, and that independent ones run side by side."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.compute.local import cores
+from tests.acceptance.jobs import ClusterLab, Lab, Outcome
+from tests.cluster import Cluster
+
+Eventually = Callable[..., Any]
+NAMES = """
+import os
+
+def run(mini_batch):
+    return [os.path.basename(path) + " " + open(path).read().strip() for path in mini_batch]
+"""
+NOTE = 'note() { echo "$@" >> "$LEDGER"; }; '
+LEFT = "LEFT_BEHIND"  # in the environment of everything that a test's commands start
+
+
+@pytest.fixture
+def lab(tmp_path: Path, anywhere: Callable[[Path], Lab]) -> Lab:
+    return prepared(anywhere(tmp_path))
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Lab:
+    """In processes of this machine, where their being alive can be seen."""
+    return prepared(Lab(tmp_path))
+
+
+def prepared(lab: Lab) -> Lab:
+    lab.script(NAMES)
+    return lab
+
+
+def command(text: str, **keys: Any) -> dict[str, Any]:
+    return {"type": "command", "command": NOTE + text, **keys}
+
+
+def scoring(items: str, **keys: Any) -> dict[str, Any]:
+    task = {"type": "run_function", "code": "code", "entry_script": "score.py", "append_row_to": "${{outputs.rows}}"}
+    return {
+        "type": "parallel",
+        "inputs": {"items": items},
+        "outputs": {"rows": {"type": "uri_file"}},
+        "input_data": "${{inputs.items}}",
+        "mini_batch_size": 2,
+        "max_concurrency_per_instance": 1,
+        "task": task,
+        **keys,
+    }
+
+
+def write(lab: Lab, steps: dict[str, Any], **keys: Any) -> None:
+    for one in steps.values():
+        one["environment_variables"] = {"LEDGER": str(lab.ledger_file), **one.get("environment_variables", {})}
+        lab.place(one)
+    lab.write({"type": "pipeline", **keys, "jobs": steps})
+
+
+def write_one(lab: Lab, text: str, **keys: Any) -> None:
+    """A command that is a job of its own."""
+    job = command(text, environment_variables={"LEDGER": str(lab.ledger_file), "MINE": "a b"}, **keys)
+    lab.place(job)
+    lab.write(job)
+
+
+def score(lab: Lab, *words: str, status: int = 0) -> Outcome:
+    done = lab.score(*words)
+    assert done.status == status, done.stderr
+    return done
+
+
+def statuses(job: dict[str, Any]) -> dict[str, str]:
+    return {name: step["status"] for name, step in job["jobs"].items()}
+
+
+def left_behind(mark: str) -> list[int]:
+    """Processes that have the mark in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{LEFT}={mark}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.on_cluster
+@pytest.mark.in_blob
+def test_data_goes_from_a_command_through_a_parallel_step_to_a_command(lab: Lab) -> None:
+    """Folders, files and rows of one are inputs of the next, whatever they run in."""
+    side = lab.folder / "side"
+    side.mkdir()
+    (side / "word.txt").write_text("über\n")
+    make = command(
+        'for n in 1 2 3; do printf "%s %s\\n" "$n" "$(cat ${{inputs.side}}/word.txt)" > ${{outputs.items}}/$n.txt; done; '
+        "cat ${{inputs.file}} ${{inputs.file}} > ${{outputs.doubled}}; note make",
+        inputs={"side": "${{parent.inputs.side}}", "file": "${{parent.inputs.file}}"},
+        outputs={"items": {"type": "uri_folder"}, "doubled": {"type": "uri_file"}},
+    )
+    report = command(
+        "cat ${{inputs.rows}} ${{inputs.doubled}} > ${{outputs.text}}; mkdir ${{outputs.more}}/deep; "
+        "ls ${{inputs.items}} > ${{outputs.more}}/deep/names; note report",
+        inputs={
+            "rows": "${{parent.jobs.score.outputs.rows}}",
+            "doubled": "${{parent.jobs.make.outputs.doubled}}",
+            "items": "${{parent.jobs.make.outputs.items}}",
+        },
+        outputs={"text": "${{parent.outputs.text}}", "more": "${{parent.outputs.more}}"},
+    )
+    inputs = {"side": {"type": "uri_folder", "path": "side"}, "file": {"type": "uri_file", "path": "side/word.txt"}}
+    outputs = {"text": {"type": "uri_file", "path": "out/rows.txt"}, "more": {"type": "uri_folder", "path": "more"}}
+    made = {"report": report, "score": scoring("${{parent.jobs.make.outputs.items}}"), "make": make}
+    write(lab, made, inputs=inputs, outputs=outputs)
+    job = score(lab).job
+    assert statuses(job) == dict.fromkeys(("report", "score", "make"), "Completed")
+    assert lab.ledger == ["make", "report"]
+    assert lab.rows.read_bytes() == "".join([*(f"{n}.txt {n} über\n" for n in (1, 2, 3)), "über\nüber\n"]).encode()
+    assert (lab.folder / "more" / "deep" / "names").read_bytes() == b"1.txt\n2.txt\n3.txt\n"
+    assert job["progress"]["mini_batches"] == {"total": 2, "succeeded": 2, "failed": 0, "retries": 0, "listed": True}
+
+
+@pytest.mark.on_cluster
+@pytest.mark.skipif(cores() < 2, reason="a machine with one core runs one step at a time")
+def test_independent_steps_run_side_by_side(lab: Lab) -> None:
+    """Each waits for the other, which it could not, were they run one after the other."""
+    meet = "note {own}; for i in $(seq 300); do grep -q {other} $LEDGER && exit 0; sleep 0.1; done; exit 1"
+    steps = {own: command(meet.format(own=own, other=other)) for own, other in (("one", "two"), ("two", "one"))}
+    last = command(
+        "note last",
+        inputs={name: {"type": "uri_folder", "path": f"${{{{parent.jobs.{name}.outputs.out}}}}"} for name in steps},
+    )
+    for step in steps.values():
+        step["outputs"] = {"out": {"type": "uri_folder"}}
+    write(lab, {**steps, "last": last})
+    job = score(lab).job
+    assert statuses(job) == dict.fromkeys(("one", "two", "last"), "Completed")
+    assert sorted(lab.ledger[:2]) == ["one", "two"]
+    assert lab.ledger[2:] == ["last"]
+    begin = max(job["jobs"][name]["started_at"] for name in steps)
+    end = min(job["jobs"][name]["ended_at"] for name in steps)
+    assert begin < end <= job["jobs"]["last"]["ended_at"]
+
+
+AWKWARD = "a  b'c\"d\\ $(touch pwned) `touch pwned` $HOME *\n; touch pwned #é"
+
+
+def test_values_are_data(lab: Lab) -> None:
+    """Whatever stands in them: they are whole words, in quotes and outside, and nothing of them is run."""
+    text = (
+        'show() { printf "%s\\n" "$#" "$@" > ${{outputs.out}}; }; '
+        "show ${{inputs.words}} --x=${{inputs.words}} \"in ${{inputs.words}}\" '${{inputs.words}}' $[[--left-out ${{inputs.none}}]] "
+        "$[[--given ${{inputs.some}}]]; test ! -e pwned"
+    )
+    inputs: dict[str, Any] = {"words": {"type": "string"}, "none": {"type": "integer", "optional": True}}
+    inputs["some"] = {"type": "integer", "optional": True, "default": 7}
+    component = {"type": "command", "inputs": inputs, "outputs": {"out": {"type": "uri_file"}}, "command": text}
+    lab.place(component)
+    component.pop("resources", None)
+    step = {"type": "command", "component": component, "inputs": {"words": "${{parent.inputs.words}}"}}
+    step |= {"outputs": {"out": "${{parent.outputs.out}}"}}
+    output = {"type": "uri_file", "path": "out/rows.txt"}
+    lab.write({"type": "pipeline", "inputs": {"words": AWKWARD}, "outputs": {"out": output}, "jobs": {"only": step}})
+    score(lab)
+    values = [AWKWARD, f"--x={AWKWARD}", f"in {AWKWARD}", AWKWARD, "--given", "7"]
+    assert lab.rows.read_text() == "\n".join([str(len(values)), *values]) + "\n"
+
+
+def test_a_command_finds_what_a_script_finds(lab: Lab) -> None:
+    """Its folder, python, variables, an empty standard input; and its output folders are there."""
+    (lab.folder / "code" / "tool.py").write_text("import os, sys\nprint(os.getcwd() != sys.argv[1], sys.stdin.read() == '')\n")
+    given = lab.folder / "data"
+    given.mkdir()
+    (given / "one.txt").write_text("1\n")
+    write_one(
+        lab,
+        "set -e; $(command -v python || command -v python3) tool.py /nowhere; "
+        'echo "$AZUREML_RUN_ID $MINE $PYTHONUNBUFFERED"; test -d ${{outputs.folder}}; '
+        'test -d "$(dirname ${{outputs.file}})"; test "$AZURE_ML_INPUT_data" = ${{inputs.data}}; test "$AZURE_ML_OUTPUT_folder" = '
+        "${{outputs.folder}}; exec 1>&2; cat; note done",
+        code="code",
+        inputs={"data": {"type": "uri_folder", "path": "data"}},
+        outputs={"folder": {"type": "uri_folder", "path": "deep/er/folder"}, "file": {"type": "uri_file", "path": "deep/file/x.txt"}},
+    )
+    assert score(lab).job["type"] == "command"
+    assert lab.ledger == ["done"]
+    out = next(lab.logs().glob("user/stdout/*/*.txt")).read_text()
+    assert out == "True True\njob a b 1\n"
+
+
+FAILING = "note failing; echo all well; for n in $(seq 30); do echo \"line $n\" >&2; done; echo 'no such model: für' >&2; (exit 3)"
+
+
+def test_a_command_that_fails(lab: Lab) -> None:
+    """Its status and its last words are the job's error; what needs it is not run, what does not is; then only what is missing is run."""
+    gate = lab.ledger_file.with_suffix(".mended")
+    needs = command("note needs", inputs={"x": "${{parent.jobs.bad.outputs.x}}"})
+    bad = command(f"test -e {gate} && exit 0; {FAILING}", outputs={"x": {"type": "uri_folder"}})
+    write(lab, {"bad": bad, "needs": needs, "other": command("sleep 1; note other")})
+    done = score(lab, status=1)
+    job = done.job
+    assert statuses(job) == {"bad": "Failed", "needs": "NotRun", "other": "Completed"}
+    first, *rest = job["error"]["message"].splitlines()
+    assert first.startswith("step 'bad': the command ended with status 3: no such model: für; log: ")
+    assert rest[1:] == [f"line {n}" for n in range(12, 31)] + ["no such model: für"]
+    assert job["jobs"]["bad"]["error"]["code"] == job["error"]["code"] == "command"
+    log = Path(job["error"]["log"])
+    assert log.read_text().splitlines()[0] == "line 1"
+    assert "all well" in Path(str(log).replace("stderr", "stdout")).read_text()
+    for text in (done.stderr, job["error"]["message"], (lab.logs() / "bad" / "job_result.txt").read_text()):
+        assert "Traceback" not in text
+        assert "mini-batch" not in text
+    assert sorted(lab.ledger) == ["failing", "other"]
+    gate.touch()
+    again = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert again.status == 0, again.stderr
+    assert statuses(again.job) == dict.fromkeys(("bad", "needs", "other"), "Completed")
+    assert sorted(lab.ledger) == ["failing", "needs", "other"]
+    assert again.job["jobs"]["other"]["ended_at"] == job["jobs"]["other"]["ended_at"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("exit 1", "the command ended with status 1; it wrote nothing to stderr"),
+        ("kill -9 $$", "the command was killed by signal SIGKILL; it wrote nothing to stderr"),
+        ("nosuchprogram", "the command ended with status 127: bash: line 1: nosuchprogram: command not found"),
+        ("exec sh -c 'kill -15 $$'", "the command was killed by signal SIGTERM; it wrote nothing to stderr"),
+        ("(sleep 100 >&2 &) ; exit 4", "the command ended with status 4; it wrote nothing to stderr"),
+    ],
+)
+def test_how_a_command_failed_is_said(here: Lab, text: str, says: str) -> None:
+    write_one(here, text)
+    began = time.monotonic()
+    done = score(here, status=1)
+    assert done.job["error"]["message"].startswith(f"{says}; log: ")
+    assert says in done.stderr
+    assert time.monotonic() - began < 50
+    page = (here.logs() / "job_result.txt").read_text()
+    assert says in page
+    assert "mini-batch" not in page
+
+
+def test_without_continuing_nothing_new_is_started_after_a_failure(here: Lab) -> None:
+    """What runs is finished."""
+    wait = "for i in $(seq 300); do grep -q bad $LEDGER && break; sleep 0.1; done; sleep 0.5; note running"
+    steps = {
+        "bad": command("note bad; exit 2"),
+        "running": command(wait, outputs={"x": {"type": "uri_folder"}}),
+        "later": command("note later", inputs={"x": "${{parent.jobs.running.outputs.x}}"}),
+    }
+    write(here, steps, settings={"continue_on_step_failure": False})
+    assert statuses(score(here, status=1).job) == {"bad": "Failed", "running": "Completed", "later": "NotRun"}
+    assert here.ledger == ["bad", "running"]
+
+
+def test_the_time_out_of_a_command_ends_all_that_it_has_started_and_nothing_else(here: Lab) -> None:
+    mark = here.folder.name
+    stuck = command("echo warming up >&2; setsid sleep 1000 & sleep 1000 & note stuck; wait", limits={"timeout": 1})
+    stuck["environment_variables"] = {LEFT: mark}
+    write(here, {"stuck": stuck, "other": command("sleep 4; note other")})
+    done = score(here, status=1)
+    assert statuses(done.job) == {"stuck": "Failed", "other": "Completed"}
+    assert here.ledger == ["stuck", "other"]
+    lines = done.job["jobs"]["stuck"]["error"]["message"].splitlines()
+    assert lines[0].startswith("the command took longer than 1 s (limits.timeout); log: ")
+    assert lines[-1] == "warming up"
+    assert not left_behind(mark)
+
+
+def test_a_pipeline_is_cancelled_in_the_middle_and_goes_on(here: Lab, eventually: Eventually) -> None:
+    mark, gate = here.folder.name, here.ledger_file.with_suffix(".open")
+    wait = f"setsid sleep 1000 & test -e {gate} || (note $AZUREML_RUN_ID; sleep 1000)"
+    steps = {
+        "first": command("note first", outputs={"x": {"type": "uri_folder"}}),
+        "left": command(wait, inputs={"x": "${{parent.jobs.first.outputs.x}}"}, outputs={"x": {"type": "uri_folder"}}),
+        "right": command(wait, inputs={"x": "${{parent.jobs.first.outputs.x}}"}),
+        "last": command("note last", inputs={"x": "${{parent.jobs.left.outputs.x}}"}),
+    }
+    for one in steps.values():
+        one["environment_variables"] = {LEFT: mark}
+    write(here, steps)
+    assert here.run("job", "create", "-f", "job.yml", "-n", "job", *here.local).status == 0
+    eventually(lambda: {"job.left", "job.right"} <= set(here.ledger), what="both steps run")
+    assert left_behind(mark)
+    assert here.run("job", "cancel", "job").status == 0
+    assert here.run("job", "stream", "job").status != 0
+    job = here.run("job", "show", "job", "-o", "json").job
+    assert job["status"] == "Canceled"
+    assert statuses(job) == {"first": "Completed", "left": "Canceled", "right": "Canceled", "last": "NotRun"}
+    eventually(lambda: not left_behind(mark), what="nothing is left")
+    gate.touch()
+    again = here.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert again.status == 0, again.stderr
+    assert set(statuses(again.job).values()) == {"Completed"}
+    assert sorted(here.ledger) == ["first", "job.left", "job.right", "last"]
+
+
+def test_the_owner_is_killed_and_the_job_goes_on(here: Lab, eventually: Eventually) -> None:
+    """What was finished is not run again; what ran is ended with the owner, and run afresh."""
+    mark, gate = here.folder.name, here.ledger_file.with_suffix(".open")
+    slow = command(f"note slow; test -e {gate} || sleep 1000", inputs={"x": "${{parent.jobs.first.outputs.x}}"})
+    first = command("note first; echo 1 > ${{outputs.x}}/1.txt; echo 2 > ${{outputs.x}}/2.txt", outputs={"x": {"type": "uri_folder"}})
+    rows = scoring("${{parent.jobs.first.outputs.x}}", outputs={"rows": "${{parent.outputs.rows}}"})
+    for one in (slow, first, rows):
+        one["environment_variables"] = {LEFT: mark}
+    write(here, {"first": first, "slow": slow, "rows": rows}, outputs={"rows": {"type": "uri_file", "path": "out/rows.txt"}})
+    owner = here.start("job", "create", "-f", "job.yml", "-n", "job", *here.local, "--stream")
+    eventually(lambda: "slow" in here.ledger and here.rows.exists(), what="the command runs, and the parallel step has ended")
+    eventually(lambda: show(here, "rows")["status"] == "Completed", what="the parallel step has ended")
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.communicate()
+    eventually(lambda: not left_behind(mark), what="nothing is left")
+    before = here.rows.stat().st_mtime_ns
+    gate.touch()
+    again = here.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert again.status == 0, again.stderr
+    assert set(statuses(again.job).values()) == {"Completed"}
+    assert here.ledger == ["first", "slow", "slow"]
+    assert here.rows.stat().st_mtime_ns == before
+    assert here.rows.read_text() == "1.txt 1\n2.txt 2\n"
+
+
+def show(lab: Lab, step: str) -> dict[str, Any]:
+    return lab.run("job", "show", "-n", f"job.{step}", "-o", "json").job
+
+
+def test_what_is_shown_of_a_command(here: Lab) -> None:
+    """Nothing of mini-batches, neither before nor afterwards; and there are no rows that could be published."""
+    write_one(here, "echo ${{inputs.word}}; exit 5", inputs={"word": "a b"})
+    plan = here.run("job", "validate", "-f", "job.yml", *here.local)
+    assert plan.status == 0, plan.stderr
+    assert "echo 'a b'; exit 5" in plan.stdout
+    assert "word: 'a b'" in plan.stdout
+    score(here, status=1)
+    shown = here.run("job", "show", "-n", "job", "-o", "table").stdout
+    listed = here.run("job", "list").stdout.splitlines()[-1]
+    assert listed.split()[:4] == ["job", "command", "Failed", "-"]
+    assert "the command ended with status 5" in shown
+    for text in (plan.stdout, shown, *(path.read_text() for path in here.logs().glob("*.txt"))):
+        assert "mini_batch" not in text
+        assert "mini-batch" not in text
+    done = here.run("job", "finish", "--partial", "-n", "job")
+    assert done.status == 2
+    assert "'job' is a command: it has no rows" in done.stderr
+    assert here.run("job", "show", "-n", "job", "-o", "json").job["status"] == "Failed"
+
+
+@pytest.fixture
+def on_cluster(cluster: Cluster) -> Iterator[ClusterLab]:
+    lab = ClusterLab.on(cluster, "commands")
+    prepared(lab)
+    yield lab
+    lab.clear()
+
+
+@pytest.mark.needs("cluster")
+@pytest.mark.parametrize("killed", ["owner", "scheduler"])
+def test_steps_side_by_side_go_on_when_what_leads_them_is_killed(on_cluster: ClusterLab, eventually: Eventually, killed: str) -> None:
+    """On a cluster: no command is begun a second time."""
+    lab, gate = on_cluster, on_cluster.ledger_file.with_suffix(".open")
+    wait = f"note $AZUREML_RUN_ID; while ! test -e {gate}; do sleep 0.1; done"
+    left, right = (command(wait, outputs={"x": {"type": "uri_folder"}}, resources={"instance_type": "small"}) for _ in range(2))
+    needs = {name: f"${{{{parent.jobs.{name}.outputs.x}}}}" for name in ("left", "right")}
+    write(lab, {"left": left, "right": right, "last": command("note last", inputs=needs)})
+    assert lab.run("job", "create", "-f", "job.yml", "-n", killed).status == 0
+    both = {f"{killed}.left", f"{killed}.right"}
+    eventually(lambda: both <= set(lab.ledger), timeout=120, what="both steps run")
+    if killed == "owner":
+        assert lab.cluster.kill_process(lab.cluster.head, "runner.cluster.owner")
+    else:
+        assert lab.cluster.kill_actor("scheduler")
+    time.sleep(5)  # for whoever comes in its place
+    gate.touch()
+    done = lab.run("job", "stream", killed, "-o", "json", timeout=180)
+    assert done.status == 0, done.stderr
+    assert statuses(done.job) == dict.fromkeys(("left", "right", "last"), "Completed")
+    assert sorted(lab.ledger) == ["last", *sorted(both)]
+
+
+def test_python_is_that_of_the_conda_file_which_steps_at_once_share(here: Lab) -> None:
+    environment = {
+        "image": "python:3",
+        "conda_file": {"name": "x", "dependencies": ["python={}.{}".format(*sys.version_info[:2])]},
+    }
+    text = 'python -c "import sys; print(sys.prefix)"; command -v python; sh -c "command -v python3" # {}'
+    write(here, {name: command(text.format(name), environment=environment) for name in ("one", "two")})
+    score(here)
+    one, two = (next((here.logs() / name).glob("user/stdout/*/*.txt")).read_text().splitlines() for name in ("one", "two"))
+    assert one == two
+    folder = Path(one[0])
+    assert folder.is_relative_to(here.state)
+    assert one[1:] == [str(folder / "bin" / "python"), str(folder / "bin" / "python3")]
+    assert len([path for path in folder.parent.iterdir() if path.is_dir()]) == 1

@@ -1,0 +1,185 @@
+"""What counts for the reuse of a step's results: every field is decided on, and does what was decided."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.model.job import Environment, JobInput, JobOutput, Resources, RetrySettings, Step, SystemArguments
+from runner.pipeline.content import Contents
+from runner.pipeline.fingerprint import COUNTED, COUNTED_OTHERWISE, NOT_COUNTED, decided, facts_of, fingerprint
+from runner.pipeline.options import RunOptions
+from runner.storage.stores import Stores
+
+Change = Callable[[Step], Step]
+
+
+class Place:
+    """A step with its code, an input, a model and a build context on the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("code", "data", "model", "build"):
+            (folder / name).mkdir()
+            (folder / name / "file").write_text(name)
+        self.step = Step(
+            name="p.s",
+            step="s",
+            code=str(folder / "code"),
+            entry_script="score.py",
+            program_arguments=("--in", f"{folder}/data/x", "--out", f"{folder}/out"),
+            model=str(folder / "model"),
+            environment=Environment(conda={"dependencies": ["python"]}),
+            environment_variables={"A": "1"},
+            inputs={"data": JobInput(type="uri_folder", path=str(folder / "data")), "n": JobInput(type="integer", value=1)},
+            outputs={"rows": JobOutput(type="uri_file", path=str(folder / "out"))},
+            input_data="data",
+            append_row_to="rows",
+        )
+
+    def key(self, step: Step | None = None, **options: object) -> str:
+        contents = Contents(self.folder / "cache", Stores())
+        run = RunOptions(cache=self.folder / "cache", **options)  # type: ignore[arg-type]
+        return fingerprint(facts_of(step or self.step, self.folder / "code", contents, run))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_every_field_of_a_step_is_decided_on():
+    fields = {field.name for field in dataclasses.fields(Step)}
+    assert decided() == fields
+    assert len(COUNTED) + len(COUNTED_OTHERWISE) + len(NOT_COUNTED) == len(fields), "each in one place only"
+
+
+OTHERS = {
+    "mini_batch_size": 7,
+    "mini_batch_size_has_unit": True,
+    "partition_keys": ("k",),
+    "mini_batch_error_threshold": 3,
+    "error_threshold": 3,
+    "append_row_to": None,
+}
+
+
+@pytest.mark.parametrize("field", COUNTED)
+def test_a_field_that_counts(place, field):
+    assert place.key(replace(place.step, **{field: OTHERS.get(field, "other")})) != place.key()
+
+
+IN_THEIR_OWN_WAY: dict[str, Change] = {
+    "an argument": lambda step: replace(step, program_arguments=(*step.program_arguments, "--x")),
+    "a variable": lambda step: replace(step, environment_variables={"A": "2"}),
+    "no model": lambda step: replace(step, model=None),
+    "conda": lambda step: replace(step, environment=Environment(conda={"dependencies": ["python", "pip"]})),
+    "an image": lambda step: replace(step, environment=Environment(image="other:1"), compute="cluster"),
+    "a literal": lambda step: replace(step, inputs={**step.inputs, "n": JobInput(type="integer", value=2)}),
+    "an input's type": lambda step: replace(step, inputs={**step.inputs, "data": replace(step.inputs["data"], type="custom_model")}),
+    "an input's mode": lambda step: replace(step, inputs={**step.inputs, "data": replace(step.inputs["data"], mode="download")}),
+    "an output's type": lambda step: replace(step, outputs={"rows": replace(step.outputs["rows"], type="uri_folder")}),
+    "docker_args": lambda step: replace(step, resources=Resources(docker_args=("-e", "A=1"))),
+    "the header": lambda step: replace(step, arguments=SystemArguments(append_row_dataframe_header=True)),
+    "allowed_failed_percent": lambda step: replace(step, arguments=SystemArguments(allowed_failed_percent=5)),
+}
+
+
+@pytest.mark.parametrize("change", IN_THEIR_OWN_WAY.values(), ids=IN_THEIR_OWN_WAY)
+def test_what_counts_in_a_way_of_its_own(place, change):
+    assert place.key(change(place.step), clusters=("cluster",)) != place.key(clusters=("cluster",))
+
+
+@pytest.mark.parametrize("name", ["code", "data", "model"])
+@pytest.mark.parametrize("change", ["content", "name", "one more"])
+def test_one_byte_of_a_file(place, name, change):
+    before, file = place.key(), place.folder / name / "file"
+    if change == "content":
+        file.write_text(name[:-1] + "X")
+    elif change == "name":
+        file.rename(file.with_name("other"))
+    else:
+        file.with_name("other").touch()
+    assert place.key() != before
+
+
+def test_the_name_of_a_single_file(place):
+    """Scripts read `.csv` and `.csv.gz` in different ways."""
+    keys = set()
+    for name in ("a.csv", "a.csv.gz"):
+        (place.folder / name).write_text("1,2")
+        step = replace(place.step, inputs={"data": JobInput(type="uri_file", path=str(place.folder / name))})
+        keys.add(place.key(step))
+    assert len(keys) == 2
+
+
+def test_what_is_installed_beside_the_interpreter(place):
+    """Also where the job names no environment, whose packages are those of an interpreter that is there."""
+    environment = place.folder / "venv"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin" / "python").symlink_to(sys.executable)
+    packages = environment / "lib" / "python3.11" / "site-packages"
+    (packages / "numpy-1.0.dist-info").mkdir(parents=True)
+    python = str(environment / "bin" / "python")
+    before = place.key(python=python)
+    assert before == place.key(python=python) != place.key()
+    (packages / "numpy-1.0.dist-info").rename(packages / "numpy-2.0.dist-info")
+    assert place.key(python=python) != before
+
+
+def test_one_byte_of_a_build_context(place):
+    step = replace(place.step, environment=Environment(build_context=str(place.folder / "build")))
+    before = place.key(step)
+    (place.folder / "build" / "file").write_text("Build")
+    assert place.key(step) != before
+
+
+WITHOUT_EFFECT: dict[str, object] = {
+    "name": "q.t",
+    "step": "t",
+    "display_name": "x",
+    "experiment_name": "x",
+    "description": "x",
+    "tags": {"a": "b"},
+    "properties": {"a": "b"},
+    "notices": ("x",),
+    "compute": "other",
+    "max_concurrency_per_instance": 7,
+    "retry": RetrySettings(max_retries=9, timeout=9),
+    "logging_level": "DEBUG",
+    "identity": {"type": "managed"},
+    "is_deterministic": False,
+}
+
+
+@pytest.mark.parametrize("field", NOT_COUNTED)
+def test_a_field_that_does_not_count(place, field):
+    assert place.key(replace(place.step, **{field: WITHOUT_EFFECT[field]})) == place.key()
+
+
+def test_instances_and_time_outs_do_not_count(place):
+    resources = Resources(
+        instance_count=3, max_instance_count=4, instance_type=("big",), shm_size="9g", properties={"a": 1}, locations=("x",)
+    )
+    arguments = SystemArguments(
+        task_overhead_timeout=1, progress_update_timeout=1, first_task_creation_timeout=1, resource_monitor_interval=0
+    )
+    assert place.key(replace(place.step, resources=resources, arguments=arguments)) == place.key()
+
+
+def test_paths_of_outputs_and_inputs_do_not_count(place, tmp_path):
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (moved / "file").write_text("data")
+    step = replace(
+        place.step,
+        program_arguments=("--in", f"{moved}/x", "--out", "/other/out"),
+        inputs={**place.step.inputs, "data": JobInput(type="uri_folder", path=str(moved))},
+        outputs={"rows": JobOutput(type="uri_file", path="/other/out")},
+    )
+    assert place.key(step) == place.key()
