@@ -7,7 +7,7 @@ import sys
 
 ALL = (
     *("startup", "empty_batches", "coordinator", "simulation", "listing", "reading", "tables"),
-    *("blob_files", "blob_tables", "blob_rows", "containers", "cluster"),
+    *("blob_files", "blob_tables", "blob_rows", "blob_job", "containers", "cluster"),
 )
 
 

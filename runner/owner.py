@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from runner.engine.sole_file import Superseded
@@ -246,7 +247,11 @@ def run_of(job: Job, workspace: Workspace, record: JobRecord, *, resume: bool, r
 
 def with_stores(options: RunOptions, paths: JobPaths, observe: Observer, cancel: Cancellation) -> RunOptions:
     """What opens the containers that the job uses: a wait for a storage is told of, and ends when the job is cancelled."""
-    stores = read_access(paths, say=lambda text: observe(Message(at=time.time(), level="WARNING", text=text, source=STORAGE)))
+
+    def tell(text: str, *, over: bool = False) -> None:
+        observe(Message(at=time.time(), level="WARNING", text=text, source=STORAGE, over=over))
+
+    stores = read_access(paths, say=tell, over=partial(tell, over=True))
     cancel.on_request(stores.stop_waiting)
     return replace(options, stores=stores)
 

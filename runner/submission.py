@@ -232,5 +232,5 @@ class Submission(Runs):
 
         stores = self.workspace.settings.blob_stores
         used = [stores[store.name] for store in blobs.used if store.name in stores]
-        for text in open_secrets(self.workspace.root / CONFIG_FILE, used):
+        for text in open_secrets(self.workspace.root / CONFIG_FILE, used, self.workspace.settings.tracking_uri):
             self._say(f"Warning: {text}")

@@ -29,7 +29,7 @@ from runner.cli.options import (
     one_name,
     the_file,
 )
-from runner.cli.show import print_data, print_job, print_jobs, print_plans, print_table
+from runner.cli.show import print_data, print_findings, print_job, print_jobs, print_plans, print_table
 from runner.errors import Place, UserError, printable
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 
 app = make_group("Create, follow and clean up jobs.")
 ForceRerun = Annotated[bool, typer.Option("--force-rerun", help="Run every step of a pipeline, also those whose results are known.")]
+Compat = Annotated[
+    bool,
+    typer.Option(
+        "--compat", help="Say of every key of the file instead whether it is the same as on Azure ML; components and batch deployments too."
+    ),
+]
 NewName = Annotated[Optional[str], typer.Option("--name", "-n", metavar="NAME", help="The job's name, instead of the job file's.")]  # noqa: UP045
 
 
@@ -81,12 +87,19 @@ def validate(
     sets: Sets = None,
     local: Local = False,
     python: Python = None,
+    compat: Compat = False,
     output: Output = None,
     workspace: Workspace = None,
 ) -> None:
     """Check a job file and print what the job would do. Runs no code of yours."""
     from runner.client import Client
     from runner.spec.load import read_job
+
+    if compat:
+        from runner.compatibility.keys import findings
+
+        print_findings(findings(read_job(the_file(file), sets or ()).root), output)
+        return
 
     job, plans = Client(workspace).validate(read_job(the_file(file), sets or ()), name=name, local=local, python=python)
     print_plans(job, plans, output)

@@ -11,6 +11,7 @@ from runner.errors import one_line
 from runner.workspace.records import JobRecord
 
 if TYPE_CHECKING:
+    from runner.compatibility.keys import Finding
     from runner.model.job import Job
     from runner.pipeline.options import StepPlan
 
@@ -114,6 +115,27 @@ def print_plans(job: Job, plans: Sequence[StepPlan], output: Format | None) -> N
     for text in notices:
         print(f"Notice: {text}")
     print("The job is valid. Nothing was started.")
+
+
+COMPARED = {
+    "same": "same as Azure ML",
+    "chosen": "chosen here",
+    "differs": "differs",
+    "later": "not in this release",
+    "none": "not applicable here",
+    "unknown": "unknown",
+}
+
+
+def print_findings(found: Iterable[Finding], output: Format | None) -> None:
+    """A line for each key; what it says more stands below those that are not simply the same."""
+    if output in (Format.json, Format.yaml):
+        print_data([{"key": one.key, "line": one.place.line, "status": one.status, "here": one.here} for one in found], output)
+        return
+    for one in found:
+        print(f"{one.place.file}:{one.place.line}: {one.key}: {COMPARED[one.status]}")
+        if one.here and one.status != "same":
+            print(f"    {one.here}")
 
 
 def _print_plan(plan: StepPlan) -> None:

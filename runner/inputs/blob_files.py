@@ -24,6 +24,7 @@ from runner.inputs.files import Block, Strays
 from runner.inputs.patterns import MAGIC, Pattern
 from runner.inputs.read_ahead import ReadAhead
 from runner.model.datastore import BlobInfo
+from runner.storage.markers import is_folder_marker, is_marked
 
 if TYPE_CHECKING:
     from runner.storage.blob import BlobContainer
@@ -65,7 +66,7 @@ class BlobTree:
 
     def _counts(self, blob: BlobInfo) -> bool:
         path = blob.path[len(self.prefix) :]
-        if is_folder(blob) or path == self.leave_out or not path:
+        if is_folder_marker(blob) or path == self.leave_out or not path:
             return False
         if not self.hidden and (path[0] == "." or "/." in path):
             return False
@@ -84,7 +85,7 @@ class BlobTree:
             first = next(pages, [])
             if len(first) < FULL or not _in_few_folders(first, len(prefix)):
                 for page in chain([first], pages):
-                    at = next((at for at, blob in enumerate(page) if _is_marked(blob)), len(page))
+                    at = next((at for at, blob in enumerate(page) if is_marked(blob)), len(page))
                     if at:
                         yield page[:at]
                         after = max(after, page[at - 1].path)
@@ -138,11 +139,6 @@ class BlobTree:
         self._free.release()
 
 
-def is_folder(blob: BlobInfo) -> bool:
-    """Whether it only says that there is a folder of that name."""
-    return _is_marked(blob) or (not blob.size and blob.path.endswith("/"))
-
-
 def why_no_file(path: str) -> str:
     """Why no file can have the name of a blob, or an empty text."""
     parts = path.split("/")
@@ -155,10 +151,6 @@ def why_no_file(path: str) -> str:
     ):
         return "named at greater length than a file can be"
     return ""
-
-
-def _is_marked(blob: BlobInfo) -> bool:
-    return blob.metadata.get("hdi_isfolder") == "true"
 
 
 def _path(blob: BlobInfo) -> str:

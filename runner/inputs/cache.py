@@ -39,3 +39,15 @@ class Cache:
                     self._weight -= freed
                     self._making.pop(dropped, None)
             return value
+
+    @property
+    def weight(self) -> int:
+        """Of all that is kept."""
+        return self._weight
+
+    def drop(self, key: Any) -> None:
+        """It will hardly be needed again."""
+        with self._lock:
+            _, freed = self._entries.pop(key, (None, 0))
+            self._weight -= freed
+            self._making.pop(key, None)

@@ -15,10 +15,11 @@ from runner.inputs.cache import Cache
 from runner.inputs.files import FileEntry
 from runner.inputs.mltable_steps import Parquet
 from runner.inputs.opener import Opener
+from runner.inputs.row_groups import RowGroups
+from runner.inputs.stale import again_if_stale
 from runner.inputs.tabular import BadInputError, Slice, is_utf8
 from runner.storage.problems import StorageUnavailable
 
-CACHE_BYTES = 256 << 20  # of row groups that are cut into several slices
 _FOOTERS = 64  # metadata kept
 _TAIL = 64 * 1024  # bytes of the end of a file that Arrow looks for the footer in
 _HOLE = 256 * 1024  # bytes between wanted columns that are fetched along with them, rather than by a request of their own
@@ -32,7 +33,7 @@ class ParquetTable:
 
     schema: pa.Schema
     _footers: Cache = field(default_factory=lambda: Cache(_FOOTERS), compare=False)
-    _groups: Cache = field(default_factory=lambda: Cache(CACHE_BYTES), compare=False)
+    _groups: RowGroups = field(default_factory=RowGroups, compare=False)
 
     def prepare(self, source: Bytes) -> None:
         prepare(source)
@@ -58,26 +59,22 @@ class ParquetTable:
         wanted = [name for name in self.schema.names if columns is None or name in columns]
         present = set(footer.schema.to_arrow_schema().names)
         selected = [name for name in wanted if name in present]
-        first, behind = position[:2]
+        first, behind, *rows = position
 
-        def read(threads: bool) -> pa.Table:
-            table = _read_groups(source, footer, range(first, behind), selected, threads=threads)
+        def read(groups: range) -> pa.Table:
+            table = _read_groups(source, footer, groups, selected)
             try:
                 return self._fit(table, wanted)
             except pa.ArrowInvalid as error:
                 raise BadInputError(problem=f"does not fit the types of the whole table: {error}", file=file) from None
 
-        if len(position) == 2:
-            return read(False)
+        def decode(group: int) -> pa.Table:
+            self._want_next(source, footer, group + 1, selected)
+            return read(range(group, group + 1))
 
-        def make() -> tuple[pa.Table, int]:
-            # Whoever else loads at the moment most likely waits for this very row group: the cores are free, and the network.
-            self._want_next(source, footer, first + 1, selected)
-            table = read(True).combine_chunks()
-            return table, table.nbytes
-
-        table = self._groups.get((source.file, first, tuple(wanted)), make)
-        return table.slice(position[2], position[3] - position[2])
+        if not rows:
+            return read(range(first, behind))
+        return self._groups.slice((source.file, tuple(wanted)), first, *rows, count=footer.num_row_groups, decode=decode)
 
     def direct(self, source: Bytes, position: Sequence[int], schema: pa.Schema) -> dict[str, Any] | None:
         """Whole row groups of a file that has just the table's columns and types."""
@@ -194,9 +191,12 @@ def prepare(source: Bytes) -> None:
 
 
 def _footer(source: Bytes) -> Any:
-    try:
+    def read() -> Any:
         with source.arrow() as file:
             return pq.read_metadata(file)
+
+    try:
+        return again_if_stale(read)
     except StorageUnavailable:
         raise
     except (pa.ArrowInvalid, OSError) as error:
@@ -204,10 +204,13 @@ def _footer(source: Bytes) -> Any:
         raise BadInputError(problem=problem, file=source.file.path, todo="leave it out of `paths`") from None
 
 
-def _read_groups(source: Bytes, footer: Any, groups: range, columns: Sequence[str], *, threads: bool) -> pa.Table:
-    try:
+def _read_groups(source: Bytes, footer: Any, groups: range, columns: Sequence[str]) -> pa.Table:
+    def read() -> pa.Table:
         with source.arrow(_ranges(footer, groups, columns)) as file, pq.ParquetFile(file, metadata=footer) as opened:
-            table = opened.read_row_groups(list(groups), columns=list(columns), use_threads=threads)
+            return opened.read_row_groups(list(groups), columns=list(columns), use_threads=False)
+
+    try:
+        table = again_if_stale(read)
     except StorageUnavailable:
         raise
     except (pa.ArrowInvalid, OSError) as error:

@@ -36,6 +36,7 @@ class Message(Event):
     level: str
     text: str
     source: str = "master"
+    over: bool = False  # of STORAGE: it answers again
 
 
 @dataclass(frozen=True, kw_only=True)

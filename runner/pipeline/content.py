@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,10 +27,10 @@ _Known = dict[str, tuple[str, str]]  # relative path → (size, time and inode; 
 
 
 class Contents:
-    """Threads may share it. `folder`: where hashes are kept."""
+    """Threads may share it. `folder`: where hashes are kept; `stop`: whether nobody wants to know any more (InterruptedError then)."""
 
-    def __init__(self, folder: Path, stores: Stores) -> None:
-        self._folder, self._stores = folder, stores
+    def __init__(self, folder: Path, stores: Stores, stop: Callable[[], bool] = lambda: False) -> None:
+        self._folder, self._stores, self._stop = folder, stores, stop
         self._noted: dict[str, str] = {}
 
     def note(self, path: str, content: str) -> None:
@@ -77,7 +77,7 @@ class Contents:
             return f"file {self._hashes(root.parent, [root.name])[root.name]}"
         if not root.exists():
             return ""
-        names = sorted(os.path.relpath(os.path.join(folder, name), root) for folder, _, files in os.walk(root) for name in files)
+        names = sorted(_files_below(root))
         hashes = self._hashes(root, names)
         return _digest(f"{name}\0{hashes[name]}" for name in names)
 
@@ -88,7 +88,7 @@ class Contents:
         states = {name: _state(root / name) for name in names}
         missing = [name for name in names if known.get(name, ("", ""))[0] != states[name]]
         with ThreadPoolExecutor(READERS) as pool:
-            fresh = dict(zip(missing, pool.map(lambda name: _hash(root / name), missing), strict=True))
+            fresh = dict(zip(missing, pool.map(lambda name: _hash(root / name, self._stop), missing), strict=True))
         hashes = {name: fresh.get(name) or known[name][1] for name in names}
         settled = {name: (states[name], fresh[name]) for name in missing if now - _changed(states[name]) > SETTLED_NS}
         if settled:
@@ -108,11 +108,28 @@ def _changed(state: str) -> int:
     return int(state.split()[1])
 
 
-def _hash(path: Path) -> str:
+def _files_below(root: Path, below: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+    """Relative paths. Links to folders are followed, as where inputs are listed, except to a folder that contains them."""
+    status = (root / below).stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in above:
+        return
+    with os.scandir(root / below) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _files_below(root, f"{below}{entry.name}/", above | {identity})
+            elif entry.is_file() or entry.is_symlink():  # pipes and sockets are nobody's input
+                yield below + entry.name
+
+
+def _hash(path: Path, stop: Callable[[], bool]) -> str:
+    """Errors: OSError; InterruptedError when `stop` says so."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:
             while piece := file.read(PIECE):
+                if stop():
+                    raise InterruptedError("cancelled")
                 digest.update(piece)
     except FileNotFoundError:
         return "nothing"

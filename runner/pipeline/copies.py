@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from runner.engine.workcopy import clone_file
@@ -14,6 +15,7 @@ from runner.storage.blob import BlobContainer
 from runner.storage.stores import Stores
 
 BLOCK = 8 << 20  # bytes
+Stop = Callable[[], bool]  # whether nobody wants the copy any more
 
 
 def can_copy(source: str, target: str) -> bool:
@@ -28,15 +30,22 @@ def has_files(path: str, stores: Stores) -> bool:
     return Path(path).is_dir() and any(Path(path).iterdir())
 
 
-def copy_output(source: str, target: str, stores: Stores) -> None:
-    """Errors: OSError, and those of `Stores`; what stood there is still there then, of a folder that was there before some of it."""
+def copy_output(source: str, target: str, stores: Stores, stop: Stop) -> None:
+    """Errors: OSError, also when `stop` says so, and those of `Stores`; what stood there is still there then, of a folder
+    that was there before some of it.
+    """
     if addresses.is_address(source):
-        _copy_blobs(source, target, stores)
+        _copy_blobs(source, target, stores, stop)
     elif Path(source).is_dir():
-        _copy_folder(Path(source), Path(target))
+        _copy_folder(Path(source), Path(target), stop)
     else:
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         _copy_file(Path(source), Path(target))
+
+
+def _go_on(stop: Stop) -> None:
+    if stop():
+        raise InterruptedError("cancelled")
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -48,18 +57,22 @@ def _copy_file(source: Path, target: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _copy_folder(source: Path, target: Path) -> None:
+def _copy_folder(source: Path, target: Path, stop: Stop) -> None:
+    def copy(one: str, other: str) -> str:
+        _go_on(stop)
+        return clone_file(one, other)
+
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = _draft_of(target)
     try:
-        shutil.copytree(source, draft, symlinks=True, copy_function=clone_file)
+        shutil.copytree(source, draft, symlinks=True, copy_function=copy)
         if not target.exists() or not any(target.iterdir()):
             draft.replace(target)
             return
-        for folder, _, files in os.walk(draft):
+        for folder, below, files in os.walk(draft):
             place = target / os.path.relpath(folder, draft)
             place.mkdir(exist_ok=True)
-            for name in files:
+            for name in (*files, *(name for name in below if Path(folder, name).is_symlink())):
                 Path(folder, name).replace(place / name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -69,25 +82,28 @@ def _draft_of(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}")
 
 
-def _copy_blobs(source: str, target: str, stores: Stores) -> None:
+def _copy_blobs(source: str, target: str, stores: Stores, stop: Stop) -> None:
     """Through this machine: a storage copies by itself only what the credential of its target can read."""
     (origin, path), (place, name) = stores.at(source), stores.at(target)
     if stores.kind(source) == "file":
-        _copy_blob(origin, path, place, name)
+        _copy_blob(origin, path, place, name, stop)
         return
     prefix = f"{path}/" if path else ""
     for page in origin.pages(prefix):
         for blob in page:
-            _copy_blob(origin, blob.path, place, f"{name}/{blob.path[len(prefix) :]}" if name else blob.path[len(prefix) :])
+            below = blob.path[len(prefix) :]
+            _copy_blob(origin, blob.path, place, f"{name}/{below}" if name else below, stop)
 
 
-def _copy_blob(origin: BlobContainer, path: str, place: BlobContainer, name: str) -> None:
+def _copy_blob(origin: BlobContainer, path: str, place: BlobContainer, name: str, stop: Stop) -> None:
+    _go_on(stop)
     info, ids = origin.info(path), BlockIds()
     if info.size <= BLOCK:
         place.put(name, origin.read(path, 0, info.size, etag=info.etag) if info.size else b"")
         return
     blocks = ids.many(-(-info.size // BLOCK))
     for number, block in enumerate(blocks):
+        _go_on(stop)
         offset = number * BLOCK
         place.stage(name, block, origin.read(path, offset, min(BLOCK, info.size - offset), etag=info.etag))
     place.commit(name, blocks)

@@ -7,11 +7,15 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from runner.launch.conda_file import read_conda
+from runner.launch.python_env import base_python
+from runner.launch.pythons import named, running
 from runner.model.job import Environment, JobInput, Step
 from runner.pipeline.content import Contents
 from runner.pipeline.options import RunOptions
 from runner.pipeline.site import in_container, on_cluster
 from runner.pipeline.variables import replace_path
+from runner.storage import addresses
 from runner.workspace.code import signature_of
 
 FORM = 1  # raised when results come about in another way than before
@@ -26,8 +30,8 @@ COUNTED_OTHERWISE = {
     "program_arguments": "with the names of inputs and outputs in the place of their paths",
     "environment_variables": "likewise",
     "model": "its content",
-    "environment": "the image by its id where the engine has it, else by its name; the content of a build, of a conda file",
-    "inputs": "types, modes, values; data by content",
+    "environment": "the image by its id where the engine has it, else by its name; what a build or a conda file holds; the interpreter",
+    "inputs": "types, modes, values; data by content, a file with its name",
     "outputs": "names, types and modes, not paths",
     "resources": "docker_args",
     "arguments": "allowed_failed_percent, append_row_dataframe_header",
@@ -52,12 +56,19 @@ def facts_of(step: Step, code: Path, contents: Contents, options: RunOptions) ->
         "program_arguments": [replace_path(word, places) for word in step.program_arguments],
         "environment_variables": {key: replace_path(text, places) for key, text in step.environment_variables.items()},
         "model": contents.of(step.model) if step.model else None,
-        "environment": environment_facts(step, contents, options),
+        "environment": _environment(step, contents, options),
         "inputs": {name: _input(one, contents) for name, one in step.inputs.items()},
         "outputs": {name: [one.type, one.mode] for name, one in step.outputs.items()},
         "docker_args": step.resources.docker_args,
         "arguments": [step.arguments.allowed_failed_percent, step.arguments.append_row_dataframe_header],
     }
+
+
+def without_image(facts: Facts) -> Facts:
+    """Of an image that had to be pulled or built, more is known afterwards than before."""
+    environment = facts["environment"]
+    assert isinstance(environment, Mapping)
+    return {**facts, "environment": {**environment, "image": None}}
 
 
 def fingerprint(facts: Facts) -> str:
@@ -67,17 +78,27 @@ def fingerprint(facts: Facts) -> str:
 def _input(given: JobInput, contents: Contents) -> list[object]:
     if not given.is_data or not given.path:
         return [given.type, given.value, given.optional_unset]
-    return [given.type, given.mode, contents.of_table(given.path) if given.type == "mltable" else contents.of(given.path)]
+    content = contents.of_table(given.path) if given.type == "mltable" else contents.of(given.path)
+    name = addresses.base_name(given.path) if given.type == "uri_file" else ""  # scripts read `.csv` and `.csv.gz` in different ways
+    return [given.type, given.mode, name, content]
 
 
-def environment_facts(step: Step, contents: Contents, options: RunOptions) -> Facts:
-    """Of an image that had to be pulled, more is known afterwards."""
+def _environment(step: Step, contents: Contents, options: RunOptions) -> Facts:
     environment = step.environment or Environment()
-    kept: dict[str, object] = {"python": options.python, "conda": environment.conda}
+    kept: dict[str, object] = {"conda": environment.conda}
     if not in_container(step, options):
-        return kept
+        return kept | {"python": _interpreter(environment, options)}
     kept |= {"dockerfile": environment.dockerfile, "build": contents.of(environment.build_context) if environment.build_context else None}
     return kept | {"image": _image_id(step, options) or environment.image}
+
+
+def _interpreter(environment: Environment, options: RunOptions) -> object:
+    """Its version; of one that is taken as it is, also where it is and what is installed in it. Errors: UserError where there is none."""
+    if environment.conda is not None and not options.python:
+        return base_python(read_conda(environment.conda, environment.conda_path), environment.conda_path).version
+    python = named(options.python) if options.python else running()
+    packages = Path(python.path).parent.parent.glob("lib/python3*/site-packages/*.dist-info")
+    return [python.version, python.path, sorted(path.name for path in packages)]
 
 
 def _image_id(step: Step, options: RunOptions) -> str:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runner.errors import UserError
 from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.content import Contents
-from runner.pipeline.fingerprint import Facts, environment_facts, facts_of, fingerprint
+from runner.pipeline.fingerprint import Facts, facts_of, fingerprint, without_image
 from runner.pipeline.options import RunOptions, RunResult
+from runner.workspace.records import load_quietly
 
 FOLDERS = "contents", "results"  # below the cache
 
@@ -27,23 +28,26 @@ FOLDERS = "contents", "results"  # below the cache
 class Earlier:
     """The results of a step. `outputs`: name → (path or address, content)."""
 
-    job: str
+    job: str  # the step's, of the pipeline that was created at that moment
+    pipeline: str
+    created_at: str
     outputs: Mapping[str, tuple[str, str]]
 
 
 class Reuse:
     """Of one run of a pipeline. Threads may share it. What cannot be found out costs a run of the step, and nothing else."""
 
-    def __init__(self, job: PipelineJob, options: RunOptions) -> None:
-        self._job, self._options = job, options
+    def __init__(self, job: PipelineJob, paths: JobPaths, options: RunOptions, stop: Callable[[], bool]) -> None:
+        """`stop`: whether the job is to end, so that nothing needs to be compared any more."""
+        self._job, self._paths, self._options, self._stop = job, paths, options, stop
         contents, results = FOLDERS
-        self._contents = Contents(options.cache / contents, options.stores)
+        self._contents = Contents(options.cache / contents, options.stores, stop)
         self._index = options.cache / results
         self._facts: dict[str, Facts] = {}  # of steps, as they were before these ran
 
     def find(self, step: Step, paths: JobPaths) -> Earlier | None:
         """Results that the step would have as well, and that are still as they were."""
-        if not step.is_deterministic:
+        if not step.is_deterministic or not step.outputs:  # without any, what it does beside them is what it is for
             return None
         with contextlib.suppress(UserError, OSError):
             facts = self._facts[step.name] = facts_of(step, paths.code, self._contents, self._options)
@@ -64,36 +68,51 @@ class Reuse:
             for name, (source, target) in places.items():
                 alone = step.outputs[name].type == "uri_file" or not has_files(target, self._options.stores)
                 if source != target:
-                    copy_output(source, target, self._options.stores)
+                    copy_output(source, target, self._options.stores, self._stop)
                 if alone:  # or else it has what was there before as well
                     self._contents.note(target, earlier.outputs[name][1])
         except (UserError, OSError):
             return False
         return True
 
-    def note(self, step: Step, result: RunResult) -> None:
-        """The results of a step that has run from its beginning, for later ones. Those with failures in them are not passed on."""
+    def note(self, step: Step, paths: JobPaths, result: RunResult) -> None:
+        """The results of a step that has run from its beginning, for later ones.
+
+        Those with failures in them are not passed on, nor those of a step whose inputs have changed while it ran.
+        """
         facts, progress = self._facts.get(step.name), result.progress
         if facts is None or progress.failed or progress.items_failed:
             return
         with contextlib.suppress(UserError, OSError):
+            now = facts_of(step, paths.code, self._contents, self._options)
+            if without_image(now) != without_image(facts):
+                return
             outputs = {name: (output.path, self._contents.now(output.path)) for name, output in step.outputs.items()}
             for path, content in outputs.values():
                 self._contents.note(path, content)
-            facts = {**facts, "environment": environment_facts(step, self._contents, self._options)}
-            _write(self._index / f"{fingerprint(facts)}.json", Earlier(job=step.name, outputs=outputs))
+            record = load_quietly(self._paths)
+            if record is not None and record.created_at:  # `now` knows the image that had to be pulled
+                earlier = Earlier(job=step.name, pipeline=record.name, created_at=record.created_at, outputs=outputs)
+                _write(self._index / f"{fingerprint(now)}.json", earlier)
 
     def _is_whole(self, earlier: Earlier, step: Step) -> bool:
         """Errors: those of `Contents`."""
-        if earlier.outputs.keys() != step.outputs.keys():
+        if earlier.outputs.keys() != step.outputs.keys() or not self._is_there(earlier):
             return False
-        return all(content and self._contents.now(path) == content for path, content in earlier.outputs.values())
+        return all(self._contents.now(path) == content for path, content in earlier.outputs.values())
+
+    def _is_there(self, earlier: Earlier) -> bool:
+        """Whether the job is known that is to be named, and no other has its name by now."""
+        root = self._paths.root.with_name(earlier.pipeline)
+        record = load_quietly(JobPaths(root, root))
+        return record is not None and record.created_at == earlier.created_at
 
 
 def _read(path: Path) -> Earlier | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Earlier(job=str(data["job"]), outputs={name: (str(one[0]), str(one[1])) for name, one in data["outputs"].items()})
+        words = {name: str(data[name]) for name in ("job", "pipeline", "created_at")}
+        return Earlier(**words, outputs={name: (str(one[0]), str(one[1])) for name, one in data["outputs"].items()})
     return None
 
 
@@ -101,7 +120,7 @@ def _write(path: Path, earlier: Earlier) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        draft.write_text(json.dumps({"job": earlier.job, "outputs": earlier.outputs}), encoding="utf-8")
+        draft.write_text(json.dumps(asdict(earlier)), encoding="utf-8")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -149,6 +149,8 @@ class StepRun:
         journal.ended("Completed")
         journal.sync()
         self._progressed(progress)
+        with tracked(self.step, self.paths, self.options, partial(self._say, "WARNING")) as self._tracking:
+            self._track("Completed", progress)
         self.observe(JobEnded(at=time.time(), status="Completed", code="completed", message=""))
         self._status("Completed")
         return RunResult(status="Completed", progress=progress)

@@ -34,7 +34,7 @@ class PipelineRun:
     bugs: list[BaseException] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._reuse = Reuse(self.job, self.options)
+        self._reuse = Reuse(self.job, self.paths, self.options, lambda: self.cancel.requested)
 
     def run(self) -> RunResult:
         for notice in self.job.notices:
@@ -51,13 +51,12 @@ class PipelineRun:
         return result
 
     def _run_steps(self) -> None:
-        """On this machine at most as many at once as it has cores, on a cluster all that can run: their instances queue there.
+        """Each as soon as it can.
 
         A bug of the runner's in one step costs the others nothing: those that run come to their end, and then it is raised.
         """
         waiting, running = list(in_order(self.job)), dict[Future[RunResult], str]()
-        at_once = cores() if self.options.cluster is None else len(waiting)
-        with ThreadPoolExecutor(max_workers=max(1, at_once), thread_name_prefix="step") as pool:
+        with ThreadPoolExecutor(max_workers=self._at_once(), thread_name_prefix="step") as pool:
             while waiting or running:
                 for name in [one for one in waiting if self.results.keys() >= set(self.job.depends_on.get(one, ()))]:
                     waiting.remove(name)
@@ -72,6 +71,14 @@ class PipelineRun:
         for bug in self.bugs:
             raise bug
 
+    def _at_once(self) -> int:
+        """On this machine as many as it has cores; on a cluster, where their instances queue, all that there are ports for."""
+        link = self.options.cluster
+        if link is None:
+            return max(1, cores())
+        first, last = link.ports
+        return max(1, min(len(self.job.steps), last + 1 - first) if first else len(self.job.steps))
+
     def _run_step(self, name: str) -> RunResult:
         step, paths = self.job.steps[name], self.paths.step(name)
         reason = self._why_not(name)
@@ -83,7 +90,7 @@ class PipelineRun:
             observe(StatusChanged(at=time.time(), status="Completed", reason="completed in an earlier run of this job"))
             return before
         known = self.options.resume and paths.manifest.exists()
-        if not known and (taken := self._taken(step, paths, observe)):
+        if (not known or step.command) and (taken := self._taken(step, paths, observe)):  # a command begins afresh
             return taken
         again = known and (self.options.retry_failed or bool(step.command))  # a command that has failed has nothing to go on from
         options = replace(self.options, resume=known, retry_failed=again)
@@ -93,7 +100,7 @@ class PipelineRun:
             status, code = ("Canceled", "cancelled") if self.cancel.requested else ("Failed", "input")
             return self._ended(name, status, code, str(error) if isinstance(error, UserError) else str(error.strerror))
         if result.status == "Completed":
-            self._reuse.note(step, result)
+            self._reuse.note(step, paths, result)
         return result
 
     def _taken(self, step: Step, paths: JobPaths, observe: Observer) -> RunResult | None:

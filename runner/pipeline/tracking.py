@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from runner.engine.sole_file import Superseded
 from runner.model.batch import Progress
 from runner.model.job import Job, Step
 from runner.model.paths import JobPaths
@@ -77,9 +78,12 @@ def tracked(job: Job, paths: JobPaths, options: RunOptions, warn: Warn) -> Itera
     tracking = _begin(job, paths, options, warn)
     try:
         yield tracking
-    finally:
-        tracking.close()
-        _write(paths, tracking, secret=False)
+    except Superseded:  # the run is another process's, and so is what its workers are told
+        raise
+    except BaseException:
+        _end(paths, tracking)
+        raise
+    _end(paths, tracking)
 
 
 def parent_of(step: Step, paths: JobPaths, options: RunOptions, warn: Warn) -> Tracking | None:
@@ -128,6 +132,11 @@ def _begin(job: Job, paths: JobPaths, options: RunOptions, warn: Warn) -> Tracki
     tracking = Tracking(variables=variables, store=store, run=run, warn=warn)
     _write(paths, tracking, secret=options.cluster is not None and isinstance(job, Step))
     return tracking
+
+
+def _end(paths: JobPaths, tracking: Tracking) -> None:
+    tracking.close()
+    _write(paths, tracking, secret=False)
 
 
 def _uri(given: Mapping[str, str], options: RunOptions) -> str:

@@ -21,6 +21,8 @@ _WHOLE = r"\$\{\{.*?\}\}"
 _LOOSE = re.compile(r"(\$\{)?\b((inputs|outputs)\.([A-Za-z_][\w-]*))")
 _VARIABLE = "RUNNER_{}"  # names that begin so are the runner's: a job cannot set them (settings.py)
 
+_TAKEN = "; set --; "
+
 # How a value is put where it stands: nothing there splits it into words or reads it as code.
 _WRITTEN = {"plain": '"{}"', "double": "{}", "here": "{}", "sum": "{}", "comment": "{}", "single": "'\"{}\"'", "ansi": "'\"{}\"$'"}
 
@@ -62,19 +64,18 @@ def read_command(text: str, scope: Scope, place: Place, problems: Problems) -> C
     replaced = _Scanner(variable=variable).replaced(text)
     if "\0" in replaced or any("\0" in value for value in values.values()):
         raise UserError("the command has a NUL character", place=place, todo="remove it")
-    numbers = range(1, len(values) + 1)
-    taken = " ".join(f"{_VARIABLE.format(number)}=${{{number}}}" for number in numbers)
-    return Command(text=f"{taken}; set --; {replaced}" if values else replaced, values=tuple(values.values()))
+    taken = " ".join(f"{_VARIABLE.format(number)}=${{{number}}}" for number in range(1, len(values) + 1))
+    return Command(text=f"{taken}{_TAKEN}{replaced}" if values else replaced, values=tuple(values.values()))
 
 
 def with_values(text: str, values: Sequence[str]) -> str:
     """The text of a Command as somebody would have written it who knew the values: for show, nobody runs that."""
-    if values:
-        text = text.partition("; set --; ")[2]
-    for number, value in reversed(list(enumerate(values, 1))):
-        variable = f"${{{_VARIABLE.format(number)}}}"
-        text = text.replace(f'"{variable}"', shlex.quote(value)).replace(variable, value)
-    return text
+
+    def value(found: re.Match[str]) -> str:
+        known = values[int(found[2]) - 1]
+        return shlex.quote(known) if found[1] else known
+
+    return re.sub(r'("?)\$\{RUNNER_(\d+)\}\1', value, text.partition(_TAKEN)[2]) if values else text
 
 
 def _check_loose(text: str, scope: Scope, place: Place, problems: Problems) -> None:

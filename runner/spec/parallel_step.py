@@ -205,6 +205,8 @@ class ParallelStepReader(StepReader):
         for name, why in _WITHOUT_EFFECT.items():
             if arguments.get(name):
                 self.problems.notice(f"program_arguments: --{name} has no effect: {why}")
+        if arguments.get("push_metrics_to_parent") and self.frame.step is None:
+            self.problems.notice("program_arguments: --push_metrics_to_parent has no effect: the job is no step of a pipeline")
 
 
 def system_arguments(given: Mapping[str, Value], timeout: float) -> SystemArguments:

@@ -22,6 +22,7 @@ from runner.spec.values import Reader, check_keys, near_case
 from runner.spec.yaml_source import Node
 
 MAX_STEPS = 10_000  # of a pipeline, those of inner ones included
+DEEPEST = 50  # pipelines in each other
 _STEP_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _TYPES = (*KINDS, "pipeline")
 _ALLOWED = ", ".join(_TYPES)
@@ -43,6 +44,7 @@ class Group:
 
     frame: Frame
     prefix: str = ""  # before the names of its steps
+    depth: int = 0
     needs: tuple[str, ...] = ()  # steps that all of its steps wait for
     files: tuple[Path, ...] = ()  # of the job and the components that it stands in, outermost first
 
@@ -89,7 +91,7 @@ def _resolve_inner(name: str, node: Node, group: Group, ports: Mapping[str, Port
         if node.get(key):
             problems.notice(f"{node.entries[key].place.field} has no effect: that of the outermost pipeline counts")
     read = read_pipeline(node, frame)
-    if read is None:
+    if read is None or _is_too_deep(node, group):
         return (), Ports(unknown=True)
     outer = Reader(node, Scope(parent=frame.parent, jobs=frame.jobs), problems)
     context = replace(frame.context, identity=identity(outer) or frame.context.identity)
@@ -97,7 +99,7 @@ def _resolve_inner(name: str, node: Node, group: Group, ports: Mapping[str, Port
     inner = replace(group.frame, context=context, parent=read.ports, untyped=read.untyped, bound=bound, jobs={})
     made = resolve_steps(
         read.tree,
-        replace(group, frame=inner, prefix=f"{group.prefix}{name}_"),
+        replace(group, frame=inner, prefix=f"{group.prefix}{name}_", depth=group.depth + 1),
         steps,
     )
     for unwritten in read.ports.outputs.keys() - bound.keys() if not problems.errors else ():
@@ -167,7 +169,16 @@ def _is_pipeline(node: Node) -> bool:
     return "pipeline" in (written_type(node), "" if node.get("type") or component is None else written_type(component))
 
 
+def _is_too_deep(node: Node, group: Group) -> bool:
+    if group.depth < DEEPEST:
+        return False
+    group.frame.problems.add(f"more than {DEEPEST} pipelines stand in each other", node.place, todo="put some of their steps into one")
+    return True
+
+
 def _check_name(name: str, node: Node, steps: Steps) -> None:
+    if not _STEP_NAME.fullmatch(name):
+        raise UserError("the names of the pipelines that the step stands in are too long", place=node.place, todo="choose shorter ones")
     if name in steps.done:
         raise UserError(
             f"two steps have the name '{name}': those of a pipeline in a pipeline are named <step>_<inner step>",

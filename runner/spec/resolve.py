@@ -55,6 +55,9 @@ def resolve(loaded: LoadedJob, context: ResolveContext) -> Step | PipelineJob:
 
 def _kind(loaded: LoadedJob) -> str:
     node, kind = loaded.root.get("type"), loaded.type
+    if (deployed := loaded.root.get("code_configuration") or loaded.root.get("endpoint_name")) is not None:
+        todo = "run it over an input: `runner batch invoke -f FILE --input PATH`"
+        raise UserError("this is a batch deployment, not a job", place=deployed.place, todo=todo)
     if not kind:
         guess = "pipeline" if "jobs" in loaded.root.entries else "parallel"
         raise missing(loaded.root, "type", f"write type: {guess}")

@@ -29,10 +29,17 @@ MARK = "runner_write"  # metadata that says which of our writes made a blob
 class BlobContainer:
     """Threads may share it. Paths are whole names in the container. All methods raise StorageRefused and StorageUnavailable."""
 
-    def __init__(self, store: BlobStore, *, say: Callable[[str], None] = lambda _text: None, patience: float = PATIENCE) -> None:
-        """`patience`: seconds after which a storage that does not answer is given up."""
+    def __init__(
+        self,
+        store: BlobStore,
+        *,
+        say: Callable[[str], None] = lambda _text: None,
+        over: Callable[[str], None] | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        """`patience`: seconds after which a storage that does not answer is given up; `say` and `over`: who is told (patience.py)."""
         self.store = store
-        self.patience = Patience(name=store.title, say=say, seconds=patience)
+        self.patience = Patience(name=store.title, say=say, over=over, seconds=patience)
         self._connections = Connections()
         self._client: Any = container_client(store, self._connections)
 

@@ -16,8 +16,6 @@ from runner.storage.problems import StorageUnavailable
 
 T = TypeVar("T")
 
-ANSWERS_AGAIN = "answers again"  # the end of the line by which a wait is over
-
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0  # seconds between two attempts; doubled each time
 LONGEST_ASKED = 60.0  # seconds that a server may ask us to wait (Retry-After)
 PATIENCE = 900.0  # seconds after which an outage is a failure
@@ -40,13 +38,15 @@ class Again(Exception):
 
 @dataclass(kw_only=True)
 class Patience:
-    """Shared by all threads that use one container, so that a wait is told once. `say(text)` gets one line at a time.
+    """Shared by all threads that use one container, so that a wait is told once. `say(text)` gets one line at a time, `over(text)` the one
+    by which a wait that was told of is over; None: it is said, too.
 
     `stop` ends all waiting at once, with StorageUnavailable; after the first failure then, nothing is tried any more.
     """
 
     name: str
     say: Callable[[str], None]
+    over: Callable[[str], None] | None = None
     seconds: float = PATIENCE
     now: Callable[[], float] = time.monotonic
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -121,4 +121,4 @@ class Patience:
             since, self._since, self._ended = self._since, None, self.now()
             told = self._told >= since
         if told:
-            self.say(f"{self.name} {ANSWERS_AGAIN}")
+            (self.over or self.say)(f"{self.name} answers again")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from runner.errors import UserError, did_you_mean
 from runner.model.datastore import BlobStore
 from runner.storage import addresses
+from runner.storage.markers import is_folder_marker
 from runner.storage.patience import PATIENCE
 from runner.storage.problems import BlobMissing
 
@@ -19,16 +20,22 @@ Kind = Literal["file", "folder", "nothing"]
 
 
 class Stores:
-    """The containers that a process may use. Threads may share it. `say` gets lines while a storage does not answer, one when it does.
+    """The containers that a process may use. Threads may share it.
 
+    `say` gets lines while a storage does not answer, and `over`, or else `say`, one when it does again.
     `patience`: seconds after which a storage that does not answer is given up.
     """
 
     def __init__(
-        self, stores: Iterable[BlobStore] = (), *, say: Callable[[str], None] = lambda _text: None, patience: float = PATIENCE
+        self,
+        stores: Iterable[BlobStore] = (),
+        *,
+        say: Callable[[str], None] = lambda _text: None,
+        over: Callable[[str], None] | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         self._stores = {store.root: store for store in stores}
-        self._say, self._patience = say, patience
+        self._say, self._over, self._patience = say, over, patience
         self._stopped = False
         self._lock = threading.Lock()
         self._opened: dict[str, BlobContainer] = {}
@@ -44,7 +51,7 @@ class Stores:
             if root not in self._opened:
                 from runner.storage.blob import BlobContainer  # loads the SDK
 
-                self._opened[root] = BlobContainer(store, say=self._say, patience=self._patience)
+                self._opened[root] = BlobContainer(store, say=self._say, over=self._over, patience=self._patience)
                 if self._stopped:
                     self._opened[root].stop_waiting()
             return self._opened[root], addresses.relative(address, root) or ""
@@ -56,7 +63,7 @@ class Stores:
             container.holds("")  # which fails where there is no container
             return "folder"
         try:
-            return "folder" if container.info(path).metadata.get("hdi_isfolder") == "true" else "file"
+            return "folder" if is_folder_marker(container.info(path)) else "file"
         except BlobMissing:
             return "folder" if container.holds(f"{path}/") else "nothing"
 

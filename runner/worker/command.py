@@ -68,6 +68,7 @@ class Tail(object):
             open_line = open_line[-LINE_LENGTH * 4 :]
         if open_line:
             self.lines.append(shown(open_line))
+        self._source.close()
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -89,7 +90,8 @@ def find_shell() -> str:
 
 def variables() -> Dict[str, str]:
     """What a Python that the command starts prints is in the log at once, and not lost with it when it is killed."""
-    return {"PYTHONUNBUFFERED": "1", **os.environ, "PATH": with_python(os.environ.get("PATH", os.defpath))}
+    own = {"PATH": with_python(os.environ.get("PATH", os.defpath)), "PYTHONPATH": with_packages(os.environ.get("PYTHONPATH", ""))}
+    return {"PYTHONUNBUFFERED": "1", **os.environ, **own}
 
 
 def with_python(path: str) -> str:
@@ -99,6 +101,12 @@ def with_python(path: str) -> str:
     if os.path.exists(os.path.join(folder, "python")) and (first is None or os.path.dirname(first) != folder):
         return folder + os.pathsep + path
     return path
+
+
+def with_packages(path: str) -> str:
+    """A PYTHONPATH on which azureml_user and azureml.core are found as entry scripts find them, after all that it names itself."""
+    importable = os.path.join(os.path.dirname(os.path.abspath(__file__)), "importable")
+    return path + os.pathsep + importable if path else importable
 
 
 def describe(status: int, tail: List[str]) -> str:

@@ -37,9 +37,9 @@ def write_access(paths: JobPaths, stores: Iterable[BlobStore]) -> None:
         write_json(paths.stores, {"stores": [without_secret(store).to_json() for store in used]})
 
 
-def read_access(paths: JobPaths, *, say: Callable[[str], None] = lambda _text: None) -> Stores:
-    """What the job's processes open addresses with; `say` gets a line while a storage does not answer."""
-    return Stores(_read(paths), say=say)
+def read_access(paths: JobPaths, *, say: Callable[[str], None] = lambda _text: None, over: Callable[[str], None] | None = None) -> Stores:
+    """What the job's processes open addresses with. `say`, `over`: as those of `Stores`."""
+    return Stores(_read(paths), say=say, over=over)
 
 
 def drop_access(paths: JobPaths) -> None:

@@ -1,7 +1,8 @@
 """The owner's control socket: others wake it there, and hear what happens, line by line, as it happens.
 
-A Unix stream socket `control.sock` in the job's folder, for its user only. The path of a socket may have 107 bytes, that of a
-job more, so both ends go by `/proc/self/fd/<folder>/control.sock`. Nothing is ever signalled by a process id: it may be another's by now.
+A Unix stream socket `control.sock` in the job's folder (or in memory: socket_place.py), for its user only. The path of a socket may have
+107 bytes, that of a job more, so both ends go by `/proc/self/fd/<folder>/control.sock`. Nothing is ever signalled by a process id: it may
+be another's by now.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from runner.model.events import Event
+from runner.workspace.socket_place import socket_place
 from runner.workspace.wire import KEPT, SENT, decode, encode
 
 _BACKLOG = 4 * 1024 * 1024  # bytes that may wait for one slow listener; then it is dropped
@@ -58,11 +60,17 @@ class ControlServer:
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
 
     def start(self) -> None:
-        """Binds the socket; the owner's lock must be held, for a socket left by an earlier owner is removed."""
-        self._path.unlink(missing_ok=True)
-        os.fchmod(self._server.fileno(), 0o600)  # before it has a name, so that nobody slips in
-        with _short_path(self._path) as short:
-            self._server.bind(short)
+        """Binds the socket; the owner's lock must be held, for a socket left by an earlier owner is removed. Errors: OSError."""
+        try:
+            self._path = socket_place(self._path, make=True)
+            self._path.unlink(missing_ok=True)
+            os.fchmod(self._server.fileno(), 0o600)  # before it has a name, so that nobody slips in
+            with _short_path(self._path) as short:
+                self._server.bind(short)
+        except OSError:
+            for end in (self._server, self._woken, self._waker):
+                end.close()
+            raise
         self._server.listen(16)
         self._woken.setblocking(False)
         self._waker.setblocking(False)
@@ -191,7 +199,7 @@ def _connect(path: Path, seconds: float | None = None) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(seconds)
     try:
-        with _short_path(path) as short:
+        with _short_path(socket_place(path)) as short:
             connection.connect(short)
     except OSError:
         connection.close()

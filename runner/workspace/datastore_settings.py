@@ -187,9 +187,11 @@ class DatastoreReading(Reading):
         return child.text
 
 
-def open_secrets(file: Path, stores: Iterable[BlobDatastore]) -> Iterator[str]:
+def open_secrets(file: Path, stores: Iterable[BlobDatastore], tracking_uri: str = "") -> Iterator[str]:
     """A sentence for each file that has secrets in it, a workspace.yml or one that it names, and that other users can read."""
     places: dict[str, list[str]] = {}
+    if urlsplit(tracking_uri).password:
+        places[str(file)] = ["mlflow.tracking_uri"]
     for store in stores:
         if store.secret.text or store.secret.file:
             places.setdefault(store.secret.file or str(file), []).append(store.name)

@@ -13,7 +13,6 @@ from runner.model.batch import Progress
 from runner.model.events import STORAGE, Event, JobEnded, Message, Progressed, StatusChanged
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
-from runner.storage.patience import ANSWERS_AGAIN
 from runner.workspace.records import FINAL, JobRecord, progress_to_json, write_json
 
 _EVERY = 1.0  # seconds between two writes of progress.json
@@ -43,7 +42,7 @@ class RecordKeeper:
             elif isinstance(event, JobEnded):
                 self._ended(event)
             elif isinstance(event, Message) and event.source == STORAGE:
-                self._waits("" if event.text.endswith(ANSWERS_AGAIN) else event.text)
+                self._waits("" if event.over else event.text)
 
     def finish(self, status: str, *, progress: Progress | None, error: dict[str, str], incomplete: bool) -> JobRecord:
         """Writes the record for the last time."""

@@ -15,6 +15,7 @@ from runner.errors import UserError
 from runner.model.datastore import BlobInfo
 from runner.storage import addresses
 from runner.storage.addresses import is_address
+from runner.storage.markers import is_folder_marker
 from runner.storage.problems import StorageUnavailable
 from runner.storage.stores import Kind, Stores
 from runner.workspace.moving import Arriving, Leaving, Moving, errors_of_disk, pieces, reader_of_blob, reader_of_file
@@ -101,7 +102,7 @@ def _files(source: str, target: str, stores: Stores) -> Iterator[Moving]:
 def _blobs(container: BlobContainer, path: str, target: Path) -> Iterator[tuple[BlobInfo, Path]]:
     """What is to be fetched of a folder, and where it goes. Errors: UserError for names that cannot be paths here."""
     prefix = f"{path}/" if path else ""
-    found = [blob for page in container.pages(prefix) for blob in page if not is_marker(blob)]
+    found = [blob for page in container.pages(prefix) for blob in page if not is_folder_marker(blob)]
     named = {relative_name(blob.path, prefix): blob for blob in found}
     folders = {parent for name in named for parent in _parents(name)}
     for name in folders & named.keys():
@@ -109,11 +110,6 @@ def _blobs(container: BlobContainer, path: str, target: Path) -> Iterator[tuple[
             problem = f"there are a blob {prefix + name!r} and blobs below it: on a disk a name is a file or a folder"
             raise UserError(problem, todo="fetch them by their own names")
     yield from ((blob, target / name) for name, blob in named.items() if name not in folders)
-
-
-def is_marker(blob: BlobInfo) -> bool:
-    """Whether a blob only stands for a folder: some programs make such."""
-    return blob.path.endswith("/") or blob.metadata.get("hdi_isfolder") == "true"
 
 
 def relative_name(path: str, prefix: str) -> str:

@@ -298,3 +298,12 @@ def test_options_that_cannot_be_right(lab: Lab, words: tuple[str, ...], message:
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not os.path.exists(lab.state / "jobs")
+
+
+@pytest.mark.parametrize("without", [(), ("type", "settings")])
+def test_a_deployment_is_no_job(lab: Lab, without: tuple[str, ...]) -> None:
+    deployment(lab, without=without)
+    done = lab.run("job", "create", "-f", "deployment.yml")
+    assert done.status == 2
+    assert "this is a batch deployment, not a job" in done.stderr
+    assert "runner batch invoke -f FILE --input PATH" in done.stderr

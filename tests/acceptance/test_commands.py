@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner.compute.local import cores
-from tests.acceptance.jobs import Lab, Outcome
+from tests.acceptance.jobs import ClusterLab, Lab, Outcome
+from tests.cluster import Cluster
 
 Eventually = Callable[..., Any]
 NAMES = """
@@ -181,9 +183,11 @@ def test_a_command_finds_what_a_script_finds(lab: Lab) -> None:
     (lab.folder / "code" / "tool.py").write_text("import os, sys\nprint(os.getcwd() != sys.argv[1], sys.stdin.read() == '')\n")
     given = lab.folder / "data"
     given.mkdir()
+    (given / "one.txt").write_text("1\n")
     write_one(
         lab,
-        'set -e; python tool.py /nowhere; echo "$AZUREML_RUN_ID $MINE $PYTHONUNBUFFERED"; test -d ${{outputs.folder}}; '
+        "set -e; $(command -v python || command -v python3) tool.py /nowhere; "
+        'echo "$AZUREML_RUN_ID $MINE $PYTHONUNBUFFERED"; test -d ${{outputs.folder}}; '
         'test -d "$(dirname ${{outputs.file}})"; test "$AZURE_ML_INPUT_data" = ${{inputs.data}}; test "$AZURE_ML_OUTPUT_folder" = '
         "${{outputs.folder}}; exec 1>&2; cat; note done",
         code="code",
@@ -352,3 +356,51 @@ def test_what_is_shown_of_a_command(here: Lab) -> None:
     assert done.status == 2
     assert "'job' is a command: it has no rows" in done.stderr
     assert here.run("job", "show", "-n", "job", "-o", "json").job["status"] == "Failed"
+
+
+@pytest.fixture
+def on_cluster(cluster: Cluster) -> Iterator[ClusterLab]:
+    lab = ClusterLab.on(cluster, "commands")
+    prepared(lab)
+    yield lab
+    lab.clear()
+
+
+@pytest.mark.needs("cluster")
+@pytest.mark.parametrize("killed", ["owner", "scheduler"])
+def test_steps_side_by_side_go_on_when_what_leads_them_is_killed(on_cluster: ClusterLab, eventually: Eventually, killed: str) -> None:
+    """On a cluster: no command is begun a second time."""
+    lab, gate = on_cluster, on_cluster.ledger_file.with_suffix(".open")
+    wait = f"note $AZUREML_RUN_ID; while ! test -e {gate}; do sleep 0.1; done"
+    left, right = (command(wait, outputs={"x": {"type": "uri_folder"}}, resources={"instance_type": "small"}) for _ in range(2))
+    needs = {name: f"${{{{parent.jobs.{name}.outputs.x}}}}" for name in ("left", "right")}
+    write(lab, {"left": left, "right": right, "last": command("note last", inputs=needs)})
+    assert lab.run("job", "create", "-f", "job.yml", "-n", killed).status == 0
+    both = {f"{killed}.left", f"{killed}.right"}
+    eventually(lambda: both <= set(lab.ledger), timeout=120, what="both steps run")
+    if killed == "owner":
+        assert lab.cluster.kill_process(lab.cluster.head, "runner.cluster.owner")
+    else:
+        assert lab.cluster.kill_actor("scheduler")
+    time.sleep(5)  # for whoever comes in its place
+    gate.touch()
+    done = lab.run("job", "stream", killed, "-o", "json", timeout=180)
+    assert done.status == 0, done.stderr
+    assert statuses(done.job) == dict.fromkeys(("left", "right", "last"), "Completed")
+    assert sorted(lab.ledger) == ["last", *sorted(both)]
+
+
+def test_python_is_that_of_the_conda_file_which_steps_at_once_share(here: Lab) -> None:
+    environment = {
+        "image": "python:3",
+        "conda_file": {"name": "x", "dependencies": ["python={}.{}".format(*sys.version_info[:2])]},
+    }
+    text = 'python -c "import sys; print(sys.prefix)"; command -v python; sh -c "command -v python3" # {}'
+    write(here, {name: command(text.format(name), environment=environment) for name in ("one", "two")})
+    score(here)
+    one, two = (next((here.logs() / name).glob("user/stdout/*/*.txt")).read_text().splitlines() for name in ("one", "two"))
+    assert one == two
+    folder = Path(one[0])
+    assert folder.is_relative_to(here.state)
+    assert one[1:] == [str(folder / "bin" / "python"), str(folder / "bin" / "python3")]
+    assert len([path for path in folder.parent.iterdir() if path.is_dir()]) == 1

@@ -228,6 +228,22 @@ def test_steps_are_children_of_the_run_of_their_pipeline(lab: Lab) -> None:
     assert "size" not in runs["job"]["metrics"]
 
 
+def test_commands_log_to_their_runs(lab: Lab) -> None:
+    """A command, and two steps at once, of which neither shares a process with the runner's agent."""
+    lab.script("import mlflow, sys\n\nwith mlflow.start_run():\n    mlflow.log_metric('value', float(sys.argv[1]))\n", name="log.py")
+    steps = {name: {"type": "command", "code": "code", "command": f"python log.py {value}"} for name, value in (("one", 1), ("two", 2))}
+    text = yaml.safe_dump({"type": "pipeline", "experiment_name": "trial", "jobs": steps})
+    (lab.folder / "job.yml").write_text(text)
+    done = lab.score()
+    assert done.status == 0, done.stderr
+    runs = runs_at(local_store(lab))
+    assert {name: (run["experiment"], run["metrics"].get("value")) for name, run in runs.items()} == {
+        "job": ("trial", None), "job.one": ("trial", [1]), "job.two": ("trial", [2]),
+    }  # fmt: skip
+    assert {run["status"] for run in runs.values()} == {"FINISHED"}
+    assert runs["job.one"]["tags"]["mlflow.source.name"] == "python log.py 1"
+
+
 # Where runs are kept
 
 
@@ -262,6 +278,7 @@ def test_a_server_that_does_not_answer(lab: Lab) -> None:
     lab.settings("mlflow: {tracking_uri: 'http://user:hushhush@127.0.0.1:9'}\n")
     done = lab.score()
     assert done.status == 0
+    assert "workspace.yml, which has the credentials of mlflow.tracking_uri in it: chmod 600" in done.stderr
     assert "the job has no run of MLflow: http://127.0.0.1:9 does not answer" in done.stderr
     assert "hushhush" not in done.stderr + everything_below(lab.state)
 

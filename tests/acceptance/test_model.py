@@ -195,3 +195,29 @@ def test_variables_of_a_step(lab: Lab) -> None:
     done = lab.score(name="whole")
     assert done.status == 0, done.stderr
     assert json.loads(lab.rows.read_text()) == ["whole.one", "whole"]
+
+
+@pytest.mark.parametrize("has_core", [True, False], ids=["with-core", "without-core"])
+def test_commands_find_it_too(lab: Lab, has_core: bool) -> None:
+    python, packages = environment_of(lab)
+    (packages / "azureml" / "dataprep").mkdir(parents=True)
+    (packages / "azureml" / "dataprep" / "__init__.py").write_text("")
+    if has_core:
+        (packages / "azureml" / "core").mkdir()
+        (packages / "azureml" / "core" / "__init__.py").write_text("from .own import Run\n")
+        (packages / "azureml" / "core" / "own.py").write_text(
+            "class Run:\n    id = 'of the real package'\n    get_context = classmethod(lambda cls: cls())\n"
+        )
+    (lab.folder / "code").mkdir()
+    imports = "import sys, azureml.dataprep, azureml_user.parallel_run\nfrom azureml.core import Run\n"
+    (lab.folder / "code" / "run.py").write_text(imports + "open(sys.argv[1], 'w').write(Run.get_context().id)\n")
+    job = {
+        "type": "command",
+        "code": "code",
+        "command": "python run.py ${{outputs.text}}",
+        "outputs": {"text": {"type": "uri_file", "path": "text"}},
+    }
+    (lab.folder / "job.yml").write_text(yaml.safe_dump(job))
+    done = lab.score("--python", str(python))
+    assert done.status == 0, done.stderr
+    assert (lab.folder / "text").read_text() == ("of the real package" if has_core else "job")

@@ -66,6 +66,8 @@ def step(**keys: Any) -> dict[str, Any]:
 def write(lab: Lab, steps: dict[str, Any], **keys: Any) -> None:
     job = {"type": "pipeline", "inputs": {"images": {"type": "uri_folder", "path": "input"}}, **keys, "jobs": steps}
     for one in steps.values():
+        if one.get("type") == "pipeline":
+            continue
         one["environment_variables"] = {"LEDGER": str(lab.ledger_file)}
         if "task" in one:
             lab.place(one)
@@ -160,7 +162,8 @@ def test_a_step_that_fails(lab: Lab, go_on: bool) -> None:
     steps = {
         "good": step(outputs={"rows": {"type": "uri_file"}, "copies": {"type": "uri_folder"}}),
         "bad": step(mini_batch_size=1, mini_batch_error_threshold=0, task={"program_arguments": "${{inputs.flag}}"}),
-        "needs_bad": step(inputs={"data": "${{parent.jobs.bad.outputs.copies}}"}),
+        # It would do what `other` has done, and be taken from there.
+        "needs_bad": step(inputs={"data": "${{parent.jobs.bad.outputs.copies}}"}, is_deterministic=False),
         "other": step(inputs={"data": "${{parent.jobs.good.outputs.copies}}"}),
     }
     steps["bad"]["inputs"]["flag"] = "--fail"
@@ -191,6 +194,40 @@ def test_the_plan_of_a_pipeline(lab: Lab) -> None:
     first, second = done.job["steps"]
     assert (first["step"], first["mini_batches"], first["items"]) == ("first", 3, 6)
     assert "first" in json.dumps(second) or "another step" in second["input"]
+    assert lab.untouched
+
+
+def test_the_plan_of_commands_and_of_a_pipeline_in_a_pipeline(lab: Lab) -> None:
+    """What each command would get, as values and not as text; nothing is made, not even the folder that it would start in."""
+    inner = {
+        "type": "pipeline",
+        "name": "inner",
+        "inputs": {"images": {"type": "uri_folder"}, "word": {"type": "string", "default": "two words"}},
+        "outputs": {"made": {"type": "uri_folder"}},
+        "jobs": {
+            "make": {
+                "type": "command",
+                "inputs": {"images": "${{parent.inputs.images}}", "word": "${{parent.inputs.word}}"},
+                "outputs": {"made": "${{parent.outputs.made}}"},
+                "command": "cp ${{inputs.images}}/* '${{outputs.made}}'; echo ${{inputs.word}} $X $[[--more ${{inputs.word}}]]",
+            }
+        },
+    }
+    (lab.folder / "inner.yml").write_text(yaml.safe_dump(inner))
+    steps: dict[str, Any] = {
+        "outer": {"type": "pipeline", "component": "./inner.yml", "inputs": {"images": "${{parent.inputs.images}}"}},
+        "score": step(inputs={"data": "${{parent.jobs.outer.outputs.made}}"}),
+        "last": {"inputs": {"rows": "${{parent.jobs.score.outputs.rows}}"}, "command": "wc -l ${{inputs.rows}}", "limits": {"timeout": 5}},
+    }
+    write(lab, steps)
+    done = lab.run("job", "validate", "-f", "job.yml", "--local", "-o", "json")
+    assert done.status == 0, done.stderr
+    make, scored, last = done.job["steps"]
+    assert [one["step"] for one in done.job["steps"]] == ["outer_make", "score", "last"]
+    assert make["command"].startswith(f"cp {lab.folder / 'input'}/* ")
+    assert make["arguments"][::2] == [str(lab.folder / "input"), "two words"]
+    assert "another step" in scored["input"]
+    assert last["arguments"][0].endswith(".score/rows")
     assert lab.untouched
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
+import subprocess
+import uuid
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.acceptance.jobs import Lab
+from tests.acceptance.blobs import in_blob
+from tests.acceptance.jobs import ContainerLab, Lab
+from tests.azurite import Azurite
 
 SCRIPT = """
 import os
@@ -28,6 +33,7 @@ COMMAND = (
     'echo prepare >> "$LEDGER"; for file in ${{inputs.data}}/*; do tr a-z A-Z < "$file" > ${{outputs.made}}/"$(basename "$file")"; done'
 )
 LAST = 'echo last >> "$LEDGER"; wc -l < ${{inputs.rows}} > ${{outputs.count}}'
+MADE = {"type": "uri_folder", "path": "${{parent.jobs.prepare.outputs.made}}"}
 
 
 class Chain:
@@ -75,17 +81,31 @@ class Chain:
     def run(self, *words: str, status: int = 0) -> list[str]:
         """The steps that have run, in their order."""
         self.number += 1
-        (self.lab.folder / "pipeline.yml").write_text(yaml.safe_dump(self.job, sort_keys=False))
         before = len(self.lab.ledger)
-        done = self.lab.run("job", "create", "-f", "pipeline.yml", "-n", self.name, "--local", "--stream", "-o", "json", *words)
+        done = self.lab.run("job", "create", "-f", self.write(), "-n", self.name, *self.lab.local, "--stream", "-o", "json", *words)
         assert done.status == status, done.stderr
         self.shown = json.loads(done.stdout)
         self.said = done.stderr
         return self.lab.ledger[before:]
 
+    def write(self) -> str:
+        job = copy.deepcopy(self.job)
+        for step in job["jobs"].values():
+            self.lab.place(step)
+        return self.lab.write(job, file="pipeline.yml").name
+
     @property
     def name(self) -> str:
         return f"p{self.number}"
+
+    @property
+    def data(self) -> Path:
+        """The first file of the input."""
+        return self.lab.folder / "input" / "f00000.txt"
+
+    def move_input(self, name: str) -> None:
+        self.data.parent.rename(self.lab.folder / name)
+        self.job["inputs"]["data"]["path"] = name
 
     @property
     def count(self) -> str:
@@ -123,7 +143,16 @@ CHANGES: dict[str, tuple[Callable[[Chain], object], list[str]]] = {
     "a variable": (lambda c: c.job["jobs"]["score"]["environment_variables"].update(SUFFIX="!"), ["score", "last"]),
     "an argument": (lambda c: c.job["jobs"]["score"]["task"].update(program_arguments="--x 1"), ["score"]),
     "mini_batch_size": (lambda c: c.job["jobs"]["score"].update(mini_batch_size="1"), ["score"]),
+    "the name of an input file": (lambda c: c.data.rename(c.data.with_name("g.txt")), ["prepare", "score"]),
     "error_threshold": (lambda c: c.job["jobs"]["score"].update(error_threshold=3), ["score"]),
+    "mini_batch_error_threshold": (lambda c: c.job["jobs"]["score"].update(mini_batch_error_threshold=3), ["score"]),
+    "--allowed_failed_percent": (
+        lambda c: c.job["jobs"]["score"]["task"].update(program_arguments="--allowed_failed_percent 50"),
+        ["score"],
+    ),
+    "the mode of an input": (lambda c: c.job["jobs"]["score"]["inputs"].update(files={**MADE, "mode": "download"}), ["score"]),
+    "a literal": (lambda c: c.job["jobs"]["score"]["inputs"].update(n=1), ["score"]),
+    "another output": (lambda c: c.job["jobs"]["score"]["outputs"].update(more={"type": "uri_folder"}), ["score"]),
     "the whole pipeline": (lambda c: c.job["settings"].update(force_rerun=True), ["prepare", "score", "last"]),
     "one step": (lambda c: c.job["jobs"]["score"].update(is_deterministic=False), ["score"]),
     # These change no result.
@@ -131,6 +160,14 @@ CHANGES: dict[str, tuple[Callable[[Chain], object], list[str]]] = {
     "concurrency": (lambda c: c.job["jobs"]["score"].update(max_concurrency_per_instance=2), []),
     "instances": (lambda c: c.job["jobs"]["score"].update(resources={"instance_count": 2}), []),
     "retries and time-outs": (lambda c: c.job["jobs"]["score"].update(retry_settings={"max_retries": 1, "timeout": 50}), []),
+    "time-outs among the arguments": (
+        lambda c: c.job["jobs"]["score"]["task"].update(program_arguments="--task_overhead_timeout 300 --progress_update_timeout 700"),
+        [],
+    ),
+    "properties, experiment": (lambda c: c.job.update(properties={"a": "b"}, experiment_name="other"), []),
+    "shm_size": (lambda c: c.job["jobs"]["score"].update(resources={"shm_size": "1g"}), []),
+    "the name of a step": (lambda c: c.job["jobs"].update(final=c.job["jobs"].pop("last")), []),
+    "the place of the input": (lambda c: c.move_input("elsewhere"), []),
     "the level of logs": (lambda c: c.job["jobs"]["score"].update(logging_level="DEBUG"), []),
     "the time of an input": (lambda c: os.utime(c.lab.folder / "input" / "f00000.txt"), []),
 }
@@ -200,6 +237,131 @@ def test_a_failed_step_runs_again_and_those_before_it_do_not(chain):
     assert chain.run(status=1) == ["prepare", "score", "last"]
     chain.job["jobs"]["last"]["command"] = LAST
     assert chain.run() == ["last"]
+
+
+def test_results_at_written_paths_go_with_their_job(chain):
+    """They are there and as they were, but the job is not that they would be said to be taken from; nor is another of its name."""
+    chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "made"
+    chain.job["outputs"]["count"]["path"] = "count.txt"
+    chain.run()
+    assert chain.lab.run("job", "delete", "p1", "--yes").status == 0
+    assert (chain.lab.folder / "count.txt").exists()
+    chain.number = 0
+    assert chain.run() == ["prepare", "score", "last"]
+    assert chain.run() == []
+    chain.lab.run("job", "prune", "--keep", "0s", "--yes")
+    assert chain.run() == ["prepare", "score", "last"]
+
+
+def test_an_input_that_has_changed_before_the_step_read_it(chain):
+    """The results are not those of what was there when the step began."""
+    chain.job["jobs"]["prepare"]["command"] = f"echo late > {chain.data}; {COMMAND}"
+    assert chain.run() == ["prepare", "score", "last"]
+    chain.data.write_text("abc\n")
+    assert chain.run() == ["prepare"]
+
+
+def test_a_pipeline_with_reused_steps_goes_on(chain):
+    gate = chain.lab.folder / "open"
+    chain.job["jobs"]["last"]["command"] = f"{LAST}; test -e {gate}"
+    assert chain.run(status=1) == ["prepare", "score", "last"]
+    assert chain.run(status=1) == ["last"]
+    gate.touch()
+    before = len(chain.lab.ledger)
+    again = chain.lab.run("job", "resume", "-n", "p2", "--stream", "-o", "json")
+    assert again.status == 0, again.stderr
+    assert chain.lab.ledger[before:] == ["last"]
+    assert [job["reused_from"] for job in again.job["jobs"].values()] == ["p1.prepare", "p1.score", None]
+    assert chain.run() == [], "what a resumed command has made is known, too"
+
+
+def test_two_pipelines_at_once(chain):
+    file = chain.write()
+    both = [chain.lab.start("job", "create", "-f", file, "-n", name, "--local", "--stream") for name in ("one", "two")]
+    for process in both:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    assert chain.run() == []
+    assert chain.shown["jobs"]["last"]["reused_from"] in ("one.last", "two.last")
+    assert chain.count == "3\n"
+
+
+@pytest.mark.on_cluster
+@pytest.mark.in_blob
+def test_in_every_place(anywhere, tmp_path):
+    """With results at written paths, which are others the next time; in blob storage they are blobs."""
+    chain = Chain(anywhere(tmp_path))
+
+    def into(made: str, count: str) -> None:
+        chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = made
+        chain.job["outputs"]["count"]["path"] = count
+
+    into("made", "count.txt")
+    assert chain.run() == ["prepare", "score", "last"]
+    into("made-again", "again.txt")
+    assert chain.run() == []
+    assert [job["reused_from"] for job in chain.shown["jobs"].values()] == ["p1.prepare", "p1.score", "p1.last"]
+    assert (tmp_path / "again.txt").read_text() == "3\n"
+    assert [path.read_text() for path in sorted((tmp_path / "made-again").iterdir())] == ["ABC\n"] * 3
+    chain.data.write_text("abd\n")
+    assert chain.run() == ["prepare", "score", "last"]
+
+
+@pytest.mark.needs("docker")
+def test_an_image_counts_by_what_it_is_and_not_by_its_name(test_image, tmp_path):
+    lab = ContainerLab(tmp_path)
+    chain, names = Chain(lab), [f"runner-reuse-{uuid.uuid4().hex[:8]}:{number}" for number in range(2)]
+
+    def tag(image: str, name: str) -> None:
+        subprocess.run(["docker", "tag", test_image(image), name], check=True)
+        lab.image = name
+
+    try:
+        tag("bare", names[0])
+        assert chain.run() == ["prepare", "score", "last"]
+        tag("bare", names[1])
+        assert chain.run() == []
+        tag("pandas", names[1])
+        assert chain.run() == ["prepare", "score", "last"]
+    finally:
+        subprocess.run(["docker", "rmi", "--no-prune", *names], check=False, capture_output=True)  # the names only
+
+
+@pytest.mark.needs("azurite")
+def test_blobs_count_by_their_etags(azurite, tmp_path):
+    lab = in_blob(Lab, azurite)(tmp_path)
+    chain = Chain(lab)
+    chain.run()
+    assert chain.run() == []
+    azurite.client(lab.container).upload_blob(f"{lab.prefix}/input/f00000.txt", b"abc\n", overwrite=True)
+    assert chain.run() == ["prepare"], "equal bytes, but written anew; those of its output are compared"
+    chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "made"
+    assert chain.run() == ["prepare", "score"], "files do not become blobs by being copied; what is made of blobs counts by those"
+    assert chain.run() == []
+    (lab.folder / "made" / "f00000.txt").unlink()  # and so the blob
+    assert chain.run() == ["prepare", "score"]
+
+
+@pytest.mark.needs("azurite")
+def test_no_credential_is_kept_and_none_counts(azurite, tmp_path):
+    chain = Chain(Lab(tmp_path))
+    container = azurite.container()
+    azurite.client(container).upload_blob("input/f00000.txt", b"abc\n")
+    for number, runs in enumerate((["prepare", "score", "last"], [])):
+        signature = _signature(azurite, container, hours=number + 1)
+        chain.job["inputs"]["data"]["path"] = f"{azurite.endpoint}/{container}/input?{signature}"
+        assert chain.run() == runs
+        secret = signature.partition("sig=")[2].partition("&")[0]
+        kept = [file for name in ("results", "contents") for file in (tmp_path / ".runner" / "cache" / name).glob("*")]
+        assert kept
+        assert not [file for file in kept if secret in file.read_text() or "sig=" in file.read_text()]
+
+
+def _signature(azurite: Azurite, container: str, *, hours: int) -> str:
+    from azure.storage.blob import generate_container_sas
+
+    until = datetime.now(timezone.utc) + timedelta(hours=hours)
+    return generate_container_sas(azurite.account, container, account_key=azurite.key, permission="rl", expiry=until)
 
 
 def test_a_job_of_its_own_always_runs(tmp_path):

@@ -122,6 +122,7 @@ class Driver:
             "root": str(self.folder),
             "code": str(self.code),
             "entry_script": "score.py",
+            "command": "",
             "arguments": ["--alpha", "a b"],
             "environment": {"GREETING": "hello"},
             "append_rows": True,

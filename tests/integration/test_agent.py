@@ -42,6 +42,27 @@ def python(request: pytest.FixtureRequest) -> str:
     return pythons()[request.param]
 
 
+def test_a_command_in_the_place_of_a_script(tmp_path, python):
+    """In its working copy, with its arguments, variables and logs; how it failed is told without a line of ours."""
+    text = 'cat; pwd; printf "%s|" "$@"; echo "$GREETING"; echo to stderr >&2; test -e mended || exit 3'
+    with Driver(tmp_path, python) as agent:
+        worker = agent.ready(command=text, append_rows=False)
+        work(worker, [])
+        failed = worker.expect("failed")
+        assert failed["error"] == {
+            "kind": "command", "type": "", "message": "the command ended with status 3: to stderr", "traceback": "", "file": "", "line": 0,
+            "item": "", "log": agent.config(0)["stderr"],
+        }  # fmt: skip
+        agent.write("mended", "")
+        work(worker, [], first=1, seq=1)
+        (index, items, returned, _), rows = worker.result()
+        assert (index, items, returned, rows) == (1, 0, 0, b"")
+        bye(worker)
+    lines = f"{agent.code}\n--alpha|a b|hello\n"
+    assert Path(agent.config(0)["stdout"]).read_text() == 2 * lines
+    assert Path(agent.config(0)["stderr"]).read_text() == 2 * "to stderr\n"
+
+
 def test_a_worker_from_hello_to_goodbye(tmp_path, python):
     script = """
         import logging, os, sys

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = ROOT / "runner" / "worker"
 # What a user's interpreter may have, and is asked for only where a script needs it.
-OPTIONAL = {"pandas", "pyarrow", "numpy"}
+OPTIONAL = {"pandas", "pyarrow", "numpy", "mlflow"}
 HEAVY = {"ray", "docker", "pyarrow", "pandas", "numpy", "azure", "pydantic", "rich", "typer", "yaml"}
 
 

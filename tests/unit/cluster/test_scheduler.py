@@ -116,3 +116,20 @@ def test_an_owner_cannot_name_places_so_that_they_are_not_known_again(step: obje
     with pytest.raises(ValueError, match=r"a|1|None"):
         scheduler._want(Accepted(name="a", user=User(uid=0, gid=0), number=1), {"step": step, "types": [], "count": 1, "maximum": 1})
     assert not scheduler.requests
+
+
+def test_steps_of_a_job_ask_side_by_side() -> None:
+    """What one asks for costs another nothing; what was reserved for a step goes when its owner says that it is over."""
+    scheduler = Scheduler.__new__(Scheduler)
+    scheduler.requests, ended = {}, []
+    scheduler._admission = SimpleNamespace(types=lambda _names: ())  # type: ignore[assignment]
+    scheduler._instances = SimpleNamespace(end=ended.append, release_unused=lambda: None)  # type: ignore[assignment]
+    scheduler.plan = lambda: None  # type: ignore[method-assign]
+    job = Accepted(name="a", user=User(uid=0, gid=0), number=1)
+    scheduler.accepted = SimpleNamespace(jobs={"a": job})  # type: ignore[assignment]
+    for step in ("one", "two", "one"):
+        scheduler._heard("a", {"t": "want", "step": step, "types": [], "count": 1, "maximum": 1})
+    assert list(scheduler.requests) == [("a", "one"), ("a", "two")]
+    scheduler._heard("a", {"t": "done", "step": "never asked"})
+    scheduler._heard("a", {"t": "done", "step": "one"})
+    assert list(scheduler.requests) == [("a", "two")]

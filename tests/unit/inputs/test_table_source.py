@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from runner.errors import UserError
-from runner.inputs import spill
+from runner.inputs import columnar, row_groups, spill
 from runner.inputs.columnar import cut_groups
 from runner.inputs.source import open_source
 from runner.inputs.tabular import Slice
@@ -260,6 +260,25 @@ def test_parquet_row_groups_are_joined_and_cut(table: Callable[..., Path]) -> No
         found = values(source, folder, "a")
         assert least <= len(found) <= most
         assert [value for each in found for value in each] == list(range(1000))
+
+
+@pytest.mark.parametrize("room", [row_groups.CACHE_BYTES, 60_000])  # bytes: all of it; no more than two row groups
+def test_a_row_group_that_is_cut_is_decoded_once_and_let_go(table: Callable[..., Path], room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_groups, "CACHE_BYTES", room)
+    decoded: list[range] = []
+    read_groups = columnar._read_groups
+
+    def counted(source: Any, footer: Any, groups: range, columns: Any) -> pa.Table:
+        decoded.append(groups)
+        return read_groups(source, footer, groups, columns)
+
+    monkeypatch.setattr(columnar, "_read_groups", counted)
+    folder = table({"1.parquet": pa.table({"a": list(range(10_000))})}, "read_parquet")
+    pq.write_table(pa.table({"a": list(range(10_000))}), folder / "1.parquet", row_group_size=2500)
+    source = opened(folder, size=os.path.getsize(folder / "1.parquet") // 20)
+    assert [value for each in values(source, folder, "a") for value in each] == list(range(10_000))
+    assert sorted(each.start for each in decoded) == [0, 1, 2, 3]
+    assert source.loader.reader.format._groups.held == 0
 
 
 def test_cut_groups() -> None:

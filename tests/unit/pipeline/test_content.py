@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read: list[str] = []
     original = content._hash
 
-    def hash_(path: Path) -> str:
+    def hash_(path: Path, stop: Callable[[], bool]) -> str:
         read.append(path.name)
-        return original(path)
+        return original(path, stop)
 
     monkeypatch.setattr(content, "_hash", hash_)
     return read
@@ -82,6 +83,28 @@ def test_nothing_and_a_link_to_nothing(folder):
     assert of(folder / "none") == ""
     (folder / "link").symlink_to("nowhere")
     assert of(folder)
+
+
+def test_what_lies_behind_a_link_to_a_folder_counts(folder, tmp_path):
+    """As it does where the input is listed."""
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "d").write_text("d")
+    (folder / "linked").symlink_to(tmp_path / "far")
+    (folder / "sub" / "round").symlink_to(folder)
+    first = of(folder)
+    (tmp_path / "far" / "d").write_text("D")
+    assert of(folder) != first
+
+
+def test_a_pipe_is_not_waited_for(folder):
+    first = of(folder)
+    os.mkfifo(folder / "pipe")
+    assert of(folder) == first
+
+
+def test_whoever_does_not_want_to_know_any_more_is_not_kept_waiting(folder):
+    with pytest.raises(InterruptedError):
+        Contents(folder.parent / "cache", Stores(), stop=lambda: True).of(str(folder))
 
 
 def test_a_table_counts_with_what_it_names(folder):

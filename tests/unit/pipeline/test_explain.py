@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from runner.engine.session import Verdict
+from runner.model.batch import ErrorRecord
 from runner.model.job import Step
 from runner.model.paths import JobPaths
 from runner.pipeline.explain import explain
@@ -24,3 +25,26 @@ def test_nodes_of_a_cluster_that_start_nothing_may_be_mended() -> None:
 
 def test_what_is_wrong_in_the_job_file_is_not_mended_by_going_on() -> None:
     assert explain(Verdict(status="Failed", code="launch", message="no such image"), STEP, PATHS)["message"] == "no such image"
+
+
+COMMAND = Step(name="job.train", step="train", command="python train.py")
+
+
+def test_a_command_is_told_by_its_end_and_its_last_words() -> None:
+    error = ErrorRecord(kind="command", message="the command ended with status 3: oh\n\nwell\noh", log="/l/err.txt")
+    verdict = Verdict(status="Failed", code="threshold", message="1 mini-batch has failed", failures=((0, error),))
+    told = explain(verdict, COMMAND, PATHS)
+    assert told["message"].splitlines() == [
+        "the command ended with status 3: oh; log: /l/err.txt; go on with: runner job resume -n job (with --code if you have mended it)",
+        "",
+        "well",
+        "oh",
+    ]
+    assert (told["code"], told["log"]) == ("command", "/l/err.txt")
+
+
+def test_a_command_that_was_killed_is_told_with_the_end_of_its_stderr() -> None:
+    error = ErrorRecord(kind="command", message="the command took longer than 1 s (limits.timeout)", traceback="warming up\n", log="/l")
+    told = explain(Verdict(status="Failed", code="threshold", failures=((0, error),)), COMMAND, PATHS)["message"].splitlines()
+    assert told[0].startswith("the command took longer than 1 s (limits.timeout); log: /l; go on with: ")
+    assert told[1:] == ["", "warming up"]

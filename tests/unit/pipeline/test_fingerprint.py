@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,30 @@ def test_one_byte_of_a_file(place, name, change):
     else:
         file.with_name("other").touch()
     assert place.key() != before
+
+
+def test_the_name_of_a_single_file(place):
+    """Scripts read `.csv` and `.csv.gz` in different ways."""
+    keys = set()
+    for name in ("a.csv", "a.csv.gz"):
+        (place.folder / name).write_text("1,2")
+        step = replace(place.step, inputs={"data": JobInput(type="uri_file", path=str(place.folder / name))})
+        keys.add(place.key(step))
+    assert len(keys) == 2
+
+
+def test_what_is_installed_beside_the_interpreter(place):
+    """Also where the job names no environment, whose packages are those of an interpreter that is there."""
+    environment = place.folder / "venv"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin" / "python").symlink_to(sys.executable)
+    packages = environment / "lib" / "python3.11" / "site-packages"
+    (packages / "numpy-1.0.dist-info").mkdir(parents=True)
+    python = str(environment / "bin" / "python")
+    before = place.key(python=python)
+    assert before == place.key(python=python) != place.key()
+    (packages / "numpy-1.0.dist-info").rename(packages / "numpy-2.0.dist-info")
+    assert place.key(python=python) != before
 
 
 def test_one_byte_of_a_build_context(place):

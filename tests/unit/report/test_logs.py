@@ -210,3 +210,18 @@ def test_a_full_disk_is_not_the_jobs_end(tmp_path):
     files.add(tmp_path / "file" / "log.txt", "lost\n")
     files.close()
     assert files.error is not None
+
+
+def test_of_a_command_no_mini_batches_are_told(tmp_path):
+    tree = LogTree(tmp_path / "logs", name="train", outputs={"model": "/out"}, command=True)
+    error = ErrorRecord(kind="command", message="the command ended with status 3: oh\n\nwell\noh", log="/l")
+    tree(StatusChanged(at=AT, status="Running"))
+    tree(BatchesFinished(at=AT, node="node_0", process="process000", rows=[(0, 0, 0, 10)]))
+    tree(replace(_failed(final=True), error=error))
+    tree(JobEnded(at=AT + 3, status="Failed", code="command", message=f"{error.message}\n", error=error))
+    tree.close()
+    texts = {path.name.partition(".")[0]: path.read_text() for path in tree.logs.rglob("*.*") if path.is_file()}
+    assert set(texts) == {"master_role", "process000", "job_error", "job_result"}
+    assert "mini-batch" not in "".join(texts.values())
+    assert texts["job_result"].splitlines()[:3] == ["Job train: Failed", "", "the command ended with status 3: oh"]
+    assert "  time          3.0 s" in texts["job_result"].splitlines()

@@ -154,3 +154,31 @@ def test_messages_cannot_move_the_cursor(stream):
     view(Message(at=1, level="WARNING", text="column 'a\x1b[2Jb\rc\x00'\n  next: mend"))
     view.close()
     assert "Warning: column 'a\\x1b[2Jb\\rc\\x00'\n  next: mend" in stream.getvalue()
+
+
+def test_steps_side_by_side_have_paces_and_speeds_of_their_own(monkeypatch):
+    """The counts of one neither keep those of another from being shown, nor change its speed."""
+    clock = [100.0]
+    monkeypatch.setattr("runner.report.progress.time.monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    view = PlainProgress(stream)
+    for step in ("one", "two"):
+        view(StatusChanged(at=0, step=step, status="Running"))
+    clock[0] += 10
+    view(Progressed(at=10, step="one", progress=Progress(total=10, listed=True, succeeded=5, items=100)))
+    view(Progressed(at=10, step="two", progress=Progress(total=10, listed=True, succeeded=2, items=10)))
+    lines = [line.partition(" ")[2] for line in stream.getvalue().splitlines()[2:]]
+    assert lines == [
+        "one: 5 of 10 mini-batches (50 %), 10 items/s, 10.0 s left",
+        "two: 2 of 10 mini-batches (20 %), 1 items/s, 40.0 s left",
+    ]
+
+
+def test_a_step_that_has_failed_says_so_at_once():
+    stream = io.StringIO()
+    view = PlainProgress(stream)
+    error = ErrorRecord(kind="command", message="the command ended with status 3: oh")
+    view(AttemptFailed(at=1, step="train", node="n", process="p", index=0, attempt=1, attempts=1, final=True, seconds=0, error=error))
+    view(JobEnded(at=1, step="train", status="Failed", code="command", message="the command ended with status 3: oh; log: /l\n\nwell\noh"))
+    view(JobEnded(at=1, step="other", status="Completed", code="completed", message=""))
+    assert [line.partition(" ")[2] for line in stream.getvalue().splitlines()] == ["train: the command ended with status 3: oh; log: /l"]

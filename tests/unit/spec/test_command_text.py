@@ -10,7 +10,7 @@ import pytest
 
 from runner.errors import Place, UserError
 from runner.model.job import JobInput, JobOutput
-from runner.spec.command_text import read_command
+from runner.spec.command_text import read_command, with_values
 from runner.spec.expressions import Ports, Scope
 from runner.spec.problems import Problems
 
@@ -103,6 +103,7 @@ def test_what_only_bash_knows(text: str, printed: str, tmp_path: Path) -> None:
 
 def test_a_command_without_expressions_stays_as_it_is() -> None:
     command = read_command("echo \"$1\" $(ls) '$X'\n", SCOPE, PLACE, Problems())
+    assert with_values(command.text, command.values) == command.text
     assert (command.text, command.values) == ("echo \"$1\" $(ls) '$X'\n", ())
 
 
@@ -110,6 +111,11 @@ def test_each_value_is_handed_over_once() -> None:
     command = read_command("a ${{inputs.a}} ${{ inputs.a }} '${{inputs.n}}'", SCOPE, PLACE, Problems())
     assert command.values == ("/data/my images", "7")
     assert command.text == """RUNNER_1=${1} RUNNER_2=${2}; set --; a "${RUNNER_1}" "${RUNNER_1}" ''"${RUNNER_2}"''"""
+
+
+def test_a_command_as_it_is_shown() -> None:
+    command = read_command('a --x=${{inputs.a}}/b "${{inputs.n}} ${{inputs.bad}}" $X', SCOPE, PLACE, Problems())
+    assert with_values(command.text, command.values) == f"a --x='/data/my images'/b \"7 {HOSTILE}\" $X"
 
 
 @pytest.mark.parametrize(

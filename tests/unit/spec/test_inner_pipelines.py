@@ -11,7 +11,7 @@ import pytest
 from runner.errors import UserError
 from runner.model.job import PipelineJob
 from runner.spec import stored
-from runner.spec.load import read_job
+from runner.spec.load import job_from_mapping, read_job
 from runner.spec.resolve import ResolveContext, resolve
 from tests.acceptance.bad_jobs.row import INNER, OUTER
 
@@ -125,6 +125,33 @@ def test_what_has_no_effect_on_an_inner_pipeline_is_said(outer: Make) -> None:
 def test_an_output_that_no_step_writes_is_said(outer: Make) -> None:
     job = outer(inner=INNER.replace("counts: ${{parent.outputs.counts}}", "counts: {type: uri_file}"))
     assert job.notices == ("no step of 'middle' writes its output 'counts'",)
+
+
+def test_an_inner_pipeline_from_python(folder: Path, context: ResolveContext) -> None:
+    component = {
+        "type": "pipeline",
+        "inputs": {"n": {"type": "integer", "default": 4}},
+        "jobs": {"b": {"type": "command", "inputs": {"n": "${{parent.inputs.n}}"}, "command": "echo ${{inputs.n}}"}},
+    }
+    job = resolve(job_from_mapping({"type": "pipeline", "jobs": {"a": {"type": "pipeline", "component": component}}}, folder), context)
+    assert isinstance(job, PipelineJob)
+    assert job.steps["a_b"].program_arguments == ("4",)
+
+
+def test_pipelines_too_deep_in_each_other(outer: Make, folder: Path) -> None:
+    for number in range(60):
+        (folder / f"c{number}.yml").write_text(f"type: pipeline\njobs:\n  s:\n    component: ./c{number + 1}.yml\n")
+    (folder / "c60.yml").write_text("command: ls\n")
+    with pytest.raises(UserError, match="more than 50 pipelines") as caught:
+        outer("type: pipeline\njobs:\n  x:\n    component: ./c0.yml\n")
+    assert caught.value.place is not None
+    assert caught.value.place.file == str(folder / "c49.yml")
+
+
+@pytest.mark.parametrize("name", ["x" * 250, "x" * 254])
+def test_names_too_long_together(outer: Make, name: str) -> None:
+    with pytest.raises(UserError, match="too long"):
+        outer(f"type: pipeline\njobs:\n  {name}:\n    type: pipeline\n    jobs:\n      inner: {{command: ls}}\n")
 
 
 @pytest.mark.parametrize("files", [["p.yml"], ["p.yml", "q.yml"]])

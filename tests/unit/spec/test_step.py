@@ -328,8 +328,9 @@ class TestSettings:
             (limit, "--copy_logs_to_parent True --metrics_name_prefix a --push_metrics_to_parent=True"),
             ("logging_level: INFO", "is_deterministic: true"),
         )
-        for word in ("is_deterministic", "--copy_logs_to_parent", "--metrics_name_prefix", "--push_metrics_to_parent"):
+        for word in ("is_deterministic", "--copy_logs_to_parent", "--push_metrics_to_parent"):
             assert sum(word in notice and "no effect" in notice for notice in job.notices) == 1, word
+        assert not [notice for notice in job.notices if "metrics_name_prefix" in notice]
         job = step(
             (limit, "--copy_logs_to_parent False --push_metrics_to_parent=false"), ("logging_level: INFO", "is_deterministic: false")
         )

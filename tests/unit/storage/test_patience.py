@@ -86,6 +86,14 @@ def test_a_wait_is_told_from_time_to_time(patience: Patience, clock: Clock, said
     ]
 
 
+def test_the_end_of_a_wait_may_be_told_to_somebody_else(clock: Clock, patience: Patience, said: list[str]) -> None:
+    over: list[str] = []
+    patience.over = over.append
+    patience.attempt(attempts(*[Again("503", 16.0)] * 3, "ok"))
+    assert len(said) == 2
+    assert over == ["datastore 'x' answers again"]
+
+
 def test_an_answer_ends_an_outage_whatever_it_says(patience: Patience, clock: Clock, said: list[str]) -> None:
     with pytest.raises(BlobMissing):
         patience.attempt(attempts(Again("503", 30.0), Again("503", 30.0), BlobMissing("nothing")))

@@ -5,12 +5,13 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from runner.errors import JobConflict, UserError
 from runner.model.batch import Progress
-from runner.model.events import JobEnded, Progressed, StatusChanged
+from runner.model.events import STORAGE, JobEnded, Message, Progressed, StatusChanged
 from runner.workspace.control import ControlServer, subscribe
 from runner.workspace.jobs import JobStore
 from runner.workspace.keeper import RecordKeeper
@@ -78,6 +79,15 @@ def test_keeper_writes_statuses_and_the_end(store, make_job):
     done = keeper.finish("Completed", progress=Progress(total=1, succeeded=1), error={}, incomplete=False)
     assert store.get("two") == done
     assert done.ended_at
+
+
+def test_keeper_says_what_a_job_waits_for(store, make_job):
+    paths = make_job("waits", "Running")
+    keeper = RecordKeeper(paths, store.get("waits"))
+    waits = Message(at=time.time(), level="WARNING", text="waiting for datastore 'az', which never answers again", source=STORAGE)
+    for event, reason in ((waits, waits.text), (replace(waits, source="node_0", text="x"), waits.text), (replace(waits, over=True), "")):
+        keeper(event)
+        assert json.loads(paths.record.read_text()).get("reason", "") == reason
 
 
 def test_keeper_follows_the_steps_of_a_pipeline(store, make_job):
