@@ -67,6 +67,11 @@ def test_several_processes_are_refused_by_name(resolved: Resolve) -> None:
         say(distribution={"type": "mp"})
 
 
+def test_sweeps_are_refused() -> None:
+    with pytest.raises(NotSupportedHere, match="a loop of the pipeline function"):
+        say().sweep(sampling_algorithm="random", primary_metric="loss", goal="Minimize")
+
+
 def test_components_of_three_kinds(folder: Path) -> None:
     (folder / "c.yml").write_text("name: c\ntype: command\ncode: src\ncommand: 'true'\ninputs: {n: {type: integer}}\n")
     (folder / "p.yml").write_text("name: p\ntype: pipeline\njobs: {a: {component: c.yml, type: command, inputs: {n: 1}}}\n")
