@@ -117,6 +117,4 @@ class Command(CommandSettings, StepNode):
         self.queue_settings = settings
 
     def sweep(self, **kwargs: Any) -> Any:  # noqa: ARG002 — Azure's name; whatever it is given
-        raise NotSupportedHere(
-            "sweeps cannot run here", todo="call the command once for each value in a loop of the pipeline function: the steps run side by side"
-        )
+        raise NotSupportedHere("sweeps cannot run here", todo="call the command once for each value, in a loop of the pipeline function")

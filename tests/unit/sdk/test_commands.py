@@ -119,6 +119,22 @@ def test_pipelines_in_pipelines(resolved: Resolve) -> None:
     assert "text" in found.outputs
 
 
+def test_a_command_file_loaded_by_azures_package(azure: ModuleType, folder: Path) -> None:
+    text = (
+        "type: command\ncode: src\ncommand: echo ${{inputs.a}} ${{inputs.d}}\nenvironment: {image: i}\nlimits: {timeout: 9}\n"
+        "display_name: d\nexperiment_name: e\ninputs: {a: 1.5, d: {type: uri_folder, path: ./data}}\noutputs: {o: {type: uri_file}}\n"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        job = azure.load_job(_file(folder, text))
+        mapping, base = foreign_job(job)
+        checked = MLClient(local=True).jobs.validate(job)
+    assert base == folder
+    assert (mapping["type"], mapping["component"]["code"], mapping["limits"]) == ("command", str(folder / "src"), {"timeout": 9})
+    assert (mapping["display_name"], mapping["experiment_name"]) == ("d", "e")
+    assert checked.passed, checked
+
+
 def test_a_component_of_azures_is_no_job(azure: ModuleType) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
