@@ -63,6 +63,8 @@ DIFFERS = {
     ("pipeline/mnist.yml", "predict.description"): NAMES,
     ("pipeline/mnist.yml", "predict.display_name"): NAMES,
     ("pipeline/mnist.yml", "predict.tags.stage"): NAMES,
+    ("pipeline/pipeline_identity.yml", "one.identity.type"): "`identity`",
+    ("pipeline/two_modes_of_one_input.yml", "fetched.inputs.rows.type"): "the type of an input that is bound",
     ("pipeline/resources_over_component.yml", "score.environment_variables.A"): MERGED,
     ("pipeline/resources_over_component.yml", "score.environment_variables.B"): MERGED,
     ("pipeline/resources_over_component.yml", "score.resources.docker_args"): MERGED,
@@ -75,6 +77,9 @@ DIFFERS = {
 WE_REFUSE = {
     "wrong/bytes_of_files.yml": SIZE,
     "wrong/choice_that_is_none.yml": LITERALS,
+    "wrong/component_default_not_among_the_values.yml": LITERALS,
+    "wrong/component_default_out_of_range.yml": LITERALS,
+    "wrong/component_input_of_another_type.yml": LITERALS,
     "wrong/distribution.yml": INSTANCES,
     "wrong/input_that_the_component_lacks.yml": UNKNOWN,
     "wrong/no_jobs.yml": "`jobs`",
@@ -82,9 +87,11 @@ WE_REFUSE = {
     "wrong/script_that_is_missing.yml": "`task.entry_script`",
     "wrong/several_instances.yml": INSTANCES,
     "wrong/sweep.yml": TYPE,
+    "wrong/two_that_need_each_other.yml": "`jobs`",
     "wrong/unknown_name_in_a_command.yml": "expressions with an unknown name",
 }
 AZURE_REFUSES = {
+    "wrong/compute_without_prefix.yml": "`compute`",
     "wrong/deterministic_step.yml": "`is_deterministic`",
     "wrong/literal_in_long_form.yml": LITERALS,
     "wrong/no_environment.yml": NO_ENVIRONMENT,
@@ -144,6 +151,23 @@ def context(tmp_path: Path) -> ResolveContext:
 
 def our_steps(job: Step | PipelineJob) -> dict[str, Step]:
     return dict(job.steps) if isinstance(job, PipelineJob) else {"": job}
+
+
+def our_job(job: Step | PipelineJob, context: ResolveContext) -> Plain:
+    """The steps, and below `job` what is of the whole; where outputs without a path lie, by datastore."""
+    steps = our_steps(job)
+    whole: Plain = {"experiment_name": job.experiment_name}
+    if isinstance(job, PipelineJob):
+        whole |= {key: getattr(job, key) for key in ("display_name", "description", "continue_on_step_failure", "force_rerun")}
+        whole |= {"tags": dict(job.tags), "inputs": {name: our_input(one) for name, one in job.inputs.items()}}
+        whole["outputs"] = {name: our_output(one) for name, one in job.outputs.items()}
+    places = {
+        f"{name}.{port}": next((store for store, folder in context.datastores.items() if Path(one.path).is_relative_to(folder)), "")
+        for name, step in steps.items()
+        for port, one in step.outputs.items()
+        if not one.uri
+    }
+    return {**{name: our_step(step) for name, step in steps.items()}, "job": whole, "places": places}
 
 
 def our_step(step: Step) -> Plain:
@@ -236,22 +260,41 @@ class AzureSteps:
     compute: str = "local"
     found: dict[str, Plain] = field(default_factory=dict)
 
-    def job(self, job: Any) -> dict[str, Plain]:
+    def job(self, job: Any) -> Plain:
         tree = plain(job._to_dict())
+        whole: Plain = {"experiment_name": job.experiment_name or ""}
         if "jobs" not in tree:
             tree |= kept(job)
             if "component" not in tree:
                 tree["inputs"] = {name: plain_input(one) for name, one in job.inputs.items()}
             self._step("", tree, Ports(), {})
-            return self.found
+            return {**self.found, "job": whole, "places": self._places("workspaceblobstore")}
         raw = {name: getattr(one, "_data", one) for name, one in job.inputs.items()}
         given = {name: raw[name] if isinstance(raw[name], bool) else one for name, one in tree.get("inputs", {}).items()}
+        settings = tree.get("settings", {})
+        datastore = without_prefix(settings.get("default_datastore") or "workspaceblobstore")
+        tree = json.loads(json.dumps(tree).replace("${{default_datastore}}", datastore))
         inputs = {name: azure_input(one, {}, Ports(), {}) for name, one in given.items()}
         outputs = {name: azure_output(one, {}, Ports()) for name, one in tree.get("outputs", {}).items()}
-        self.compute = without_prefix(tree.get("settings", {}).get("default_compute") or tree.get("compute") or "local")
+        self.compute = without_prefix(settings.get("default_compute") or "local")
         complete(tree["jobs"], job.jobs)
         self._pipeline("", tree["jobs"], Ports(inputs=inputs, outputs=outputs))
-        return self.found
+        whole |= {
+            "display_name": tree.get("display_name", ""),
+            "description": tree.get("description", ""),
+            "tags": tree.get("tags", {}),
+            "continue_on_step_failure": settings.get("continue_on_step_failure", True),
+            "force_rerun": settings.get("force_rerun", False),
+            "inputs": inputs,
+            "outputs": {name: {**one, "mode": one["mode"] or "rw_mount"} for name, one in outputs.items()},
+        }
+        return {**self.found, "job": whole, "places": self._places(datastore)}
+
+    def _places(self, datastore: str) -> Plain:
+        """Outputs without a path lie in the default datastore."""
+        return {
+            f"{name}.{port}": datastore for name, step in self.found.items() for port, one in step["outputs"].items() if not one["path"]
+        }
 
     def _pipeline(self, prefix: str, nodes: Plain, parent: Ports) -> None:
         jobs: dict[str, Ports] = {}
@@ -281,7 +324,7 @@ class AzureSteps:
         variables = {**component.get("environment_variables", {}), **node.get("environment_variables", {})}
         plain: Plain = {
             "type": node["type"],
-            "display_name": pick("display_name", name.rpartition("_")[2] if mine.step and name != mine.step else mine.step or ""),
+            "display_name": pick("display_name", mine.step or ""),
             "description": pick("description", ""),
             "tags": {**component.get("tags", {}), **node.get("tags", {})},
             "compute": without_prefix(node.get("compute") or self.compute),
@@ -458,10 +501,10 @@ def without_prefix(text: str) -> str:
 
 
 def as_written(path: str | None) -> str | None:
-    """Without what Azure's dump puts before local paths; `${{name}}` and the datastore put in."""
+    """Without what Azure's dump puts before local paths; `${{name}}` put in."""
     if path is None:
         return None
-    path = path.replace("${{name}}", "job_1").replace("${{default_datastore}}", "workspaceblobstore")
+    path = path.replace("${{name}}", "job_1")
     return without_prefix(path) if re.match(r"azureml:(\.|\w+/)", path) and "://" not in path else path
 
 
@@ -492,9 +535,8 @@ def differences(ours: Plain, azures: Plain) -> dict[str, tuple[Any, Any]]:
     return {key: (one.get(key), other.get(key)) for key in sorted({*one, *other}) if one.get(key) != other.get(key)}
 
 
-def compare(name: str, ours: Step | PipelineJob, azures: Any) -> None:
-    steps = our_steps(ours)
-    found = differences({key: our_step(step) for key, step in steps.items()}, AzureSteps(ours=steps).job(azures))
+def compare(name: str, ours: Step | PipelineJob, azures: Any, context: ResolveContext) -> None:
+    found = differences(our_job(ours, context), AzureSteps(ours=our_steps(ours)).job(azures))
     expected = {field for file, field in DIFFERS if file == name}
     assert {key: value for key, value in found.items() if key not in expected} == {}, "(ours, Azure's)"
     assert expected - found.keys() == set(), "these do not differ (any more)"
@@ -502,7 +544,7 @@ def compare(name: str, ours: Step | PipelineJob, azures: Any) -> None:
 
 @pytest.mark.parametrize("name", files("parallel", "command", "pipeline"))
 def test_a_job_means_the_same(name: str, context: ResolveContext) -> None:
-    compare(name, resolve(read_job(CORPUS / name), context), azure_load(name))
+    compare(name, resolve(read_job(CORPUS / name), context), azure_load(name), context)
 
 
 def test_a_parallel_job_of_its_own_is_beyond_azures_command_line() -> None:
@@ -533,15 +575,16 @@ def test_a_component_means_the_same(name: str, context: ResolveContext) -> None:
     step = {"type": declared["type"], "component": f"./{Path(name).name}", "inputs": given}
     tree: Plain = {"type": "pipeline", "settings": {"default_compute": "azureml:cpu-cluster"}, "jobs": {"step": step}}
     ours = resolve(job_from_mapping(tree, CORPUS / "components"), context)
-    compare(name, ours, azure_load(name, yaml.safe_dump(tree)))
+    compare(name, ours, azure_load(name, yaml.safe_dump(tree)), context)
 
 
-def refuses_here(name: str, context: ResolveContext) -> bool:
+def refused_at(name: str, context: ResolveContext) -> str:
+    """Our message; empty where the file is taken."""
     try:
         resolve(read_job(CORPUS / name), context)
-    except UserError:
-        return True
-    return False
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def refuses_there(name: str) -> bool:
@@ -557,8 +600,11 @@ def refuses_there(name: str) -> bool:
 
 @pytest.mark.parametrize("name", files("wrong"))
 def test_a_wrong_file_is_refused(name: str, context: ResolveContext) -> None:
-    wanted = (name not in AZURE_REFUSES, name not in WE_REFUSE)
-    assert (refuses_here(name, context), refuses_there(name)) == wanted, "(here, there)"
+    """Its first line says where: `# refused here: FIELD`, or `# taken here`."""
+    ours = refused_at(name, context)
+    assert (bool(ours), refuses_there(name)) == (name not in AZURE_REFUSES, name not in WE_REFUSE), "(here, there)"
+    first = (CORPUS / name).read_text().partition("\n")[0]
+    assert first == "# taken here" if not ours else first.partition(": ")[2] in ours
 
 
 def test_every_difference_has_a_row() -> None:
