@@ -9,7 +9,7 @@ from runner.model.job import DATA_TYPES, LITERAL_TYPES, JobInput, JobOutput
 from runner.spec.expressions import Scope, meaning, only_expression
 from runner.spec.problems import Problems
 from runner.spec.schema import DATA_INPUT, LITERAL_INPUT, OUTPUT_MODES
-from runner.spec.values import Reader, as_text, check_keys, describe, near_case, resolved, to_bool, to_float, to_int
+from runner.spec.values import Reader, as_text, check_keys, describe, near_case, resolved, to_bool, to_float, to_int, to_number
 from runner.spec.yaml_source import Node, Scalar, scalar_text
 
 ALIASES = {"float": "number", "double": "number", "int": "integer", "bool": "boolean", "str": "string"}  # of Azure's Python annotations
@@ -120,7 +120,7 @@ def convert(node: Node, kind: str, scope: Scope) -> JobInput:
     if kind == "string":
         text = as_text(node, scope)
         return JobInput(type=kind, value=scalar_text(value) if isinstance(value, bool) else text)
-    parsed = {"integer": to_int, "number": to_float, "boolean": to_bool}[kind](value)
+    parsed = {"integer": to_int, "number": to_number, "boolean": to_bool}[kind](value)
     if parsed is None:
         raise UserError(f"{describe(value)} is not of type {kind}", place=node.place, allowed=_EXAMPLES[kind])
     return JobInput(type=kind, value=parsed)
