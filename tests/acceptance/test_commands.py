@@ -395,8 +395,8 @@ def test_python_is_that_of_the_conda_file_which_steps_at_once_share(here: Lab) -
         "image": "python:3",
         "conda_file": {"name": "x", "dependencies": ["python={}.{}".format(*sys.version_info[:2])]},
     }
-    text = 'python -c "import sys; print(sys.prefix)"; command -v python; sh -c "command -v python3"'
-    write(here, {name: command(text, environment=environment) for name in ("one", "two")})
+    text = 'python -c "import sys; print(sys.prefix)"; command -v python; sh -c "command -v python3" # {}'
+    write(here, {name: command(text.format(name), environment=environment) for name in ("one", "two")})
     score(here)
     one, two = (next((here.logs() / name).glob("user/stdout/*/*.txt")).read_text().splitlines() for name in ("one", "two"))
     assert one == two

@@ -6,6 +6,8 @@ import copy
 import json
 import os
 import shutil
+import subprocess
+import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.blobs import in_blob
-from tests.acceptance.jobs import Lab
+from tests.acceptance.jobs import ContainerLab, Lab
 from tests.azurite import Azurite
 
 SCRIPT = """
@@ -303,6 +305,26 @@ def test_in_every_place(anywhere, tmp_path):
     assert [path.read_text() for path in sorted((tmp_path / "made-again").iterdir())] == ["ABC\n"] * 3
     chain.data.write_text("abd\n")
     assert chain.run() == ["prepare", "score", "last"]
+
+
+@pytest.mark.needs("docker")
+def test_an_image_counts_by_what_it_is_and_not_by_its_name(test_image, tmp_path):
+    lab = ContainerLab(tmp_path)
+    chain, names = Chain(lab), [f"runner-reuse-{uuid.uuid4().hex[:8]}:{number}" for number in range(2)]
+
+    def tag(image: str, name: str) -> None:
+        subprocess.run(["docker", "tag", test_image(image), name], check=True)
+        lab.image = name
+
+    try:
+        tag("bare", names[0])
+        assert chain.run() == ["prepare", "score", "last"]
+        tag("bare", names[1])
+        assert chain.run() == []
+        tag("pandas", names[1])
+        assert chain.run() == ["prepare", "score", "last"]
+    finally:
+        subprocess.run(["docker", "rmi", "--no-prune", *names], check=False, capture_output=True)  # the names only
 
 
 @pytest.mark.needs("azurite")
