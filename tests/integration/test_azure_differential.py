@@ -54,6 +54,7 @@ NO_ENVIRONMENT = "`environment`"
 DIFFERS = {
     ("command/conda_inline.yml", "environment.name"): ENVIRONMENT,
     ("command/conda_inline.yml", "environment.version"): ENVIRONMENT,
+    ("command/shell.yml", "command"): COMMAND,
     ("command/words_with_blanks.yml", "command"): COMMAND,
     ("components/score_table.yml", "step.environment_variables.A"): MERGED,
     ("components/score_table.yml", "step.environment_variables.B"): MERGED,
@@ -80,15 +81,22 @@ WE_REFUSE = {
     "wrong/component_default_not_among_the_values.yml": LITERALS,
     "wrong/component_default_out_of_range.yml": LITERALS,
     "wrong/component_input_of_another_type.yml": LITERALS,
+    "wrong/direct_output_of_a_folder.yml": OUTPUT_MODE,
     "wrong/distribution.yml": INSTANCES,
+    "wrong/folder_that_is_a_file.yml": "`inputs.*.path`",
+    "wrong/image_and_build.yml": "`environment.build`",
     "wrong/input_that_the_component_lacks.yml": UNKNOWN,
+    "wrong/missing_data.yml": "`inputs.*.path`",
     "wrong/no_jobs.yml": "`jobs`",
     "wrong/no_task.yml": "`task`",
     "wrong/script_that_is_missing.yml": "`task.entry_script`",
     "wrong/several_instances.yml": INSTANCES,
+    "wrong/shm_size.yml": "`shm_size`",
     "wrong/sweep.yml": TYPE,
+    "wrong/two_writers_of_one_output.yml": "appearance",
     "wrong/two_that_need_each_other.yml": "`jobs`",
     "wrong/unknown_name_in_a_command.yml": "expressions with an unknown name",
+    "wrong/windows.yml": "`environment.os_type`",
 }
 AZURE_REFUSES = {
     "wrong/compute_without_prefix.yml": "`compute`",
@@ -242,7 +250,7 @@ def azure_load(name: str, text: str | None = None) -> Any:
     path = CORPUS / name
     tree = yaml.safe_load(text or path.read_text())
     if tree.get("type") == "parallel":  # which `load_job` does not take
-        return ParallelJob._load_from_dict(tree, {"base_path": path.parent, "params_override": []}, None)
+        return ParallelJob._load_from_dict(tree, {"base_path": path.parent, "params_override": []}, "")
     return load_job(StringIO(text), relative_origin=str(path)) if text else load_job(path)
 
 
