@@ -339,7 +339,7 @@ class AzureSteps:
             "identity": identity(node.get("identity")),
             "environment_variables": {key: str(value) for key, value in variables.items()},
             "environment": azure_environment(environment),
-            "code": task.get("code", "") if node["type"] == "parallel" else pick("code", ""),
+            "code": folder(task.get("code", "") if node["type"] == "parallel" else pick("code", "")),
             "inputs": dict(ports.inputs),
             "outputs": dict(ports.outputs),
             "is_deterministic": component.get("is_deterministic", True),
@@ -506,6 +506,11 @@ def port_name(text: str | None) -> str:
 
 def without_prefix(text: str) -> str:
     return text.removeprefix("azureml:")
+
+
+def folder(code: str) -> str:
+    """Of a component's code. Once a pipeline was made in Python, the package writes it as it stood in the file, behind a prefix."""
+    return str((CORPUS / "components" / code.removeprefix("azureml:")).resolve()) if code.startswith("azureml:..") else code
 
 
 def as_written(path: str | None) -> str | None:
