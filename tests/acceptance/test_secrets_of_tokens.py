@@ -1,4 +1,4 @@
-"""A job that reaches its storage as a service principal leaves neither its secret nor a token anywhere."""
+"""A job that reaches its storage by tokens leaves none of them anywhere, nor the secret of a service principal."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ def run(mini_batch):
 
 
 @pytest.mark.needs("azurite")
-def test_a_service_principal_leaves_no_secret(tmp_path: Path, token_azurite: TokenAzurite) -> None:
+@pytest.mark.parametrize("kind", ["service_principal", "managed_identity", "default"])
+def test_nothing_is_left_of_secrets_and_tokens(tmp_path: Path, token_azurite: TokenAzurite, kind: str) -> None:
+    """`default`: the workspace names none, and azure-identity finds the managed identity of the machine."""
     began, azurite, lab = time.monotonic(), token_azurite.azurite, Lab(tmp_path)
     container, root = azurite.container(), "azureml://datastores/az/paths"
     azurite.client(container).upload_blob("in/a.txt", "a\n")
-    credentials = {"tenant_id": TENANT, "client_id": CLIENT, "client_secret": SECRET, "authority_url": token_azurite.authority}
+    principal = {"tenant_id": TENANT, "client_id": CLIENT, "client_secret": SECRET, "authority_url": token_azurite.authority}
+    credentials = {"service_principal": {"credentials": principal}, "managed_identity": {"credentials": {"managed_identity": True}}}.get(
+        kind, {}
+    )
+    variables = token_azurite.environment | ({} if kind == "service_principal" else token_azurite.machine)
     entry = {"type": "azure_blob", "account_name": azurite.account, "container_name": container, "endpoint": azurite.endpoint}
-    lab.settings(yaml.safe_dump({"datastores": {"az": {**entry, "credentials": credentials}}}))
+    lab.settings(yaml.safe_dump({"datastores": {"az": {**entry, **credentials}}}))
     lab.script(HOLDING)
     go_on = tmp_path / "go-on"
     lab.job(
@@ -42,12 +48,12 @@ def test_a_service_principal_leaves_no_secret(tmp_path: Path, token_azurite: Tok
         secrets = (SECRET, *token_azurite.tokens)
         return sorted({name for secret in secrets for name in search(secret, files_below(tmp_path, leave_out=["workspace.yml"]), *more)})
 
-    created = lab.run("job", "create", "-f", "job.yml", "-n", "job", "--local", **token_azurite.environment)
+    created = lab.run("job", "create", "-f", "job.yml", "-n", "job", "--local", **variables)
     assert created.status == 0, created.stderr
     while lab.run("job", "show", "job", "-o", "json").job["status"] != "Running":
         time.sleep(0.1)
     access = lab.state / "jobs" / "job" / "access.json"
-    assert left(processes(began)) == [str(access)]
+    assert left(processes(began)) == ([str(access)] if kind == "service_principal" else [])
     go_on.touch()
     streamed = lab.run("job", "stream", "job", "-o", "json")
     assert streamed.job["status"] == "Completed", streamed.stderr
