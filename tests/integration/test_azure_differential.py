@@ -26,6 +26,7 @@ from runner.compatibility.table import sections
 from runner.errors import UserError
 from runner.model.datastore import DataAsset
 from runner.model.job import LITERAL_TYPES, NO_TIMEOUT, Environment, JobInput, JobOutput, PipelineJob, Step
+from runner.sdk.loading import load_component
 from runner.spec.command_text import with_values
 from runner.spec.load import job_from_mapping, read_job
 from runner.spec.resolve import ResolveContext, resolve
@@ -589,6 +590,22 @@ def test_a_component_means_the_same(name: str, context: ResolveContext) -> None:
     tree: Plain = {"type": "pipeline", "settings": {"default_compute": "azureml:cpu-cluster"}, "jobs": {"step": step}}
     ours = resolve(job_from_mapping(tree, CORPUS / "components"), context)
     compare(name, ours, azure_load(name, yaml.safe_dump(tree)), context)
+
+
+@pytest.mark.parametrize("name", files("components"))
+def test_a_component_loaded_in_python_declares_the_same(name: str) -> None:
+    ours, azures = load_component(CORPUS / name), component_of(name)
+    for key in ("name", "version", "display_name", "description", "tags"):
+        assert (key, getattr(ours, key) or None) == (key, getattr(azures, key) or None)
+    for side in ("inputs", "outputs"):
+        assert {key: port(one) for key, one in getattr(ours, side).items()} == {
+            key: port(one) for key, one in getattr(azures, side).items()
+        }
+
+
+def port(one: Any) -> Plain:
+    found = {key: getattr(one, key, None) for key in ("type", "mode", "default", "min", "max", "enum", "optional", "description")}
+    return {key: value for key, value in found.items() if value not in (None, False)}
 
 
 def refused_at(name: str, context: ResolveContext) -> str:
