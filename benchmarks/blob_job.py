@@ -3,7 +3,8 @@
     python -m benchmarks.blob_job [--megabytes 2000]
 
 The head is a container of its own, in which no instance runs. Its network counters have everything that it has sent and got while the job
-ran, the cluster's own talk and this command's included; the owner's process, in which the coordinator lives, says what it has read and
+ran, the cluster's own talk and this command's included; of the connections of the owner's process, in which the coordinator lives, the
+kernel knows the bytes (`ss`, as root). The process says what it has read and
 written (/proc/PID/io): of disks, and of anything, pipes and what the system tells of processes included. These are bounds from above.
 """
 
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import subprocess
 import threading
 import time
 from contextlib import suppress
@@ -24,6 +27,7 @@ from tests.cluster import Cluster
 from tests.images.build import ensure
 
 PIECE = 1_000_000  # bytes of rows of a mini-batch
+IDLE = 20.0  # seconds in which the cluster talks without a job
 OWNER = b"runner.cluster.owner"
 SCRIPT = f"""
 def run(mini_batch):
@@ -33,10 +37,13 @@ def run(mini_batch):
 
 
 class Watch:
-    """The owner's counters, which go with its process; looked at ten times a second."""
+    """The owner's counters, which go with its process and its connections; looked at several times a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, head: int) -> None:
+        """`head`: a process in the head's container."""
+        self._head = head
         self.found: dict[int, dict[str, int]] = {}
+        self.connections: dict[str, int] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work)
 
@@ -49,13 +56,21 @@ class Watch:
         self._thread.join()
 
     def _work(self) -> None:
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.2):
+            self._look_at_connections()
             for folder in Path("/proc").iterdir():
                 if folder.name.isdigit():
                     with suppress(OSError):
                         if OWNER in (folder / "cmdline").read_bytes():
                             pairs = [line.split(": ") for line in (folder / "io").read_text().splitlines()]
                             self.found[int(folder.name)] = {name: int(value) for name, value in pairs}
+
+    def _look_at_connections(self) -> None:
+        words = ["nsenter", "-t", str(self._head), "-n", "ss", "-tinpHO"]
+        for line in subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines():
+            if any(f"pid={pid}," in line for pid in self.found):
+                ends, counted = " ".join(line.split()[3:5]), re.findall(r"bytes_(?:sent|received):(\d+)", line)
+                self.connections[ends] = sum(map(int, counted))
 
     def total(self, *names: str) -> int:
         return sum(counters[name] for counters in self.found.values() for name in names)
@@ -86,8 +101,11 @@ def main() -> None:
         lab.instances = 2  # type: ignore[attr-defined]
         lab.job(max_concurrency_per_instance=1, inputs={"data": {"type": "uri_folder", "path": str(lab.folder / "input")}})
         lab.send()
+        idle = network(cluster)
+        time.sleep(IDLE)
         before, began = network(cluster), time.monotonic()
-        with Watch() as watch:
+        idle = before - idle
+        with Watch(cluster.head.pid()) as watch:
             process = lab.start("job", "create", "-f", "job.yml", "-n", "rows", "--stream")
             said = process.communicate(timeout=3600)
         took, talked = time.monotonic() - began, network(cluster) - before
@@ -98,6 +116,8 @@ def main() -> None:
     print(f"\n{size / 1e6:,.0f} MB of rows in {took:.0f} s")
     shares = {
         "the head's network, sent and got": [100 * talked / size],
+        "the owner's connections": [100 * sum(watch.connections.values()) / size],
+        "of the head's, what the idle cluster says in this time": [100 * idle / IDLE * took / size],
         "written by the owner, whatever to": [100 * watch.total("wchar") / size],
         "read by the owner, whatever of": [100 * watch.total("rchar") / size],
         "disks, read and written by the owner": [100 * watch.total("read_bytes", "write_bytes") / size],

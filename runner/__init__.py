@@ -52,6 +52,13 @@ _PLACES = {
     "dsl": "",
     "entities": "",
     "parallel": "",
+    "sweep": "",
+    "automl": "",
+    "data_transfer": "",
+    "finetuning": "",
+    "identity": "",
+    "model_customization": "",
+    "operations": "",
 }
 _ABSENT = """
     load_batch_deployment load_batch_endpoint load_capability_host load_compute load_connection load_data load_datastore

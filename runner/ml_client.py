@@ -271,15 +271,15 @@ class ComputeOperations:
 def _loaded(job: Any, changes: Mapping[str, Any]) -> LoadedJob:
     if isinstance(job, Job):
         return job._loaded(changes)
-    if isinstance(job, Mapping):
-        from runner.spec.load import job_from_mapping
-
-        return job_from_mapping({**plain(job), **changes}, base=Path.cwd())
-    if is_foreign(job):
+    if is_foreign(job):  # some of them are mappings, too
         from runner.spec.load import job_from_mapping
 
         mapping, base = foreign_job(job)
         return job_from_mapping({**mapping, **changes}, base=base)
+    if isinstance(job, Mapping):
+        from runner.spec.load import job_from_mapping
+
+        return job_from_mapping({**plain(job), **changes}, base=Path.cwd())
     raise UserError(
         f"an object of type {type(job).__qualname__} is no job",
         allowed="what command, parallel_run_function, a pipeline function or load_job gives; a mapping",

@@ -30,8 +30,8 @@ class Coordinator:
     """One per job. Runs that the journal tells of count as done; their mini-batches must already stand in the manifest.
 
     `lost` is told of a mini-batch that is given up because instances were lost with it again and again, and the name of the last;
-    `silent` of an instance that was not heard of for too long, by its name. Neither may call back. `waiting`: the listing waits for a
-    storage that does not answer.
+    `silent` of an instance that was not heard of for too long, by its name. Neither may call back. `calm_since`: when the
+    storage that this process may wait for last began to answer again; inf: it does not now.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class Coordinator:
         clock: Clock,
         lost: Callable[[str, int, ErrorRecord], None] = lambda _name, _index, _error: None,
         silent: Callable[[str], None] = lambda _name: None,
-        waiting: Callable[[], bool] = lambda: False,
+        calm_since: Callable[[], float] = lambda: float("-inf"),
     ) -> None:
-        self._lost, self._silent, self._waiting = lost, silent, waiting
+        self._lost, self._silent, self._calm_since = lost, silent, calm_since
         self.problem = ""  # what came up with the outputs after all mini-batches were done
         self._settings, self._manifest, self._journal, self._clock = settings, manifest, journal, clock
         self._lock = threading.Condition()
@@ -434,8 +434,7 @@ class Coordinator:
                 _call(self._hungry())
         if self._settings.session is not None and not any(one.begun for one in self._sessions.values()):
             self._alive = now  # instances are waited for, or get their images
-        if self._waiting():
-            self._alive = now
+        self._alive = max(self._alive, min(now, self._calm_since()))  # whoever waited for a storage has the whole time-out afterwards
         silent = now - self._alive
         timeout = self._settings.progress_update_timeout
         if silent >= timeout:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 from runner.errors import InputError
 from runner.inputs.files import FileEntry
+from runner.inputs.stale import again_if_stale, is_stale
 from runner.inputs.tabular import BadInputError, is_utf8
 
 Range = tuple[int, int]  # first byte, behind the last
@@ -51,13 +52,28 @@ class LocalBytes:
 
     def pread(self, length: int, offset: int) -> bytes:
         if self._descriptor < 0:
-            self._descriptor = self._opened(lambda: os.open(self.file.path, os.O_RDONLY | os.O_CLOEXEC))
+            self._open()
         try:
-            data = os.pread(self._descriptor, length, offset)
-            while len(data) < length and (more := os.pread(self._descriptor, length - len(data), offset + len(data))):
-                data += more
+            try:
+                return self._pread(length, offset)
+            except OSError as error:
+                if not is_stale(error):
+                    raise
+            self.close()
+            self._open()
+            if _version(os.fstat(self._descriptor)) != (self.file.size, self.file.version):
+                raise BadInputError(changed=True, problem="has changed since it was listed", file=self.file.path, todo="start a new job")
+            return self._pread(length, offset)
         except OSError as error:
             raise BadInputError(problem=f"cannot be read: {error.strerror}", file=self.file.path) from None
+
+    def _open(self) -> None:
+        self._descriptor = self._opened(lambda: os.open(self.file.path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def _pread(self, length: int, offset: int) -> bytes:
+        data = os.pread(self._descriptor, length, offset)
+        while len(data) < length and (more := os.pread(self._descriptor, length - len(data), offset + len(data))):
+            data += more
         return data
 
     def want(self, start: int, end: int) -> None:
@@ -90,8 +106,13 @@ class LocalBytes:
     def _opened(self, call: Callable[[], Any]) -> Any:
         path = self.file.path
         try:
-            return call()
+            return again_if_stale(call)
         except FileNotFoundError as error:
             raise BadInputError(problem=f"cannot be read: {error.strerror}", file=path) from None
         except OSError as error:
             raise InputError(f"the file '{path}' cannot be read: {error.strerror}", todo="make it readable for this user") from None
+
+
+def _version(status: os.stat_result) -> tuple[int, int]:
+    """As a listing has it."""
+    return status.st_size, status.st_mtime_ns

@@ -16,6 +16,7 @@ from runner.inputs.files import FileEntry
 from runner.inputs.mltable_steps import Parquet
 from runner.inputs.opener import Opener
 from runner.inputs.row_groups import RowGroups
+from runner.inputs.stale import again_if_stale
 from runner.inputs.tabular import BadInputError, Slice, is_utf8
 from runner.storage.problems import StorageUnavailable
 
@@ -190,9 +191,12 @@ def prepare(source: Bytes) -> None:
 
 
 def _footer(source: Bytes) -> Any:
-    try:
+    def read() -> Any:
         with source.arrow() as file:
             return pq.read_metadata(file)
+
+    try:
+        return again_if_stale(read)
     except StorageUnavailable:
         raise
     except (pa.ArrowInvalid, OSError) as error:
@@ -201,9 +205,12 @@ def _footer(source: Bytes) -> Any:
 
 
 def _read_groups(source: Bytes, footer: Any, groups: range, columns: Sequence[str]) -> pa.Table:
-    try:
+    def read() -> pa.Table:
         with source.arrow(_ranges(footer, groups, columns)) as file, pq.ParquetFile(file, metadata=footer) as opened:
-            table = opened.read_row_groups(list(groups), columns=list(columns), use_threads=False)
+            return opened.read_row_groups(list(groups), columns=list(columns), use_threads=False)
+
+    try:
+        table = again_if_stale(read)
     except StorageUnavailable:
         raise
     except (pa.ArrowInvalid, OSError) as error:

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 from runner.errors import InputError, UserError
 from runner.inputs.patterns import Pattern, State
+from runner.inputs.stale import again_if_stale
 
 BLOCK = 4096  # files whose sizes are asked for in one go
 PATIENCE = 0.05  # seconds that files may wait for others to join them
@@ -160,7 +161,7 @@ class Tree:
 
     def _open(self, path: bytes, *, state: State, after: bytes, through_link: bool) -> _Folder:
         try:
-            names, linked = self._scan(path, told=bool(after))
+            names, linked = again_if_stale(lambda: self._scan(path, told=bool(after)))
         except OSError as error:
             raise self._refused(path, error) from None
         if self._pattern:
@@ -218,18 +219,19 @@ class Tree:
 
     def _block(self, folder: bytes, names: list[bytes]) -> Block:
         try:
-            descriptor = os.open(os.path.join(self._root, folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            names, stats = again_if_stale(lambda: self._stats(folder, names))
         except OSError as error:
             raise self._refused(folder, error) from None
+        return Block(folder, names, [one.st_size for one in stats], [one.st_mtime_ns for one in stats])
+
+    def _stats(self, folder: bytes, names: list[bytes]) -> tuple[list[bytes], list[os.stat_result]]:
+        descriptor = os.open(os.path.join(self._root, folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            stats = [os.stat(name, dir_fd=descriptor) for name in names]
+            return names, [os.stat(name, dir_fd=descriptor) for name in names]
         except FileNotFoundError:
-            names, stats = self._still_there(folder, names, descriptor)
-        except OSError as error:
-            raise self._refused(folder, error) from None
+            return self._still_there(folder, names, descriptor)
         finally:
             os.close(descriptor)
-        return Block(folder, names, [one.st_size for one in stats], [one.st_mtime_ns for one in stats])
 
     def _still_there(self, folder: bytes, names: list[bytes], descriptor: int) -> tuple[list[bytes], list[os.stat_result]]:
         found = []

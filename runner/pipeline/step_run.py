@@ -104,7 +104,7 @@ class StepRun:
             settings = self._coordinator_settings(source)
             coordinator = Coordinator(
                 settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._say_lost, silent=self._silent,
-                waiting=self._waits_for_storage,
+                calm_since=self._calm_since,
             )  # fmt: skip
             if self.options.cluster is None:
                 self._lay_out_inputs()
@@ -377,8 +377,8 @@ class StepRun:
     def _writes_to_blobs(self) -> bool:
         return any(addresses.is_address(output.path) for output in self.step.outputs.values())
 
-    def _waits_for_storage(self) -> bool:
-        return self.options.stores.calm_since == float("inf")
+    def _calm_since(self) -> float:
+        return self.options.stores.calm_since
 
     def _progressed(self, progress: Progress) -> None:
         """A command has nothing to be counted: that it is run as a mini-batch is nobody's business."""

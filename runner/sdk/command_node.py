@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, ClassVar
 
+from runner.errors import NotSupportedHere
 from runner.sdk.assets import Environment
 from runner.sdk.command_job import COERCE, SETTINGS, SHARED, CommandSettings, with_environment
 from runner.sdk.io import Input, Output
@@ -114,3 +115,6 @@ class Command(CommandSettings, StepNode):
         given = {"job_tier": job_tier, "priority": priority}
         settings.update({key: value for key, value in given.items() if value is not None})
         self.queue_settings = settings
+
+    def sweep(self, **kwargs: Any) -> Any:  # noqa: ARG002 — Azure's name; whatever it is given
+        raise NotSupportedHere("sweeps cannot run here", todo="call the command once for each value, in a loop of the pipeline function")

@@ -21,7 +21,12 @@ _ABOUT = ("name", "display_name", "description", "tags", "experiment_name", "com
 _MADE_UP = "CliV2AnonymousEnvironment"
 _ASSET = re.compile(r"[^/\\:@]+(:[^/\\:@]+|@[^/\\:@]+)")  # name:version, name@label
 _WRITTEN_EMPTY = ("services", "properties", "tags", "environment_variables", "parameters", "identity")
-_LITERALS: dict[str, Callable[[str], Any]] = {"integer": int, "number": float, "boolean": lambda text: text.lower() == "true"}
+_LITERALS: dict[str, Callable[[str], Any]] = {
+    "string": str,
+    "integer": int,
+    "number": float,
+    "boolean": lambda text: text.lower() == "true",
+}
 
 
 def is_foreign(value: object) -> bool:
@@ -31,7 +36,6 @@ def is_foreign(value: object) -> bool:
 
 def foreign_job(job: Any) -> tuple[dict[str, Any], Path]:
     """The job's mapping and the folder that its relative paths start from. Raises a `UserError` for what is no job."""
-    kind = getattr(job, "type", None)
     is_component = callable(job) and not hasattr(job, "component")
     if is_component or not (hasattr(job, "_to_dict") and hasattr(job, "inputs")):
         raise _no_job(job)
@@ -40,12 +44,15 @@ def foreign_job(job: Any) -> tuple[dict[str, Any], Path]:
     except UserError:
         raise
     except Exception as error:  # whatever it finds wrong with its own object
-        raise UserError(f"azure.ai.ml cannot write this {kind or type(job).__name__} down: {error}") from None
+        raise UserError(f"azure.ai.ml cannot write this {type(job).__name__} down: {error}") from None
     for key in _ABOUT:
         value = getattr(job, key, None)
         if value and not mapping.get(key):
             mapping[key] = _plain(value)
-    mapping.setdefault("type", kind)
+    component: Any = getattr(job, "component", None)
+    if mapping.get("type") == "pipeline" and is_foreign(component):
+        declared = _plain(component._to_dict()).get("inputs") or {}
+        mapping["inputs"] = {**{name: _not_given(port) for name, port in declared.items()}, **mapping.get("inputs", {})}
     return _job(mapping), Path(getattr(job, "base_path", None) or ".").absolute()
 
 
@@ -92,19 +99,23 @@ def _job(mapping: dict[str, Any]) -> dict[str, Any]:
 def _laid_open(step: dict[str, Any]) -> dict[str, Any]:
     """A pipeline in a pipeline with its steps and inputs below itself, as its component declares annotated inputs only."""
     component = step["component"]
-    inputs = {name: _default(port) for name, port in component.get("inputs", {}).items()}
+    inputs = {name: _not_given(port) for name, port in component.get("inputs", {}).items()}
     outputs = {**component.get("outputs", {}), **step.get("outputs", {})}
     merged = {**step, "inputs": {**inputs, **step.get("inputs", {})}, "outputs": outputs, "jobs": component.get("jobs")}
     return {key: value for key, value in merged.items() if key != "component" and value not in ({}, None)}
 
 
-def _default(declared: Any) -> Any:
-    """An input that nobody set: its default, typed as it is declared."""
-    if not isinstance(declared, Mapping) or declared.get("default") is None:
+def _not_given(declared: Any) -> Any:
+    """An input of a pipeline that nobody set: its default, typed as it is declared. `None` as a default is not written down, so a
+    number or text without one may be left out; whoever needs it says so when the job is checked.
+    """
+    kind = str(declared.get("type")) if isinstance(declared, Mapping) else ""
+    if kind not in _LITERALS:
         return declared
-    value = declared["default"]
-    convert = _LITERALS.get(str(declared.get("type")))
-    return convert(value) if convert and isinstance(value, str) else value
+    value = declared.get("default")
+    if value is None:
+        return {**declared, "optional": True}
+    return _LITERALS[kind](value) if isinstance(value, str) else value
 
 
 def _port(port: Any) -> Any:
@@ -114,9 +125,10 @@ def _port(port: Any) -> Any:
     path = port.get("path")
     if not isinstance(path, str):
         return dict(port)
+    if re.fullmatch(r"\$\{\{\s*parent\.outputs\.[^}]+\}\}", path):
+        return path
     if re.fullmatch(r"\$\{\{\s*parent\.[^}]+\}\}", path):
-        kept = {key: value for key, value in port.items() if key == "mode" and ".outputs." not in path.partition("parent.jobs")[0]}
-        return {**kept, "path": path} if kept else path
+        return {"mode": port["mode"], "path": path} if port.get("mode") else path
     return {**port, "path": _path(path)}
 
 

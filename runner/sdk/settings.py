@@ -136,9 +136,38 @@ class JupyterLabJobService(_ServiceOfType):
 class SshJobService(_ServiceOfType):
     _TYPE = "ssh"
 
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        nodes: str | None = None,
+        status: str | None = None,
+        port: int | None = None,
+        ssh_public_keys: str | None = None,
+        properties: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            endpoint=endpoint, nodes=nodes, status=status, port=port, properties=properties, ssh_public_keys=ssh_public_keys, **kwargs
+        )
+
 
 class TensorBoardJobService(_ServiceOfType):
     _TYPE = "tensor_board"
+
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        nodes: str | None = None,
+        status: str | None = None,
+        port: int | None = None,
+        log_dir: str | None = None,
+        properties: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        given = {"log_dir": log_dir, **kwargs}
+        super().__init__(endpoint=endpoint, nodes=nodes, status=status, port=port, properties=properties, **given)
 
 
 class VsCodeJobService(_ServiceOfType):

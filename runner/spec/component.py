@@ -10,7 +10,7 @@ from runner.errors import NotSupportedHere, UserError
 from runner.spec import schema
 from runner.spec.context import parse_at
 from runner.spec.expressions import Scope, names_parent
-from runner.spec.literals import Declaration, read_declaration, read_type
+from runner.spec.literals import Declaration, OutputDeclaration, read_declaration, read_output_mode, read_type
 from runner.spec.load import written_type
 from runner.spec.problems import Problems
 from runner.spec.values import Reader, check_keys, near_case
@@ -37,7 +37,7 @@ class Component:
     kind: str  # of KINDS, or pipeline
     settings: Node
     inputs: Mapping[str, Declaration] = field(default_factory=dict)
-    outputs: Mapping[str, str] = field(default_factory=dict)  # name → type
+    outputs: Mapping[str, OutputDeclaration] = field(default_factory=dict)
 
 
 def read_component(step: Node, problems: Problems) -> Component | None:
@@ -63,22 +63,23 @@ def read_component(step: Node, problems: Problems) -> Component | None:
         with problems.catching():
             declared[key] = read_declaration(child, problems)
     kept = {key: child for key, child in tree.entries.items() if key not in _NOT_SETTINGS}
-    return Component(kind=kind, settings=replace(tree, value=kept), inputs=declared, outputs=_output_types(outputs, problems))
+    return Component(kind=kind, settings=replace(tree, value=kept), inputs=declared, outputs=_outputs(outputs, problems))
 
 
 def _is_component_name(name: str) -> bool:
     return name[:1].isalpha() and name.replace("_", "a").isalnum() and name.isascii() and name == name.lower()
 
 
-def _output_types(outputs: Node | None, problems: Problems) -> dict[str, str]:
-    types = {}
+def _outputs(outputs: Node | None, problems: Problems) -> dict[str, OutputDeclaration]:
+    found = {}
     for key, child in (outputs.entries if outputs else {}).items():
         if child.is_mapping:
             check_keys(child, ("type", "mode", "description"), "of an output of a component", problems)
         elif not child.is_unset:
             problems.add(f"an output of a component is declared by a mapping, not {child.kind}", child.place, todo="write type: uri_folder")
-        types[key] = read_type(child, Scope(), problems, "uri_folder", literals=False)
-    return types
+        kind = read_type(child, Scope(), problems, "uri_folder", literals=False)
+        found[key] = OutputDeclaration(type=kind, mode=read_output_mode(child, kind, Scope(), problems, "rw_mount"))
+    return found
 
 
 def with_component(step: Node, open_files: tuple[Path, ...]) -> tuple[Node, tuple[Path, ...]]:

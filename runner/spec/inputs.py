@@ -110,7 +110,8 @@ class InputReader:
                     todo=f"write the input that it is bound to as type: {declared.type} and path:",
                 )
             _check_shape(found, declared.type, node)
-            return replace(found, type=declared.type, mode=declared.mode or found.mode)
+            written = node.is_mapping and node.get("mode") is not None
+            return replace(found, type=declared.type, mode=found.mode if written else declared.mode or found.mode)
         if found.is_data:
             raise UserError(
                 f"is bound to data of type {found.type}",

@@ -8,8 +8,8 @@ from runner.errors import UserError
 from runner.model.job import DATA_TYPES, LITERAL_TYPES, JobInput, JobOutput
 from runner.spec.expressions import Scope, meaning, only_expression
 from runner.spec.problems import Problems
-from runner.spec.schema import DATA_INPUT, LITERAL_INPUT
-from runner.spec.values import Reader, as_text, check_keys, describe, near_case, resolved, to_bool, to_float, to_int
+from runner.spec.schema import DATA_INPUT, LITERAL_INPUT, OUTPUT_MODES
+from runner.spec.values import Reader, as_text, check_keys, describe, near_case, resolved, to_bool, to_float, to_int, to_number
 from runner.spec.yaml_source import Node, Scalar, scalar_text
 
 ALIASES = {"float": "number", "double": "number", "int": "integer", "bool": "boolean", "str": "string"}  # of Azure's Python annotations
@@ -31,6 +31,14 @@ class Declaration:
         return self.type in DATA_TYPES
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutputDeclaration:
+    """One output as a component declares it."""
+
+    type: str
+    mode: str = "rw_mount"
+
+
 def read_type(node: Node, scope: Scope, problems: Problems, default: str, *, literals: bool = True) -> str:
     """The `type` of an input or output, in any case of letters."""
     written = node.get("type")
@@ -49,6 +57,21 @@ def read_type(node: Node, scope: Scope, problems: Problems, default: str, *, lit
             todo=near_case(text, known),
         )
     return default
+
+
+def read_output_mode(node: Node, kind: str, scope: Scope, problems: Problems, default: str) -> str:
+    """The `mode` of an output, in any case of letters."""
+    written = node.get("mode")
+    text = Reader(node, scope, problems).text("mode", default).lower()
+    allowed = OUTPUT_MODES if kind == "mltable" else tuple(mode for mode in OUTPUT_MODES if mode != "direct")
+    if written is not None and text not in allowed:
+        problems.add(
+            f"'{text}' is not a mode of an output of type {kind}",
+            written.place,
+            allowed=", ".join(allowed),
+            todo=near_case(text, allowed),
+        )
+    return "rw_mount" if text == "mount" else text
 
 
 def read_declaration(node: Node, problems: Problems) -> Declaration:
@@ -97,7 +120,7 @@ def convert(node: Node, kind: str, scope: Scope) -> JobInput:
     if kind == "string":
         text = as_text(node, scope)
         return JobInput(type=kind, value=scalar_text(value) if isinstance(value, bool) else text)
-    parsed = {"integer": to_int, "number": to_float, "boolean": to_bool}[kind](value)
+    parsed = {"integer": to_int, "number": to_number, "boolean": to_bool}[kind](value)
     if parsed is None:
         raise UserError(f"{describe(value)} is not of type {kind}", place=node.place, allowed=_EXAMPLES[kind])
     return JobInput(type=kind, value=parsed)

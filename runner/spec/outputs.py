@@ -12,9 +12,9 @@ from runner.spec.context import ResolveContext, at_place, locate, own_place
 from runner.spec.disk import is_file, is_folder, lies_in, trouble
 from runner.spec.expressions import Scope, meaning, only_expression
 from runner.spec.inputs import check_port_name
-from runner.spec.literals import read_type
+from runner.spec.literals import OutputDeclaration, read_output_mode, read_type
 from runner.spec.problems import Problems
-from runner.spec.schema import OUTPUT, OUTPUT_MODES
+from runner.spec.schema import OUTPUT
 from runner.spec.values import Reader, as_text, check_keys, near_case
 from runner.spec.yaml_source import Node
 from runner.storage.addresses import is_address
@@ -35,12 +35,13 @@ class OutputReader:
     untyped: frozenset[str] = frozenset()  # outputs of the parent whose type nobody wrote: they take that of the step
     bound: dict[str, JobOutput]
 
-    def read(self, name: str, node: Node, declared: str = "") -> JobOutput:
-        """`declared` is the type that a component declares, or empty."""
+    def read(self, name: str, node: Node, declaration: OutputDeclaration | None = None) -> JobOutput:
+        """`declaration` is that of the component, where there is one."""
+        declared, mode = (declaration.type, declaration.mode) if declaration else ("", "rw_mount")
         scope = replace(self.scope, words={**self.scope.words, "output_name": name})
         if not node.is_mapping:
             text = "" if node.is_unset else as_text(node, scope) if only_expression(node.text) is None else node.text
-            return self._made(name, declared, text, node)
+            return self._made(name, declared, text, node, mode)
         check_keys(node, OUTPUT, "of an output", self.problems)
         reader = Reader(node, scope, self.problems)
         kind = read_type(node, scope, self.problems, declared, literals=False)
@@ -48,16 +49,17 @@ class OutputReader:
             raise UserError(f"is of type {kind}", place=node.place, allowed=f"type {declared}, as the component declares it")
         path = node.get("path")
         text = "" if path is None else path.text if only_expression(path.text) else reader.text("path")
-        output = self._made(name, kind, text, path or node)
+        output = self._made(name, kind, text, path or node, mode)
         version = reader.text("version") or None
         if version and not node.get("name"):
             self.problems.add("a version needs a name", node.entries["version"].place, todo="write name: as well, or leave version out")
         asset = reader.text("name") or None
         if asset:
             self.problems.notice(f"output {name}: its name '{asset}' is kept without effect: this build registers no data assets")
-        return replace(output, mode=self._mode(node, output.type), name=asset, version=version)
+        mode = read_output_mode(node, output.type, scope, self.problems, output.mode)
+        return replace(output, mode=mode, name=asset, version=version)
 
-    def _made(self, name: str, kind: str, text: str, at: Node) -> JobOutput:
+    def _made(self, name: str, kind: str, text: str, at: Node, mode: str) -> JobOutput:
         inner = only_expression(text)
         if inner is not None:
             return self._bound(inner, kind, at)
@@ -65,14 +67,15 @@ class OutputReader:
         if not text:
             path = own_place(self.default_datastore, self.job, name, self.context, at.place)
             self._check_place(path, path, kind, at)
-            return JobOutput(type=kind, path=path)
+            return JobOutput(type=kind, path=path, mode=mode)
         path, text = locate(text, at.base, self.context, at.place), without_query(text)
         self._check_place(path, text, kind, at)
-        return JobOutput(type=kind, path=path, uri=text)
+        return JobOutput(type=kind, path=path, uri=text, mode=mode)
 
-    def default(self, name: str, kind: str, at: Node) -> JobOutput:
+    def default(self, name: str, declared: OutputDeclaration, at: Node) -> JobOutput:
         """Of an output that a component declares and the job does not mention."""
-        return JobOutput(type=kind, path=own_place(self.default_datastore, self.job, name, self.context, at.place))
+        path = own_place(self.default_datastore, self.job, name, self.context, at.place)
+        return JobOutput(type=declared.type, path=path, mode=declared.mode)
 
     def _check_place(self, path: str, text: str, kind: str, at: Node) -> None:
         if is_address(path):
@@ -116,22 +119,9 @@ class OutputReader:
         self.bound[name] = value
         return replace(value, name=None, version=None)  # the pipeline registers it, not the step
 
-    def _mode(self, node: Node, kind: str) -> str:
-        written = node.get("mode")
-        text = Reader(node, self.scope, self.problems).text("mode", "rw_mount").lower()
-        allowed = OUTPUT_MODES if kind == "mltable" else tuple(mode for mode in OUTPUT_MODES if mode != "direct")
-        if written is not None and text not in allowed:
-            self.problems.add(
-                f"'{text}' is not a mode of an output of type {kind}",
-                written.place,
-                allowed=", ".join(allowed),
-                todo=near_case(text, allowed),
-            )
-        return "rw_mount" if text == "mount" else text
-
 
 def read_outputs(
-    node: Node | None, reader: OutputReader, declared: Mapping[str, str] | None
+    node: Node | None, reader: OutputReader, declared: Mapping[str, OutputDeclaration] | None
 ) -> tuple[dict[str, JobOutput], frozenset[str]]:
     """All outputs, and the names of those that have a mistake. `declared`: the types of a component's outputs; None without a component."""
     found: dict[str, JobOutput] = {}
@@ -148,7 +138,7 @@ def read_outputs(
                     allowed=", ".join(declared) or "(no outputs)",
                     todo=near_case(name, list(declared)),
                 )
-            output = reader.read(name, child, declared[name] if declared else "")
+            output = reader.read(name, child, declared[name] if declared else None)
             _check_unique(name, output, found, child)
             found[name] = output
             broken.discard(name)

@@ -90,9 +90,9 @@ def declared_ports(tree: Node, merged: Node, component: Component | None, frame:
         bound=frame.bound,
     )
     made, broken_outputs = read_outputs(reader.mapping("outputs"), outputs, component.outputs if component else None)
-    for name, kind in (component.outputs if component else {}).items():
+    for name, declared_output in (component.outputs if component else {}).items():
         if name not in made and name not in broken_outputs:
-            made[name] = outputs.default(name, kind, tree)
+            made[name] = outputs.default(name, declared_output, tree)
     return Ports(inputs=found, outputs=made, broken=broken | broken_outputs)
 
 

@@ -185,6 +185,12 @@ def to_float(value: Scalar) -> float | None:
     return None if math.isnan(number) else number
 
 
+def to_number(value: Scalar) -> int | float | None:
+    """A whole number stays one: scripts get it as it was written."""
+    whole = None if isinstance(value, float) else to_int(value)
+    return to_float(value) if whole is None else whole
+
+
 def to_bool(value: Scalar) -> bool | None:
     if isinstance(value, bool):
         return value

@@ -49,7 +49,9 @@ class Patience:
     over: Callable[[str], None] | None = None
     seconds: float = PATIENCE
     now: Callable[[], float] = time.monotonic
+    pause: Callable[[threading.Event, float], object] = threading.Event.wait
     _stopped: threading.Event = field(default_factory=threading.Event)
+    _woken: threading.Event = field(default_factory=threading.Event)  # set when it answers again: nobody sleeps on; and when stopped
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _given_up: str = ""  # why, after it was stopped
     _since: float | None = None  # when the outage began
@@ -69,7 +71,9 @@ class Patience:
                 self._give_up(again, self.now() - began)
                 self._tell(again.reason)
                 asked = min(again.after, LONGEST_ASKED)
-                if self._stopped.wait(max(asked, pause * random.uniform(0.5, 1.0))):  # noqa: S311 - no secret
+                waited_for = self._stopped if asked else self._woken
+                self.pause(waited_for, max(asked, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
+                if self._stopped.is_set():
                     self._give_up(again, self.now() - began)
                 pause = min(2 * pause, LONGEST_PAUSE)
             except UserError:
@@ -87,6 +91,8 @@ class Patience:
 
     def stop(self) -> None:
         self._stopped.set()
+        with self._lock:
+            self._woken.set()
 
     def _give_up(self, again: Again, waited: float) -> None:
         """Raises, when it is time to."""
@@ -120,5 +126,8 @@ class Patience:
                 return
             since, self._since, self._ended = self._since, None, self.now()
             told = self._told >= since
+            if told and not self._stopped.is_set():  # after a shorter one nobody sleeps for long
+                self._woken.set()
+                self._woken = threading.Event()
         if told:
             (self.over or self.say)(f"{self.name} answers again")

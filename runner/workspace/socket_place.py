@@ -1,4 +1,4 @@
-"""Where the socket of a job's folder is: in it, but not on a network file system, which has none, or shows it to machines without its owner."""
+"""Where the socket of a job's folder is: in it, but not on a network file system, which has none, or shows it to other machines."""
 
 from __future__ import annotations
 

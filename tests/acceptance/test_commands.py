@@ -255,7 +255,9 @@ def test_how_a_command_failed_is_said(here: Lab, text: str, says: str) -> None:
 
 def test_without_continuing_nothing_new_is_started_after_a_failure(here: Lab) -> None:
     """What runs is finished."""
-    wait = "for i in $(seq 300); do grep -q bad $LEDGER && break; sleep 0.1; done; sleep 0.5; note running"
+    record = here.state / "jobs" / "job" / "job.json"
+    failed = f"import json, sys; sys.exit(json.load(open('{record}'))['jobs']['bad']['status'] != 'Failed')"
+    wait = f'until {sys.executable} -c "{failed}"; do sleep 0.1; done; sleep 1; note running'
     steps = {
         "bad": command("note bad; exit 2"),
         "running": command(wait, outputs={"x": {"type": "uri_folder"}}),
@@ -395,8 +397,8 @@ def test_python_is_that_of_the_conda_file_which_steps_at_once_share(here: Lab) -
         "image": "python:3",
         "conda_file": {"name": "x", "dependencies": ["python={}.{}".format(*sys.version_info[:2])]},
     }
-    text = 'python -c "import sys; print(sys.prefix)"; command -v python; sh -c "command -v python3"'
-    write(here, {name: command(text, environment=environment) for name in ("one", "two")})
+    text = 'python -c "import sys; print(sys.prefix)"; command -v python; sh -c "command -v python3" # {}'
+    write(here, {name: command(text.format(name), environment=environment) for name in ("one", "two")})
     score(here)
     one, two = (next((here.logs() / name).glob("user/stdout/*/*.txt")).read_text().splitlines() for name in ("one", "two"))
     assert one == two

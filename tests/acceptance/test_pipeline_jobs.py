@@ -14,13 +14,22 @@ from tests.acceptance.conftest import IN_PROCESSES_OR_ON_A_CLUSTER
 from tests.acceptance.jobs import Lab, Outcome
 
 SCORE = """
-import os, sys
+import json, os, sys, time
 from ledger import note
+
+def status_of(step):
+    with open(sys.argv[sys.argv.index("--outlast") + 1]) as file:
+        return json.load(file)["jobs"][step]["status"]
+
+def shutdown():
+    time.sleep("--outlast" in sys.argv)
 
 def run(mini_batch):
     note("%s %d" % (os.environ["AZUREML_RUN_ID"], len(mini_batch)))
     if "--fail" in sys.argv and mini_batch[0].endswith("f00001.txt") and not os.path.exists(os.environ["LEDGER"] + ".mended"):
         raise ValueError("a bad one")
+    while "--outlast" in sys.argv and status_of("bad") not in ("Failed", "Completed"):
+        time.sleep(0.1)
     side = os.environ.get("AZURE_ML_OUTPUT_copies")
     for path in mini_batch:
         if side:
@@ -162,10 +171,13 @@ def test_a_step_that_fails(lab: Lab, go_on: bool) -> None:
     steps = {
         "good": step(outputs={"rows": {"type": "uri_file"}, "copies": {"type": "uri_folder"}}),
         "bad": step(mini_batch_size=1, mini_batch_error_threshold=0, task={"program_arguments": "${{inputs.flag}}"}),
-        "needs_bad": step(inputs={"data": "${{parent.jobs.bad.outputs.copies}}"}),
+        # It would do what `other` has done, and be taken from there.
+        "needs_bad": step(inputs={"data": "${{parent.jobs.bad.outputs.copies}}"}, is_deterministic=False),
         "other": step(inputs={"data": "${{parent.jobs.good.outputs.copies}}"}),
     }
     steps["bad"]["inputs"]["flag"] = "--fail"
+    if not go_on:  # that which `other` needs ends when `bad` has failed
+        steps["good"]["task"]["program_arguments"] = f"--outlast {lab.state}/jobs/job/job.json"
     steps["bad"]["outputs"]["copies"] = {"type": "uri_folder"}
     write(lab, steps, settings={"continue_on_step_failure": go_on})
     done = score(lab, status=1)

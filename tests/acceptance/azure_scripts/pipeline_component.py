@@ -1,6 +1,5 @@
-from azure.identity import DefaultAzureCredential
-
 from azure.ai.ml import MLClient
+from azure.identity import DefaultAzureCredential
 
 ml_client = MLClient(
     credential=DefaultAzureCredential(),

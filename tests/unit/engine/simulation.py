@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,12 +25,15 @@ class FakeClock:
         return self.time
 
 
-def coordinator(folder: Path, clock: FakeClock, **settings: object) -> Coordinator:
+def coordinator(
+    folder: Path, clock: FakeClock, *, calm_since: Callable[[], float] = lambda: float("-inf"), **settings: object
+) -> Coordinator:
     return Coordinator(
         settings=CoordinatorSettings(**settings),  # type: ignore[arg-type]
         manifest=Manifest(folder / "manifest"),
         journal=Journal(folder / "journal"),
         clock=clock,
+        calm_since=calm_since,
     )
 
 

@@ -148,6 +148,18 @@ def test_a_wait_for_a_storage_is_no_silence(tmp_path: Path) -> None:
     assert target.wait(0) is not None
 
 
+def test_after_a_wait_for_a_storage_the_time_out_begins_anew(tmp_path: Path) -> None:
+    clock, calm = FakeClock(), [float("-inf")]
+    target = coordinator(tmp_path, clock, progress_update_timeout=30, calm_since=lambda: calm[0])
+    target.join("node_0", workers=1, wake=lambda: None)
+    for clock.time, calm[0] in ((20, float("inf")), (29, float("inf")), (58, 57), (86, 57)):
+        target.look_after()
+        assert target.wait(0) is None
+    clock.time = 87
+    target.look_after()
+    assert target.wait(0) is not None
+
+
 def test_blocks_stand_in_the_journal_and_the_size_of_the_output_is_told(tmp_path: Path) -> None:
     target = coordinator(tmp_path, FakeClock())
     epoch = target.join("node_0", workers=1, wake=lambda: None)

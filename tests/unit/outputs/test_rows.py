@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,28 @@ def test_a_damaged_part_is_not_published(tmp_path: Path) -> None:
     with pytest.raises(RunnerError, match=r"is damaged.*mini-batches 0 to 0"):
         publish(tmp_path / "parts", [segment], target, job="j")
     assert target.read_text() == "the earlier result"
+
+
+def test_what_the_disk_does_not_take_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = PartWriter(tmp_path / "parts", "a")
+    segment = write(writer, 0, b"rows\n")
+    target = tmp_path / "out" / "rows.txt"
+    target.parent.mkdir()
+    target.write_text("the earlier result")
+
+    def refuse(_file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", refuse)
+        with pytest.raises(OSError, match="Input/output error"):
+            writer.sync()
+        with pytest.raises(OSError, match="Input/output error"):
+            publish(tmp_path / "parts", [segment], target, job="j")
+    assert target.read_text() == "the earlier result"
+    assert [path.name for path in target.parent.iterdir()] == ["rows.txt"]
+    publish(tmp_path / "parts", [segment], target, job="j")
+    assert target.read_bytes() == b"rows\n"
 
 
 def test_parts_without_a_record_are_deleted(tmp_path: Path) -> None:

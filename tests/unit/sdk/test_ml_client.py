@@ -11,7 +11,7 @@ import pytest
 
 from runner import Input, MLClient, Output
 from runner.entities import ParallelTask
-from runner.errors import NotSupportedHere, UserError
+from runner.errors import UserError
 from runner.parallel import ParallelJob
 from runner.sdk.submitted import JobFailedError
 from runner.workspace.records import JobRecord
@@ -97,7 +97,7 @@ def test_create_or_update(client: MLClient, fake: Fake) -> None:
 
 
 def test_only_jobs_are_submitted(client: MLClient, azure: Any) -> None:
-    with pytest.raises(NotSupportedHere, match=r"objects of azure\.ai\.ml"):
+    with pytest.raises(UserError, match="is no job that can be submitted"):
         client.jobs.create_or_update(azure.Input())
     with pytest.raises(UserError, match="is no job"):
         client.create_or_update(3)

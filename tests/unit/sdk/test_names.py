@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import warnings
 from types import ModuleType
 
 import pytest
@@ -16,9 +17,18 @@ HEAVY = ("pydantic", "pyarrow", "pandas", "numpy", "rich", "typer", "yaml", "azu
 SENTENCE = "is not available in this release of runner"
 
 
-@pytest.mark.parametrize("module", ["", ".parallel", ".dsl", ".entities", ".constants"])
+MODULES = (
+    "", ".parallel", ".dsl", ".entities", ".constants", ".sweep", ".automl", ".data_transfer", ".finetuning", ".identity",
+    ".model_customization", ".operations",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_every_name_of_azure_is_there_or_gives_one_sentence(azure: ModuleType, module: str) -> None:
-    theirs, ours = importlib.import_module(f"azure.ai.ml{module}"), importlib.import_module(f"runner{module}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = importlib.import_module(f"azure.ai.ml{module}")
+    ours = importlib.import_module(f"runner{module}")
     for name in theirs.__all__:
         if hasattr(ours, name):
             assert name in dir(ours)
@@ -43,6 +53,16 @@ def test_what_was_asked_for_is_there() -> None:
 
     assert all([Input, MLClient, Output, load_component, load_environment, load_job, pipeline, Parallel, ParallelJob, RunFunction])
     assert parallel.parallel_run_function is parallel_run_function
+
+
+def test_commands_are_there() -> None:
+    from runner import command, dsl
+    from runner.entities import Command, CommandComponent, CommandJob, CommandJobLimits, PipelineComponent
+
+    assert isinstance(command(command="true"), Command)
+    assert all([CommandComponent, CommandJob, CommandJobLimits, PipelineComponent, dsl.pipeline])
+    with pytest.raises(ImportError, match=f"`Choice` of azure.ai.ml.sweep {SENTENCE}"):
+        from runner.sweep import Choice  # type: ignore[attr-defined] # noqa: F401
 
 
 def test_identities_are_still_importable_from_the_top() -> None:
@@ -77,7 +97,7 @@ def _loaded_by(code: str) -> set[str]:
     "code",
     [
         "import runner",
-        "from runner import Input, Output\nfrom runner.parallel import parallel_run_function\nfrom runner.dsl import pipeline",
+        "from runner import Input, command, load_component, parallel\nparallel.parallel_run_function\nfrom runner.dsl import pipeline",
         "import runner.entities, runner.constants\nrunner.entities.Environment",
     ],
 )

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+import runner
 from runner import MLClient, parallel
 from runner.errors import UserError
 
 ENTITIES = (
     "BatchRetrySettings", "BuildContext", "Data", "Environment", "JobResourceConfiguration", "ManagedIdentityConfiguration",
-    "ParallelComponent", "ParallelTask",
+    "CommandComponent", "CommandJob", "CommandJobLimits", "JobService", "ParallelComponent", "ParallelTask", "PipelineComponent",
+    "QueueSettings", "JupyterLabJobService", "SshJobService", "TensorBoardJobService", "VsCodeJobService",
     "PipelineJob", "PipelineJobSettings", "ResourceConfiguration", "RetrySettings", "AmlTokenConfiguration",
     "UserIdentityConfiguration",
 )  # fmt: skip
@@ -23,6 +25,9 @@ PAIRS = [
     *(("entities", name) for name in ENTITIES),
     ("entities", "Parallel.__init__"),
     ("entities", "Parallel.set_resources"),
+    *(("entities", f"Command.{method}") for method in ("__init__", "set_resources", "set_limits", "set_queue_settings")),
+    *(("", f"{kind}Distribution") for kind in ("Mpi", "PyTorch", "TensorFlow", "Ray")),
+    ("", "command"),
     *(("", name) for name in ("Input", "Output", "load_job", "load_component", "load_environment", "MLClient", "MLClient.from_config")),
     ("dsl", "pipeline"),
 ]  # fmt: skip
@@ -54,6 +59,12 @@ def test_parallel_run_function_has_25_keywords_in_azures_order(azure: ModuleType
     assert list(ours) == list(theirs)
     assert len(ours) == 25
     assert {one.kind for one in ours.values()} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_command_has_azures_keywords_in_azures_order(azure: ModuleType) -> None:
+    assert list(parameters(runner.command)) == list(parameters(azure.command))
+    with pytest.raises(UserError, match="did you mean 'environment_variables'"):
+        runner.command(environment_variable={})
 
 
 @pytest.mark.parametrize(

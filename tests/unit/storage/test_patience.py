@@ -20,13 +20,9 @@ class Clock:
     def now(self) -> float:
         return self.time
 
-    def is_set(self) -> bool:
-        return False
-
-    def wait(self, seconds: float) -> bool:
+    def pause(self, _event: threading.Event, seconds: float) -> None:
         self.waits.append(seconds)
         self.time += seconds
-        return False
 
 
 @pytest.fixture
@@ -41,7 +37,7 @@ def said() -> list[str]:
 
 @pytest.fixture
 def patience(clock: Clock, said: list[str]) -> Patience:
-    return Patience(name="datastore 'x'", say=said.append, now=clock.now, _stopped=clock)  # type: ignore[arg-type]
+    return Patience(name="datastore 'x'", say=said.append, now=clock.now, pause=clock.pause)
 
 
 def attempts(*results: object) -> Callable[[], object]:
@@ -84,6 +80,35 @@ def test_a_wait_is_told_from_time_to_time(patience: Patience, clock: Clock, said
         "waiting for datastore 'x': 503 (for 32 s; gives up after 900 s)",
         "datastore 'x' answers again",
     ]
+
+
+def test_when_it_answers_again_nobody_sleeps_on(said: list[str]) -> None:
+    now, answers = [0.0], threading.Event()
+    asleep: list[float] = []
+
+    def pause(event: threading.Event, seconds: float) -> None:
+        asleep.append(seconds)
+        assert event.wait(20)  # however long it should be
+
+    def call() -> str:
+        if not answers.is_set():
+            raise Again("503")
+        return "ok"
+
+    patience = Patience(name="datastore 'x'", say=said.append, now=lambda: now[0], pause=pause)
+    results: list[str] = []
+    sleepers = [threading.Thread(target=lambda: results.append(patience.attempt(call))) for _ in range(3)]
+    for number, each in enumerate(sleepers, 1):
+        each.start()
+        while len(asleep) < number:
+            time.sleep(0.01)
+        now[0] += 6.0  # so that the second one tells of it
+    answers.set()
+    assert patience.attempt(call) == "ok"
+    for each in sleepers:
+        each.join(10)
+    assert results == ["ok"] * 3
+    assert said[-1] == "datastore 'x' answers again"
 
 
 def test_the_end_of_a_wait_may_be_told_to_somebody_else(clock: Clock, patience: Patience, said: list[str]) -> None:

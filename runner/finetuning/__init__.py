@@ -1,0 +1,13 @@
+"""Fine-tuning: the names of `azure.ai.ml.finetuning`, none of which is here; each says so when it is used."""
+
+from __future__ import annotations
+
+from runner.sdk.lazy import attributes
+
+__all__: list[str] = []
+
+_ABSENT = """
+    FineTuningTaskType create_finetuning_job
+"""
+
+__getattr__, __dir__ = attributes(__name__, {}, _ABSENT)
