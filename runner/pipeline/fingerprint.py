@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runner.launch.conda_file import read_conda
@@ -27,7 +27,7 @@ COUNTED = (
 )
 COUNTED_OTHERWISE = {
     "code": "the snapshot: names, modes and contents of its files",
-    "program_arguments": "with the names of inputs and outputs in the place of their paths",
+    "program_arguments": "with the names of inputs and outputs in the place of their paths, without FOR_THE_RUN",
     "environment_variables": "likewise",
     "model": "its content",
     "environment": "the image by its id where the engine has it, else by its name; what a build or a conda file holds; the interpreter",
@@ -40,7 +40,11 @@ NOT_COUNTED = (
     *("name", "step", "display_name", "experiment_name", "description", "tags", "properties", "notices"),
     *("compute", "max_concurrency_per_instance", "retry", "logging_level", "identity", "is_deterministic"),
 )
-
+# Predefined arguments with these names say how the step is run; scripts get them, too, but what they make does not come from them.
+FOR_THE_RUN = (
+    *("task_overhead_timeout", "progress_update_timeout", "first_task_creation_timeout", "resource_monitor_interval"),
+    *("copy_logs_to_parent", "push_metrics_to_parent", "metrics_name_prefix", "profiling_module"),
+)
 
 Facts = Mapping[str, object]
 
@@ -53,7 +57,7 @@ def facts_of(step: Step, code: Path, contents: Contents, options: RunOptions) ->
         "form": FORM,
         **{name: getattr(step, name) for name in COUNTED},
         "code": signature_of(code),
-        "program_arguments": [replace_path(word, places) for word in step.program_arguments],
+        "program_arguments": [replace_path(word, places) for word in _words(step)],
         "environment_variables": {key: replace_path(text, places) for key, text in step.environment_variables.items()},
         "model": contents.of(step.model) if step.model else None,
         "environment": _environment(step, contents, options),
@@ -62,6 +66,22 @@ def facts_of(step: Step, code: Path, contents: Contents, options: RunOptions) ->
         "docker_args": step.resources.docker_args,
         "arguments": [step.arguments.allowed_failed_percent, step.arguments.append_row_dataframe_header],
     }
+
+
+def _words(step: Step) -> Sequence[str]:
+    """The arguments without those of FOR_THE_RUN and their values; those of a command are values only."""
+    if step.command:
+        return step.program_arguments
+    kept, rest = list[str](), iter(step.program_arguments)
+    for word in rest:
+        if word == "--":
+            return [*kept, word, *rest]
+        name, equals, _ = word[2:].partition("=")
+        if not word.startswith("--") or name not in FOR_THE_RUN:
+            kept.append(word)
+        elif not equals:
+            next(rest, None)
+    return kept
 
 
 def without_image(facts: Facts) -> Facts:

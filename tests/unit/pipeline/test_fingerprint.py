@@ -12,8 +12,9 @@ import pytest
 
 from runner.model.job import Environment, JobInput, JobOutput, Resources, RetrySettings, Step, SystemArguments
 from runner.pipeline.content import Contents
-from runner.pipeline.fingerprint import COUNTED, COUNTED_OTHERWISE, NOT_COUNTED, decided, facts_of, fingerprint
+from runner.pipeline.fingerprint import COUNTED, COUNTED_OTHERWISE, FOR_THE_RUN, NOT_COUNTED, decided, facts_of, fingerprint
 from runner.pipeline.options import RunOptions
+from runner.spec.arguments import OPTIONS
 from runner.storage.stores import Stores
 
 Change = Callable[[Step], Step]
@@ -170,6 +171,22 @@ def test_instances_and_time_outs_do_not_count(place):
         task_overhead_timeout=1, progress_update_timeout=1, first_task_creation_timeout=1, resource_monitor_interval=0
     )
     assert place.key(replace(place.step, resources=resources, arguments=arguments)) == place.key()
+
+
+@pytest.mark.parametrize("more", [("--task_overhead_timeout", "9"), ("--metrics_name_prefix=x", "--resource_monitor_interval", "0")])
+def test_predefined_arguments_that_say_how_a_step_is_run_do_not_count(place, more):
+    first, *others = place.step.program_arguments
+    assert place.key(replace(place.step, program_arguments=(*more, first, *others))) == place.key()
+    assert place.key(replace(place.step, program_arguments=(first, *others, *more))) == place.key()
+    assert place.key(replace(place.step, program_arguments=(first, *others, *more, "x"))) != place.key()
+    assert place.key(replace(place.step, program_arguments=(first, *others, "--", *more))) != place.key(), "the script's own"
+    command = replace(place.step, command='echo "${1}"')
+    assert place.key(replace(command, program_arguments=more)) != place.key(replace(command, program_arguments=()))
+
+
+def test_what_says_how_a_step_is_run_is_predefined():
+    counted = {"error_threshold", "allowed_failed_count", "allowed_failed_percent", "append_row_dataframe_header"}
+    assert {*FOR_THE_RUN} | counted == OPTIONS.keys()
 
 
 def test_paths_of_outputs_and_inputs_do_not_count(place, tmp_path):
