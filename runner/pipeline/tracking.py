@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from runner.engine.sole_file import Superseded
+from runner.errors import printable
 from runner.model.batch import Progress
 from runner.model.job import Job, Step
 from runner.model.paths import JobPaths
@@ -111,7 +112,7 @@ def _begin(job: Job, paths: JobPaths, options: RunOptions, warn: Warn) -> Tracki
     given: Mapping[str, str] = job.environment_variables if isinstance(job, Step) else {}
     uri = _uri(given, options)
     store = store_of(uri)
-    experiment = given.get(EXPERIMENT_NAME) or job.experiment_name or "Default"
+    experiment = printable(given.get(EXPERIMENT_NAME) or job.experiment_name or "Default")  # the name of a folder need not be text
     variables = {**_apart(uri), EXPERIMENT_NAME: experiment}
     if isinstance(store, FolderStore):
         variables[ALLOW_FOLDER] = "true"
@@ -155,7 +156,7 @@ def _apart(uri: str) -> dict[str, str]:
 
 
 def _named(job: Job, paths: JobPaths, experiment: str) -> RunName:
-    tags = {"mlflow.source.name": job.entry_script or job.command if isinstance(job, Step) else job.name}
+    tags = {"mlflow.source.name": printable(job.entry_script or job.command) if isinstance(job, Step) else job.name}
     if isinstance(job, Step) and job.step and (parent := _known(_above(job, paths))[0]):
         tags["mlflow.parentRunId"] = parent
     return RunName(name=job.name, experiment=experiment, tags=tags)
