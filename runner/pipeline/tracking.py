@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from runner.engine.sole_file import Superseded
-from runner.errors import printable
 from runner.model.batch import Progress
 from runner.model.job import Job, Step
 from runner.model.paths import JobPaths
@@ -112,7 +111,8 @@ def _begin(job: Job, paths: JobPaths, options: RunOptions, warn: Warn) -> Tracki
     given: Mapping[str, str] = job.environment_variables if isinstance(job, Step) else {}
     uri = _uri(given, options)
     store = store_of(uri)
-    experiment = printable(given.get(EXPERIMENT_NAME) or job.experiment_name or "Default")  # the name of a folder need not be text
+    experiment = given.get(EXPERIMENT_NAME) or job.experiment_name or "Default"
+    experiment = _text(experiment)
     variables = {**_apart(uri), EXPERIMENT_NAME: experiment}
     if isinstance(store, FolderStore):
         variables[ALLOW_FOLDER] = "true"
@@ -155,8 +155,14 @@ def _apart(uri: str) -> dict[str, str]:
     return {URI: address, USERNAME: unquote(parts.username), PASSWORD: unquote(parts.password or "")}
 
 
+def _text(name: str) -> str:
+    """That of a folder or a file need not be text."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _named(job: Job, paths: JobPaths, experiment: str) -> RunName:
-    tags = {"mlflow.source.name": printable(job.entry_script or job.command) if isinstance(job, Step) else job.name}
+    source = job.entry_script or job.command if isinstance(job, Step) else job.name
+    tags = {"mlflow.source.name": _text(source)}
     if isinstance(job, Step) and job.step and (parent := _known(_above(job, paths))[0]):
         tags["mlflow.parentRunId"] = parent
     return RunName(name=job.name, experiment=experiment, tags=tags)

@@ -82,6 +82,7 @@ class Case:
         return search(self.canary, files_below(self.lab.folder, leave_out=OWN), *more)
 
 
+@pytest.mark.xdist_group("secrets")  # the commands of the kind `env` have it in their environment, and all processes are searched
 @pytest.mark.parametrize("kind", ["account_key", "file", "env", "sas_token", "connection_string", "job_file"])
 def test_nothing_has_the_secret(kind: str, tmp_path: Path, azurite: Azurite) -> None:
     case = Case(kind, Lab(tmp_path), azurite)

@@ -43,7 +43,7 @@ INNER_PIPELINES = (
     outer_row(
         "input-type", "made: {type: uri_folder}", "made: {type: uri_file}", "of type uri_file, but is of type uri_folder", at="files: $"
     ),
-    outer_row("input-range", "  share: 0.25", "  share: 2", "2.0 is out of range", at="      share: $"),
+    outer_row("input-range", "  share: 0.25", "  share: 2", "2 is out of range", at="      share: $"),
     outer_row("output-unknown", "outputs.counts}}", "outputs.count}}", "step 'middle' has no output 'count'", "did you mean 'counts'"),
     outer_row("step-of-inner", "jobs.middle.outputs.counts}}", "jobs.middle_count.outputs.counts}}", "no step 'middle_count'", "middle'"),
     outer_row(

@@ -125,12 +125,12 @@ def test_a_component_and_what_its_step_changes(steps: Callable[..., PipelineJob]
         top="inputs: {images: {type: uri_folder, path: ./images}, word: a b, seconds: 7}\noutputs: {final: {type: uri_file}}",
     )
     one, two = job.steps["one"], job.steps["two"]
-    assert one.environment_variables == {"A": "1.0", "B": "2", "C": "x"}
+    assert one.environment_variables == {"A": "1", "B": "2", "C": "x"}
     assert one.retry.timeout == 7
-    assert one.program_arguments == (str(folder / "images"), "1.0", "a b")
+    assert one.program_arguments == (str(folder / "images"), "1", "a b")
     assert one.code == str(folder / "src")
     assert one.outputs["counts"].path == job.outputs["final"].path
-    assert two.program_arguments == (job.outputs["final"].path, "7", "1.0")
+    assert two.program_arguments == (job.outputs["final"].path, "7", "1")
     assert (one.name, one.step, job.depends_on) == ("job_1.one", "one", {"one": (), "two": ("one",)})
 
 
