@@ -23,6 +23,11 @@ def can_copy(source: str, target: str) -> bool:
     return addresses.is_address(source) == addresses.is_address(target)
 
 
+def is_there(path: str, stores: Stores) -> bool:
+    """A file, or a folder with anything in it. Errors: OSError, and those of `Stores`."""
+    return has_files(path, stores) or (not addresses.is_address(path) and Path(path).is_file())
+
+
 def has_files(path: str, stores: Stores) -> bool:
     """Whether anything lies there. Errors: OSError, and those of `Stores`."""
     if addresses.is_address(path):

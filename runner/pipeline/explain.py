@@ -7,6 +7,8 @@ from runner.model.batch import INPUT_CHANGED, ErrorRecord
 from runner.model.job import Step
 from runner.model.paths import JobPaths
 
+_MENDED = "(with --code if you have mended its code; if the job file, create a new job)"
+
 
 def explain(verdict: Verdict, step: Step, paths: JobPaths) -> dict[str, str]:
     """`message` (its first line tells all that matters), `code`, `log`; empty for a job that completed without a failure."""
@@ -42,7 +44,7 @@ def _of_command(error: ErrorRecord, go_on: str, paths: JobPaths) -> dict[str, st
         rest += ["", error.traceback.rstrip()]
     log = error.log or str(paths.logs)
     return {
-        "message": "\n".join([f"{first}; log: {log}; {go_on} (with --code if you have mended it)", *rest]),
+        "message": "\n".join([f"{first}; log: {log}; {go_on} {_MENDED}", *rest]),
         "code": "command",
         "log": log,
     }

@@ -47,10 +47,14 @@ class Reuse:
 
     def find(self, step: Step, paths: JobPaths) -> Earlier | None:
         """Results that the step would have as well, and that are still as they were."""
+        from runner.pipeline.copies import is_there
+
         if not step.is_deterministic or not step.outputs:  # without any, what it does beside them is what it is for
             return None
         with contextlib.suppress(UserError, OSError):
-            facts = self._facts[step.name] = facts_of(step, paths.code, self._contents, self._options)
+            facts = facts_of(step, paths.code, self._contents, self._options)
+            if not any(is_there(output.path, self._options.stores) for output in step.outputs.values()):
+                self._facts[step.name] = facts  # or else what is there already would be taken for a part of its results
             entry = self._index / f"{fingerprint(facts)}.json"
             earlier = None if self._job.force_rerun else _read(entry)
             if earlier is not None and self._is_whole(earlier, step):

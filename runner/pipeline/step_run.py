@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 import threading
@@ -32,6 +33,7 @@ from runner.outputs import append_row, folders
 from runner.outputs.aggregate import Aggregate, Content, FileAggregate, NoRows, RowsLost
 from runner.outputs.blob_aggregate import INCOMPLETE, BlobAggregate
 from runner.outputs.rows import discard_unrecorded
+from runner.pipeline.copies import is_there
 from runner.pipeline.explain import explain
 from runner.pipeline.instances import InstancePlan, instance_settings
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
@@ -302,6 +304,7 @@ class StepRun:
             journal.published()
             journal.sync()
             shutil.rmtree(self.paths.parts, ignore_errors=True)
+            self._warn_of_unwritten()
         self._track(verdict.status, progress)
         error = explain(verdict, self.step, self.paths)
         self.observe(
@@ -317,6 +320,13 @@ class StepRun:
         arguments, warn = self.step.arguments, partial(self._say, "WARNING")
         parent = parent_of(self.step, self.paths, self.options, warn) if arguments.push_metrics_to_parent else None
         self._tracking.ended(status, progress, prefix=arguments.metrics_name_prefix, parent=parent)
+
+    def _warn_of_unwritten(self) -> None:
+        """Or else the step that reads it would have to take the blame."""
+        for name, output in self.step.outputs.items() if self.step.command else ():
+            with contextlib.suppress(UserError, OSError):
+                if output.type == "uri_file" and not is_there(output.path, self.options.stores):
+                    self._say("WARNING", f"the command has not written its output '{name}': {output.path}")
 
     def _open_aggregate(self, journal: Journal) -> Aggregate:
         """Errors: UserError for an address without a credential."""

@@ -78,8 +78,24 @@ def _resolve(name: str, node: Node, group: Group, ports: Mapping[str, Ports], st
     resolved = resolve_step(node, frame)
     with frame.problems.catching():
         _check_name(full, node, steps)
+        _check_places(full, node, resolved.step, steps)
     steps.done[full], steps.nodes[full], steps.depends_on[full] = resolved.step, node, group.needs
     return (full,), resolved.ports
+
+
+def _check_places(name: str, node: Node, step: Step, steps: Steps) -> None:
+    """Errors: UserError for an output that is another step's, too."""
+    places = {output.path: (other, port) for other, one in steps.done.items() for port, output in one.outputs.items()}
+    for port, output in step.outputs.items():
+        if output.path in places:
+            other = ".".join(places[output.path])
+            outputs = node.get("outputs")
+            at = (outputs.get(port) if outputs else None) or node
+            raise UserError(
+                f"the output '{port}' of the step '{name}' has the path of '{other}': {output.path}",
+                place=at.place,
+                todo="give each a path of its own, or leave it out",
+            )
 
 
 def _resolve_inner(name: str, node: Node, group: Group, ports: Mapping[str, Ports], steps: Steps) -> tuple[tuple[str, ...], Ports]:

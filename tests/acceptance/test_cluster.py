@@ -192,15 +192,14 @@ def test_a_job_that_waits_is_cancelled(lab: ClusterLab) -> None:
 def test_first_come_first_served(lab: ClusterLab) -> None:
     variables = {"LEDGER": str(lab.ledger_file), "SECONDS": "1"}
     lab.job(environment_variables=variables, resources={"instance_count": 3}, max_concurrency_per_instance=1)
-    create(lab, "a")
+    create(lab, "a", "--set", "environment_variables.SECONDS=4")  # until all others are there
     wait(lambda: state(lab, "a") == "Running")
     assert create(lab, "b").job["status"] == "Queued"
+    wait(lambda: "3 nodes" in lab.run("job", "show", "b", "-o", "json").job["reason"])
     one = ["--set", "resources.instance_count=1"]
     for number in range(3):
         create(lab, f"c{number}", *one)
     create(lab, "d", *one, "--priority", "1")
-    job = lab.run("job", "show", "b", "-o", "json").job
-    assert "3 nodes" in job["reason"]
     end(lab, "a", "b", "c0", "c1", "c2", "d")
     started = {name: lab.run("job", "show", name, "-o", "json").job["started_at"] for name in ("b", "c0", "c1", "c2", "d")}
     assert min(started, key=lambda name: started[name]) == "d"

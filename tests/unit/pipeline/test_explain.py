@@ -34,8 +34,9 @@ def test_a_command_is_told_by_its_end_and_its_last_words() -> None:
     error = ErrorRecord(kind="command", message="the command ended with status 3: oh\n\nwell\noh", log="/l/err.txt")
     verdict = Verdict(status="Failed", code="threshold", message="1 mini-batch has failed", failures=((0, error),))
     told = explain(verdict, COMMAND, PATHS)
+    mended = "(with --code if you have mended its code; if the job file, create a new job)"
     assert told["message"].splitlines() == [
-        "the command ended with status 3: oh; log: /l/err.txt; go on with: runner job resume -n job (with --code if you have mended it)",
+        f"the command ended with status 3: oh; log: /l/err.txt; go on with: runner job resume -n job {mended}",
         "",
         "well",
         "oh",
