@@ -61,6 +61,22 @@ class Contents:
             return _digest([own, *(f"{one} {self.of(one)}" for one in outside)]) if outside else own
         return own
 
+    def pieces(self, path: str) -> set[tuple[str, str]]:
+        """Names and states of the files there: one that is written again has another state, whatever is in it. Errors: as `of`."""
+        if not addresses.is_address(path):
+            root = Path(path)
+            if root.is_file():
+                return {("", _state(root))}
+            names = {os.path.relpath(os.path.join(folder, name), root) for folder, _, files in os.walk(root) for name in files}
+            return {(name, _state(root / name)) for name in names}
+        kind = self._stores.kind(path)
+        if kind == "nothing":
+            return set()
+        container, name = self._stores.at(path)
+        if kind == "file":
+            return {("", container.info(name).etag)}
+        return {(blob.path, blob.etag) for page in container.pages(f"{name}/" if name else "") for blob in page}
+
     def _of_blobs(self, address: str) -> str:
         kind = self._stores.kind(address)
         if kind == "nothing":

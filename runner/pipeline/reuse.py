@@ -34,6 +34,9 @@ class Earlier:
     outputs: Mapping[str, tuple[str, str]]
 
 
+Pieces = set[tuple[str, str, str]]  # output, name of a file in it, and how that is
+
+
 class Reuse:
     """Of one run of a pipeline. Threads may share it. What cannot be found out costs a run of the step, and nothing else."""
 
@@ -44,17 +47,15 @@ class Reuse:
         self._contents = Contents(options.cache / contents, options.stores, stop)
         self._index = options.cache / results
         self._facts: dict[str, Facts] = {}  # of steps, as they were before these ran
+        self._before: dict[str, Pieces] = {}  # what lay at the places of their outputs then
 
     def find(self, step: Step, paths: JobPaths) -> Earlier | None:
         """Results that the step would have as well, and that are still as they were."""
-        from runner.pipeline.copies import is_there
-
         if not step.is_deterministic or not step.outputs:  # without any, what it does beside them is what it is for
             return None
         with contextlib.suppress(UserError, OSError):
             facts = facts_of(step, paths.code, self._contents, self._options)
-            if not any(is_there(output.path, self._options.stores) for output in step.outputs.values()):
-                self._facts[step.name] = facts  # or else what is there already would be taken for a part of its results
+            self._facts[step.name], self._before[step.name] = facts, self._pieces(step)
             entry = self._index / f"{fingerprint(facts)}.json"
             earlier = None if self._job.force_rerun else _read(entry)
             if earlier is not None and self._is_whole(earlier, step):
@@ -91,6 +92,8 @@ class Reuse:
             now = facts_of(step, paths.code, self._contents, self._options)
             if without_image(now) != without_image(facts):
                 return
+            if self._before[step.name] & self._pieces(step):  # what was there before would be taken for a part of its results
+                return
             outputs = {name: (output.path, self._contents.now(output.path)) for name, output in step.outputs.items()}
             for path, content in outputs.values():
                 self._contents.note(path, content)
@@ -98,6 +101,10 @@ class Reuse:
             if record is not None and record.created_at:  # `now` knows the image that had to be pulled
                 earlier = Earlier(job=step.name, pipeline=record.name, created_at=record.created_at, outputs=outputs)
                 _write(self._index / f"{fingerprint(now)}.json", earlier)
+
+    def _pieces(self, step: Step) -> Pieces:
+        """Of the step's outputs, each file as it is. Errors: those of `Contents`."""
+        return {(name, *piece) for name, output in step.outputs.items() for piece in self._contents.pieces(output.path)}
 
     def _is_whole(self, earlier: Earlier, step: Step) -> bool:
         """Errors: those of `Contents`."""
