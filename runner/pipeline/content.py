@@ -63,30 +63,26 @@ class Contents:
 
     def pieces(self, path: str) -> set[tuple[str, str]]:
         """Names and states of the files there: one that is written again has another state, whatever is in it. Errors: as `of`."""
-        if not addresses.is_address(path):
-            root = Path(path)
-            if root.is_file():
-                return {("", _state(root))}
-            names = {os.path.relpath(os.path.join(folder, name), root) for folder, _, files in os.walk(root) for name in files}
-            return {(name, _state(root / name)) for name in names}
-        kind = self._stores.kind(path)
-        if kind == "nothing":
-            return set()
-        container, name = self._stores.at(path)
-        if kind == "file":
-            return {("", container.info(name).etag)}
-        return {(blob.path, blob.etag) for page in container.pages(f"{name}/" if name else "") for blob in page}
+        if addresses.is_address(path):
+            return set(self._etags(path))
+        root = Path(path)
+        if root.is_file():
+            return {("", _state(root))}
+        return {(name, _state(root / name)) for name in _files_below(root)} if root.exists() else set()
 
     def _of_blobs(self, address: str) -> str:
         kind = self._stores.kind(address)
-        if kind == "nothing":
-            return ""
+        if kind == "folder":
+            return _digest(f"{name}\0{etag}" for name, etag in sorted(self._etags(address)))
+        return f"blob {self._etags(address)[0][1]}" if kind == "file" else ""
+
+    def _etags(self, address: str) -> list[tuple[str, str]]:
+        """Relative names and ETags; the name of a single blob is empty."""
         container, path = self._stores.at(address)
-        if kind == "file":
-            return f"blob {container.info(path).etag}"
+        if self._stores.kind(address) == "file":
+            return [("", container.info(path).etag)]
         prefix = f"{path}/" if path else ""
-        found = sorted((blob.path[len(prefix) :], blob.etag) for page in container.pages(prefix) for blob in page)
-        return _digest(f"{name}\0{etag}" for name, etag in found)
+        return [(blob.path[len(prefix) :], blob.etag) for page in container.pages(prefix) for blob in page]
 
     def _of_files(self, root: Path) -> str:
         if root.is_file():
