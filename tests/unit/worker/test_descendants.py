@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 
 from runner.worker import descendants
 from runner.worker.descendants import _children_by_search, belongs, children, kill_all
@@ -41,6 +42,9 @@ def test_kill_all_kills_whole_trees():
     while len(below := [grandchild for child in children(top.pid) for grandchild in [child, *children(child)]]) < 3:
         pass
     assert kill_all(lambda: [] if top.poll() is not None else [top.pid], 5, lambda: None)
+    deadline = time.monotonic() + 5  # those that were adopted elsewhere die of their signal a moment later
+    while not all(descendants._stat(pid)[0] in "ZX" for pid in below) and time.monotonic() < deadline:
+        time.sleep(0.001)
     assert all(descendants._stat(pid)[0] in "ZX" for pid in below)
 
 
