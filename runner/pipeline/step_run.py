@@ -39,7 +39,7 @@ from runner.pipeline.instances import InstancePlan, instance_settings
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.side_inputs import lay_out_inputs
 from runner.pipeline.site import instance_type, prepare_site, processes_of
-from runner.pipeline.tracking import parent_of, tracked
+from runner.pipeline.tracking import tracked
 from runner.storage import addresses
 from runner.storage.patience import PATIENCE
 from runner.storage.stores import Stores
@@ -292,6 +292,8 @@ class StepRun:
             now = coordinator.progress()
             if now != before:
                 self._progressed(now)
+                if not self.step.command:
+                    self._tracking.progressed(now)
                 before = now
         return verdict
 
@@ -317,9 +319,7 @@ class StepRun:
         return RunResult(status=verdict.status, progress=progress, error=error if verdict.status != "Completed" else {})
 
     def _track(self, status: str, progress: Progress) -> None:
-        arguments, warn = self.step.arguments, partial(self._say, "WARNING")
-        parent = parent_of(self.step, self.paths, self.options, warn) if arguments.push_metrics_to_parent else None
-        self._tracking.ended(status, progress, prefix=arguments.metrics_name_prefix, parent=parent)
+        self._tracking.ended(status, progress)
 
     def _warn_of_unwritten(self) -> None:
         """Or else the step that reads it would have to take the blame."""

@@ -101,7 +101,7 @@ def test_instances_log_to_one_run(anywhere: Callable[[Path], Lab], tmp_path: Pat
     run = runs_at(local_store(lab))["job"]
     assert (run["experiment"], run["status"], run["params"]) == ("trial", "FINISHED", {"model": "net"})
     assert run["metrics"]["size"] == [1.0] * 6
-    assert run["metrics"]["mini_batches_succeeded"] == [6]
+    assert run["metrics"]["mini_batches_succeeded"][-1] == 6
     record = json.loads((lab.state / "jobs" / "job" / "tracking.json").read_text())
     assert "variables" not in record
 
@@ -198,8 +198,8 @@ def test_processes_that_a_script_starts_log_to_it_too(lab: Lab) -> None:
     assert runs_at(local_store(lab))["job"]["metrics"]["child"] == [3]
 
 
-def pipeline(lab: Lab, *, arguments: str = "") -> Path:
-    path = lab.job(task={"program_arguments": arguments} if arguments else {})
+def pipeline(lab: Lab, *, arguments: str = "", **keys: Any) -> Path:
+    path = lab.job(task={"program_arguments": arguments} if arguments else {}, **keys)
     step = yaml.safe_load(path.read_text())
     step["inputs"]["data"]["path"] = "${{parent.inputs.data}}"
     step["inputs"]["data"] = "${{parent.inputs.data}}"
@@ -215,8 +215,9 @@ def pipeline(lab: Lab, *, arguments: str = "") -> Path:
 
 
 def test_steps_are_children_of_the_run_of_their_pipeline(lab: Lab) -> None:
-    lab.script(LOGS)
-    pipeline(lab, arguments="--metrics_name_prefix scores_ --push_metrics_to_parent True")
+    """Which have the counts of those that say so, also while they run."""
+    lab.script(LOGS.replace("import os", "import time").replace("    return", "    time.sleep(1.2)\n    return"))
+    pipeline(lab, arguments="--metrics_name_prefix scores_ --push_metrics_to_parent True", max_concurrency_per_instance=1)
     done = lab.score()
     assert done.status == 0, done.stderr
     assert "no effect" not in done.stderr
@@ -224,8 +225,25 @@ def test_steps_are_children_of_the_run_of_their_pipeline(lab: Lab) -> None:
     assert sorted(runs) == ["job", "job.scoring"]
     assert {run["status"] for run in runs.values()} == {"FINISHED"}
     assert runs["job.scoring"]["tags"]["mlflow.parentRunId"] == runs["job"]["id"]
-    assert runs["job.scoring"]["metrics"]["scores_mini_batches"] == runs["job"]["metrics"]["scores_mini_batches"] == [6]
+    assert runs["job.scoring"]["tags"]["azureml.pipelinerunid"] == "job"
+    counts = runs["job.scoring"]["metrics"]["scores_mini_batches"]
+    assert counts == runs["job"]["metrics"]["scores_mini_batches"] == sorted(counts)
+    assert (len(counts) > 1, counts[-1]) == (True, 6)
     assert "size" not in runs["job"]["metrics"]
+
+
+def test_a_step_that_was_reused_has_a_run_that_says_so(lab: Lab) -> None:
+    lab.script(LOGS)
+    pipeline(lab)
+    assert lab.score().status == 0
+    assert lab.score(name="next").status == 0
+    runs = runs_at(local_store(lab))
+    run = runs["next.scoring"]
+    tags = {key: value for key, value in run["tags"].items() if key.startswith("azureml.")}
+    reused = {"azureml.isreused": "true", "azureml.reusedrunid": "job.scoring", "azureml.reusedpipelinerunid": "job"}
+    assert tags == {"azureml.pipelinerunid": "next", **reused}
+    assert (run["status"], run["metrics"], run["tags"]["mlflow.parentRunId"]) == ("FINISHED", {}, runs["next"]["id"])
+    assert runs["next"]["status"] == "FINISHED"
 
 
 def test_commands_log_to_their_runs(lab: Lab) -> None:
@@ -329,7 +347,7 @@ def test_a_tracking_server(lab: Lab, server: str) -> None:
     step = runs["job.scoring"]
     assert (step["experiment"], step["params"], step["metrics"]["size"]) == ("trial", {"model": "net"}, [1] * 6)
     assert step["tags"]["mlflow.parentRunId"] == runs["job"]["id"]
-    assert runs["job"]["metrics"]["items"][0] == step["metrics"]["items"][0] == 6
+    assert runs["job"]["metrics"]["items"][-1] == step["metrics"]["items"][-1] == 6
     assert "hushhush" not in done.stdout + done.stderr + everything_below(lab.state)
 
 

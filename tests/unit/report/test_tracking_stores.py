@@ -14,14 +14,14 @@ import pytest
 import yaml
 
 from runner.report.tracking_stores import FolderStore, RunName, ServerStore, TrackedRun, TrackingUnavailable, store_of, without_secrets
-from runner.worker.tracking import _make
+from runner.worker.tracking import make_draft
 
 NAME = RunName(name="job", experiment="trial", tags={"mlflow.parentRunId": "abc"})
 
 
 def make(store: FolderStore, run: TrackedRun) -> Path:
     for draft in run.drafts:
-        _make(str(store.root), draft)  # type: ignore[arg-type]
+        make_draft(str(store.root), draft)  # type: ignore[arg-type]
     return store.root / run.experiment_id / run.run_id
 
 
