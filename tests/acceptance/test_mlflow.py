@@ -269,7 +269,11 @@ def test_commands_log_to_their_runs(lab: Lab) -> None:
     ("uri", "message"),
     [
         ("sqlite:///runs.db", "workspace.yml:1 `mlflow.tracking_uri`: runs of MLflow cannot be kept at an address of the kind sqlite:"),
+        ("sqlite:runs.db", "runs of MLflow cannot be kept at an address of the kind sqlite:"),
+        ("postgresql://user:hushhush@host/db", "runs of MLflow cannot be kept at an address of the kind postgresql:"),
+        ("databricks", "runs of MLflow cannot be kept at an address of the kind databricks:"),
         ("https://", "workspace.yml:1 `mlflow.tracking_uri`: this is no address"),
+        ("file://host/runs", "workspace.yml:1 `mlflow.tracking_uri`: this is a folder of another machine"),
     ],
 )
 def test_an_address_that_cannot_be_used(lab: Lab, uri: str, message: str) -> None:
@@ -279,13 +283,15 @@ def test_an_address_that_cannot_be_used(lab: Lab, uri: str, message: str) -> Non
     done = lab.score()
     assert done.status == 2
     assert message in done.stderr
+    assert "hushhush" not in done.stderr
     assert lab.untouched
 
 
-def test_a_folder_that_the_workspace_names(lab: Lab) -> None:
+@pytest.mark.parametrize("uri", ["./my runs", "file:my%20runs"])
+def test_a_folder_that_the_workspace_names(lab: Lab, uri: str) -> None:
     lab.script(LOGS)
     lab.job()
-    lab.settings("mlflow: {tracking_uri: ./my runs}\n")
+    lab.settings(f"mlflow: {{tracking_uri: '{uri}'}}\n")
     assert lab.score(MLFLOW_TRACKING_URI="http://127.0.0.1:9").status == 0
     assert runs_at((lab.folder / "my runs").as_uri())["job"]["status"] == "FINISHED"
 
@@ -301,13 +307,14 @@ def test_a_server_that_does_not_answer(lab: Lab) -> None:
     assert "hushhush" not in done.stderr + everything_below(lab.state)
 
 
-def test_an_address_of_the_environment_that_only_mlflow_knows(lab: Lab) -> None:
+@pytest.mark.parametrize("uri", ["sqlite:////tmp/none.db", "file:./none"])
+def test_an_address_of_the_environment_that_only_mlflow_knows(lab: Lab, uri: str) -> None:
     lab.script("import os\n\ndef run(mini_batch):\n    return [os.environ['MLFLOW_TRACKING_URI'], os.environ.get('MLFLOW_RUN_ID')]\n")
     lab.job()
-    done = lab.score(MLFLOW_TRACKING_URI="sqlite:////tmp/none.db")
-    assert done.status == 0
-    assert set(lab.rows.read_text().split()) == {"sqlite:////tmp/none.db", "None"}
-    assert "the job has no run of MLflow: the runner keeps none at sqlite:" in done.stderr
+    done = lab.score(MLFLOW_TRACKING_URI=uri)
+    assert done.status == 0, done.stderr
+    assert set(lab.rows.read_text().split()) == {uri, "None"}
+    assert f"the job has no run of MLflow: the runner keeps none at {uri.partition(':')[0]}:" in done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,8 @@ def test_the_experiment_that_has_the_name_is_taken(tmp_path: Path) -> None:
     ("uri", "kind"),
     [
         ("http://host:5000", ServerStore), ("https://user:x@host/prefix", ServerStore), ("file:///a%20b", FolderStore),
-        ("/runs", FolderStore), ("./runs", type(None)), ("sqlite:///runs.db", type(None)), ("databricks", type(None)),
+        ("/runs", FolderStore), ("file:runs", type(None)), ("file://host/runs", type(None)),
+        ("./runs", type(None)), ("sqlite:///runs.db", type(None)), ("databricks", type(None)),
         ("azureml://westeurope.api.azureml.ms/x", type(None)),
     ],
 )  # fmt: skip
