@@ -236,6 +236,7 @@ BOUNDARIES = [  # of the first run, in which the outputs are there and nobody kn
     ("reuse.written", 1, ["prepare", "score", "last"]),
     ("reuse.noted", 1, ["score", "last"]),
     ("output.renamed", 1, ["score", "last"]),
+    ("reuse.drafted", 1, []),
     ("reuse.copied", 1, []),
     ("reuse.written", 2, []),
     ("reuse.noted", 3, []),
@@ -390,6 +391,24 @@ def test_blobs_count_by_their_etags(azurite, tmp_path):
     assert chain.run() == []
     (lab.folder / "made" / "f00000.txt").unlink()  # and so the blob
     assert chain.run() == ["prepare", "score"]
+
+
+@pytest.mark.needs("azurite")
+def test_killed_in_the_midst_of_copying_blobs(azurite, tmp_path):
+    chain = Chain(in_blob(Lab, azurite)(tmp_path))
+    chain.run()
+    chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "made"  # from files to blobs: it runs
+    chain.run()
+    chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "again"
+    words = ("job", "create", "-f", chain.write(), "-n", "killed", "--local", "--stream")
+    assert chain.lab.run(*words, RUNNER_FAILPOINT="reuse.blob:2").status == -9
+    chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "third"
+    assert chain.run() == []
+    assert [job["reused_from"] for job in chain.shown["jobs"].values()] == ["p2.prepare", "p2.score", "p2.last"]
+    resumed = chain.lab.run("job", "resume", "-n", "killed", "--stream", "-o", "json")
+    assert resumed.status == 0, resumed.stderr
+    for folder in ("again", "third"):
+        assert [path.read_text() for path in sorted((tmp_path / folder).iterdir())] == ["ABC\n"] * 3
 
 
 @pytest.mark.needs("azurite")
