@@ -13,7 +13,7 @@ from runner.compute.local import gpus, gpus_of
 from runner.engine.settings import InstanceSettings, WorkerSettings
 from runner.inputs.fetch import place_of
 from runner.inputs.file_list import NO_STORES
-from runner.model.job import JobOutput, Step
+from runner.model.job import JobInput, JobOutput, Step
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest, SourceSummary
 from runner.outputs.aggregate import TABLE
@@ -106,7 +106,8 @@ def _own_places(plan: InstancePlan, node: str, outputs: Mapping[str, JobOutput])
 
 def _unmoved(step: Step) -> Mapping[str, str]:
     """All ports where they are: where one path begins another (`rows`, `rows.txt`), only the one that moves is changed."""
-    return {one.path: one.path for one in (*step.inputs.values(), *step.outputs.values()) if one.path}
+    ports: tuple[JobInput | JobOutput, ...] = (*step.inputs.values(), *step.outputs.values())
+    return {one.path: one.path for one in ports if one.path}
 
 
 def _is_withheld(output: JobOutput, step: Step) -> bool:
