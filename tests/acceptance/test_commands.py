@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from runner.compute.local import cores
+from tests.acceptance.blobs import InBlob
 from tests.acceptance.jobs import ClusterLab, Lab, Outcome
 from tests.cluster import Cluster
 
@@ -247,6 +248,92 @@ def test_independent_steps_run_side_by_side(lab: Lab) -> None:
     begin = max(job["jobs"][name]["started_at"] for name in steps)
     end = min(job["jobs"][name]["ended_at"] for name in steps)
     assert begin < end <= job["jobs"]["last"]["ended_at"]
+
+
+# Input → type, mode, path below `given`; what the command finds there: a file's text, a folder's files, or a text.
+IN_FOLDER, IN_TABLE, EVALUATED = "folder a.txt deep/b.txt", "folder MLTable", "files a.txt b.txt"
+INPUTS = {
+    "file_mounted": ("uri_file", "ro_mount", "one.txt", "file 1"),
+    "file_downloaded": ("uri_file", "download", "one.txt", "file 1"),
+    "folder_mounted": ("uri_folder", "ro_mount", "folder", IN_FOLDER),
+    "folder_downloaded": ("uri_folder", "download", "folder", IN_FOLDER),
+    "table_mounted": ("mltable", "ro_mount", "table", IN_TABLE),
+    "table_downloaded": ("mltable", "download", "table", IN_TABLE),
+    "table_evaluated": ("mltable", "eval_mount", "evaluated/table", EVALUATED),
+    "table_evaluated_here": ("mltable", "eval_download", "evaluated/table", EVALUATED),
+    "model_file": ("custom_model", "ro_mount", "one.txt", "file 1"),
+    "model_folder": ("custom_model", "download", "folder", IN_FOLDER),
+    "mlflow": ("mlflow_model", "ro_mount", "folder", IN_FOLDER),
+    "triton": ("triton_model", "download", "folder", IN_FOLDER),
+    "file_direct": ("uri_file", "direct", "direct/one.txt", "file 1"),
+    "folder_direct": ("uri_folder", "direct", "direct/folder", IN_FOLDER),
+    "table_direct": ("mltable", "direct", "direct/table", IN_TABLE),
+}
+LITERALS = {
+    "text": ("string", "a b", "a b"),
+    "number": ("number", 0.5, "0.5"),
+    "integer": ("integer", 7, "7"),
+    "flag": ("boolean", True, "True"),
+}
+SHOW = """
+found() {
+  case "$1" in *evaluated*) echo "files" $(find -L "$2" -name '*.txt' -exec basename {} \\; | sort); return;; esac
+  if test -f "$2"; then echo "file" $(cat "$2")
+  elif test -d "$2"; then echo "folder" $(cd "$2" && find -L . -type f | cut -c3- | sort)
+  else echo "text $2"; fi
+}
+show() { echo "$1: $(found "$1" "$2")" >> ${{outputs.report}}; }
+"""
+
+
+@pytest.mark.on_cluster
+@pytest.mark.in_blob
+def test_inputs_of_all_types_in_all_modes(lab: Lab) -> None:
+    table = "paths: [pattern: ../folder/**/*.txt]"
+    for place in ("given", "given/direct", "given/evaluated"):
+        for name, text in (("one.txt", "1"), ("folder/a.txt", "a"), ("folder/deep/b.txt", "b"), ("table/MLTable", table)):
+            path = lab.folder / place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{text}\n")
+    lab.needs_too("given")
+    inputs: dict[str, Any] = {name: {"type": kind, "mode": mode, "path": f"given/{path}"} for name, (kind, mode, path, _) in INPUTS.items()}
+    inputs |= {name: {"type": kind, "value": value} for name, (kind, value, _) in LITERALS.items()}
+    shown = "\n".join(f"show {name} ${{{{inputs.{name}}}}}" for name in inputs)
+    write_one(lab, SHOW + shown, inputs=inputs, outputs={"report": {"type": "uri_file", "path": "out/rows.txt"}})
+    score(lab)
+    wanted = {name: says for name, (*_, says) in INPUTS.items()} | {name: f"text {says}" for name, (*_, says) in LITERALS.items()}
+    if isinstance(lab, InBlob):  # to read it is the command's task
+        wanted |= {name: f"text {lab.address(f'given/{path}')}" for name, (_, mode, path, _) in INPUTS.items() if mode == "direct"}
+    assert dict(line.split(": ", 1) for line in lab.rows.read_text().splitlines()) == wanted
+
+
+OUTPUTS = {
+    "file": ("uri_file", "rw_mount"),
+    "file_sent": ("uri_file", "upload"),
+    "folder": ("uri_folder", "mount"),
+    "folder_sent": ("uri_folder", "upload"),
+    "table": ("mltable", "rw_mount"),
+    "table_sent": ("mltable", "upload"),
+    "table_direct": ("mltable", "direct"),
+    "custom": ("custom_model", "upload"),
+    "mlflow": ("mlflow_model", "rw_mount"),
+    "triton": ("triton_model", "upload"),
+}
+
+
+@pytest.mark.on_cluster
+@pytest.mark.in_blob
+def test_outputs_of_all_types_in_all_modes_are_inputs_of_the_next(lab: Lab) -> None:
+    files = [name for name, (kind, _) in OUTPUTS.items() if kind == "uri_file"]
+    writes = [f"echo {name} > ${{{{outputs.{name}}}}}{'' if name in files else f'/{name}.txt'}" for name in OUTPUTS]
+    outputs = {name: {"type": kind, "mode": mode, "path": f"made/{name}"} for name, (kind, mode) in OUTPUTS.items()}
+    inputs = {name: {"type": kind, "path": f"${{{{parent.jobs.make.outputs.{name}}}}}"} for name, (kind, _) in OUTPUTS.items()}
+    shown = "\n".join(f"show {name} ${{{{inputs.{name}}}}}" for name in OUTPUTS)
+    report = {"report": {"type": "uri_file", "path": "out/rows.txt"}}
+    write(lab, {"make": command("; ".join(writes), outputs=outputs), "read": command(SHOW + shown, inputs=inputs, outputs=report)})
+    score(lab)
+    wanted = {name: f"file {name}" if name in files else f"folder {name}.txt" for name in OUTPUTS}
+    assert dict(line.split(": ", 1) for line in lab.rows.read_text().splitlines()) == wanted
 
 
 AWKWARD = "a  b'c\"d\\ $(touch pwned) `touch pwned` $HOME *\n; touch pwned #é"
