@@ -435,6 +435,19 @@ def test_how_a_command_failed_is_said(here: Lab, text: str, says: str) -> None:
     assert "mini-batch" not in page
 
 
+@pytest.mark.parametrize(("lost", "status"), [(3, 0), (4, 1)])
+def test_a_command_whose_keeper_is_lost_is_run_again(here: Lab, lost: int, status: int) -> None:
+    """Three times; the command may be to blame."""
+    keeper = "$(cut -d' ' -f4 /proc/$PPID/stat)"
+    write_one(here, f'note run; sleep 1; test "$(wc -l < "$LEDGER")" -gt {lost} || {{ kill -9 {keeper}; sleep 1000; }}')
+    done = score(here, status=status)
+    assert here.ledger == ["run"] * 4
+    if status:
+        says = "the command was running each time when one of 4 instances was lost; log: "
+        assert done.job["error"]["message"].startswith(says)
+        assert "mini-batch" not in (here.logs() / "job_result.txt").read_text()
+
+
 def test_without_continuing_nothing_new_is_started_after_a_failure(here: Lab) -> None:
     """What runs is finished."""
     record = here.state / "jobs" / "job" / "job.json"
