@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,11 +76,12 @@ class Client(Submission, Resumption):
         return record
 
     def cancel(self, name: str) -> JobRecord:
-        """Asks the owner of a running job to cancel it, and returns the job as it then is: mostly not ended yet."""
+        """Asks the owner of a running job to cancel it, and returns the job as it then is: mostly `CancelRequested`."""
         found = self.store.elsewhere.holds(name)
         if not (self._cancel_elsewhere(found) if found else self.store.cancel(name)):
             raise UserError(f"job {name} cannot be cancelled: its process is gone", todo=f"see `runner job show {name}`")
-        return self.store.get(name)
+        record = self.store.get(name)
+        return record if record.finished else replace(record, status="CancelRequested")
 
     def _cancel_elsewhere(self, found: Archived) -> bool:
         record = found.shown

@@ -334,10 +334,11 @@ def _detached(name: str) -> int:
 
 
 def _end(record: JobRecord, output: Format | None, *, streamed: bool) -> int:
-    """The page of a job that was followed to its end, on stderr; the job, on stdout; the exit status."""
+    """The page of a job that was followed to its end, on stderr; the job, on stdout, unless a person has seen all; the exit status."""
     from runner.client import exit_status
 
-    print_job(record, output)
+    if output is not None or not (streamed and sys.stdout.isatty()):
+        print_job(record, output)
     if streamed:
         sys.stdout.flush()
         _print_page(record)  # last, so that on a terminal the job in full does not push it out of sight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runner.cli.options import Format
@@ -139,20 +139,9 @@ def print_findings(found: Iterable[Finding], output: Format | None) -> None:
 
 
 def _print_plan(plan: StepPlan) -> None:
-    from runner.workspace.units import show_size
-
-    later = "known when it runs"
-    size = f"{show_size(plan.bytes)}, the largest mini-batch {show_size(plan.largest)}"
-    unknown = plan.items is None and not plan.mini_batches  # made by a step that has not run
-    split = [
-        ("mini-batches", later if unknown else f"{plan.mini_batches:,}"),
-        ("items", later if plan.items is None else f"{plan.items:,} {plan.unit}"),
-        ("size", later if unknown else size),
-        ("workers", _workers(plan)),
-    ]
     rows = [
         ("input", plan.input),
-        *([("command", plan.command.replace("\n", "\n" + " " * 16))] if plan.command else split),
+        *([("command", plan.command.replace("\n", "\n" + " " * 16))] if plan.command else _split(plan)),
         ("python", plan.python),
         *(() if plan.command else [("arguments", " ".join(map(repr, plan.arguments)) or "none")]),
         ("output", plan.output),
@@ -164,6 +153,17 @@ def _print_plan(plan: StepPlan) -> None:
     for label, text in rows:
         print(f"  {label:<13} {text}")
     print()
+
+
+def _split(plan: StepPlan) -> Iterator[tuple[str, str]]:
+    from runner.workspace.units import show_size
+
+    later = "known when it runs"
+    unknown = plan.items is None and not plan.mini_batches  # made by a step that has not run
+    yield "mini-batches", later if unknown else f"{plan.mini_batches:,}"
+    yield "items", later if plan.items is None else f"{plan.items:,} {plan.unit}"
+    yield "size", later if unknown else f"{show_size(plan.bytes)}, the largest mini-batch {show_size(plan.largest)}"
+    yield "workers", _workers(plan)
 
 
 def _workers(plan: StepPlan) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from runner.engine.sole_file import SoleFile
-from runner.model.batch import Block, Segment, Tally
+from runner.model.batch import Block, Progress, Segment, Tally
 from runner.outputs.block_ids import blocks_of
 
 
@@ -42,6 +42,21 @@ class Restored:
     header: tuple[int, str] | None = None
     published: bool = False
     ended: str = ""
+
+    @property
+    def progress(self) -> Progress:
+        """Of a job that is complete."""
+        tally = sum((segment.tally for segment in self.segments), Tally())
+        return Progress(
+            total=tally.succeeded + tally.failed,
+            listed=True,
+            succeeded=tally.succeeded,
+            failed=tally.failed,
+            retries=tally.retries,
+            items=tally.items,
+            items_listed=self.items,
+            items_failed=tally.items_failed,
+        )
 
     def forget_failed(self) -> None:
         """Their mini-batches are not done. They may get rows now: blocks around them are cut apart, into the parts that these came from."""

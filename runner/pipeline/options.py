@@ -74,7 +74,7 @@ class StepPlan:
 
     step: str
     input: str  # one line: what is split, and how
-    mini_batches: int
+    mini_batches: int | None  # None: a command has none
     items: int | None  # files; rows where they are known without reading
     unit: str  # "files" or "rows"
     bytes: int

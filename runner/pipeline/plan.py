@@ -83,7 +83,7 @@ def _plan_command(step: Step, python: str, notices: list[str]) -> StepPlan:
     return StepPlan(
         step=step.step or step.name,
         input=", ".join(f"{name}: {one.path if one.is_data else repr(one.value)}" for name, one in given.items()) or "none",
-        mini_batches=1,
+        mini_batches=None,
         items=0,
         unit="files",
         bytes=0,

@@ -9,9 +9,10 @@ from runner.errors import UserError
 from runner.model.events import JobEnded, Message, Observer, StatusChanged
 from runner.model.job import Job, PipelineJob, Step
 from runner.model.paths import JobPaths
-from runner.pipeline import step_run
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
+from runner.pipeline.partial import publish_partial
 from runner.pipeline.plan import plan_job
+from runner.pipeline.step_run import StepRun
 from runner.pipeline.steps import PipelineRun
 from runner.pipeline.tracking import tracked
 from runner.storage.stores import Stores
@@ -26,7 +27,7 @@ def run_job(job: Job, paths: JobPaths, options: RunOptions, observe: Observer, c
     """
     try:
         if isinstance(job, Step):
-            return step_run.StepRun(step=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
+            return StepRun(step=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
         with tracked(job, paths, options, lambda text: observe(Message(at=time.time(), level="WARNING", text=text))) as tracking:
             result = PipelineRun(job=job, paths=paths, options=options, observe=observe, cancel=cancel).run()
             tracking.ended(result.status, result.progress)
@@ -40,7 +41,7 @@ def finish_partial(job: Job, paths: JobPaths, observe: Observer, stores: Stores 
     if isinstance(job, PipelineJob):
         step = f"{job.name}.{next(iter(job.steps), 'STEP')}"
         raise UserError("a pipeline is finished step by step", todo=f"name a step: runner job finish --partial -n {step}")
-    result = step_run.finish_partial(job, paths, observe, stores)
+    result = publish_partial(job, paths, observe, stores)
     observe(Message(at=time.time(), level="WARNING", text=f"published {result.progress.succeeded} of {result.progress.total} mini-batches"))
     observe(StatusChanged(at=time.time(), status="Completed", reason="incomplete"))
     observe(JobEnded(at=time.time(), status="Completed", code="partial", message="incomplete: published by job finish --partial"))

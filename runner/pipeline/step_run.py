@@ -7,31 +7,29 @@ import errno
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from runner.compute.cluster import GOODBYE_SECONDS, SESSION_SECONDS, ClusterCompute, ClusterLink, Want
 from runner.compute.local import LocalCompute
 from runner.engine.coordinator import Coordinator
 from runner.engine.instance import Instance
-from runner.engine.journal import Journal, Restored, read_journal
+from runner.engine.journal import Journal
 from runner.engine.manifest import Manifest
 from runner.engine.policy import Limits
 from runner.engine.session import CoordinatorSettings, Verdict
 from runner.engine.sole_file import Superseded
 from runner.errors import UserError
 from runner.inputs.source import open_source
-from runner.model.batch import Chunk, ErrorRecord, Progress, Tally
-from runner.model.events import AttemptFailed, JobEnded, Message, Observer, Progressed, StatusChanged
+from runner.model.batch import Chunk, Progress
+from runner.model.events import Observer
 from runner.model.job import Step
 from runner.model.paths import JobPaths
 from runner.model.ports import Source
-from runner.outputs import append_row, folders
-from runner.outputs.aggregate import Aggregate, Content, FileAggregate, NoRows, RowsLost
-from runner.outputs.blob_aggregate import INCOMPLETE, BlobAggregate
+from runner.outputs import folders
+from runner.outputs.aggregate import RowsLost
 from runner.outputs.rows import discard_unrecorded
 from runner.pipeline.copies import is_there
 from runner.pipeline.explain import explain
@@ -39,10 +37,11 @@ from runner.pipeline.instances import InstancePlan, instance_settings
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.side_inputs import lay_out_inputs
 from runner.pipeline.site import instance_type, prepare_site, processes_of
+from runner.pipeline.step_rows import StepRows
 from runner.pipeline.tracking import parent_of, tracked
+from runner.pipeline.voice import Voice
 from runner.storage import addresses
 from runner.storage.patience import PATIENCE
-from runner.storage.stores import Stores
 
 PROGRESS_SECONDS = 0.25
 ROWS_LOST = 3  # times in one run that mini-batches are done again, whose rows have vanished from the storage
@@ -69,6 +68,9 @@ class StepRun:
     cancel: Cancellation
     _compute: LocalCompute | ClusterCompute | None = None
 
+    def __post_init__(self) -> None:
+        self._voice = Voice(self.step, self.observe)
+
     def run(self) -> RunResult:
         for _ in range(ROWS_LOST):
             try:
@@ -78,9 +80,9 @@ class StepRun:
         raise UserError("rows vanish from the storage again and again", todo=f"see who writes there; runner job resume -n {self.step.name}")
 
     def _run(self) -> RunResult:
-        self._status("Preparing")
+        self._voice.status("Preparing")
         for notice in self.step.notices:
-            self._say("WARNING", notice)
+            self._voice.warn(notice)
         with ExitStack() as stack:
             source = self._prepare()
             journal = Journal(self.paths.journal, confirm=self.options.confirm)
@@ -89,8 +91,7 @@ class StepRun:
             stack.callback(manifest.close)
             if journal.restored.published:
                 return self._published_before(journal)
-            self._aggregate = self._open_aggregate(journal)
-            if self._aggregate.begin(self._table):
+            if self._rows.open(journal):
                 journal.published()
                 return self._published_before(journal)
             if self.options.retry_failed:
@@ -102,10 +103,10 @@ class StepRun:
             if journal.restored.listed is not None:
                 self._warn_of_new(first)
                 first, chunks = None, iter(())
-            self._tracking = stack.enter_context(tracked(self.step, self.paths, self.options, partial(self._say, "WARNING")))
+            self._tracking = stack.enter_context(tracked(self.step, self.paths, self.options, self._voice.warn))
             settings = self._coordinator_settings(source)
             coordinator = Coordinator(
-                settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._say_lost, silent=self._silent,
+                settings=settings, manifest=manifest, journal=journal, clock=SystemClock(), lost=self._voice.lost, silent=self._silent,
                 calm_since=self._calm_since,
             )  # fmt: skip
             if self.options.cluster is None:
@@ -126,59 +127,37 @@ class StepRun:
         for folder in (self.paths.root, self.paths.logs, self.paths.parts, self.paths.scratch):
             folder.mkdir(parents=True, exist_ok=True)
         folders.make(self.step.outputs.values())
-        self._format = self._row_format()
-        warn = partial(self._say, "WARNING")
+        self._rows = StepRows(self.step, self.paths, self.options.stores, self._voice.warn)
+        warn = self._voice.warn
         if self.options.cluster is None:
             self._site = prepare_site(
-                self.step, self.paths, self.options, say=self._say_of_environment, warn=warn, on_cancel=self.cancel.on_request
+                self.step, self.paths, self.options, say=self._voice.environment, warn=warn, on_cancel=self.cancel.on_request
             )  # fmt: skip
         return open_source(self.step, stores=self.options.stores, scratch=self.paths.scratch, warn=warn)
 
     def _lay_out_inputs(self) -> None:
-        say, warn = partial(self._say, "INFO"), partial(self._say, "WARNING")
+        say, warn = self._voice.say, self._voice.warn
         stores, cache = self.options.stores, self.options.cache
         self._side_inputs = lay_out_inputs(self.step, self.paths.scratch, cache=cache, stores=stores, say=say, warn=warn)
 
-    def _say_of_environment(self, text: str) -> None:
-        """What is done stands on the terminal; pip's own lines in the log only."""
-        self._say("INFO", text)
-        if text.startswith(("making ", "building ", "pulling ")):
-            self._status("Preparing", text)
-
     def _published_before(self, journal: Journal) -> RunResult:
         """Of a run that was killed after its output had appeared and before it could say so."""
-        progress = Progress(listed=True) if self.step.command else progress_of(journal.restored)
+        progress = Progress(listed=True) if self.step.command else journal.restored.progress
         journal.ended("Completed")
         journal.sync()
-        self._progressed(progress)
-        with tracked(self.step, self.paths, self.options, partial(self._say, "WARNING")) as self._tracking:
+        self._voice.progressed(progress)
+        with tracked(self.step, self.paths, self.options, self._voice.warn) as self._tracking:
             self._track("Completed", progress)
-        self.observe(JobEnded(at=time.time(), status="Completed", code="completed", message=""))
-        self._status("Completed")
+        self._voice.ended(Verdict(status="Completed"), "completed", "")
         return RunResult(status="Completed", progress=progress)
 
     def _silent(self, instance: str) -> None:
         if isinstance(self._compute, ClusterCompute):
             self._compute.silent(instance)
 
-    def _say_lost(self, node: str, index: int, error: ErrorRecord) -> None:
-        attempts = self.step.retry.max_retries + 1
-        event = AttemptFailed(
-            at=time.time(),
-            node=node,
-            process="keeper",
-            index=index,
-            attempt=attempts,
-            attempts=attempts,
-            final=True,
-            seconds=0.0,
-            error=error,
-        )
-        self.observe(event)
-
     def _warn_of_new(self, chunk: Chunk | None) -> None:
         if chunk is not None:
-            self._say("WARNING", "the input has items that it did not have when the job was started; they are not part of this job")
+            self._voice.warn("the input has items that it did not have when the job was started; they are not part of this job")
 
     def _coordinator_settings(self, source: Source) -> CoordinatorSettings:
         step = self.step
@@ -209,9 +188,9 @@ class StepRun:
         self.cancel.on_request(coordinator.cancel)
         before = coordinator.progress()
         if before.succeeded or before.failed:  # in an earlier run: that says nothing of this one's pace
-            self._progressed(before)
+            self._voice.progressed(before)
         if link is None:  # on a cluster, when the first instance has started
-            self._status("Running")
+            self._voice.status("Running")
         lister.start()
         self._compute.start()
         verdict = self._follow(coordinator)
@@ -230,7 +209,7 @@ class StepRun:
             verdict = self._failed_output(coordinator.problem) if coordinator.problem else self._publish(verdict, coordinator.header)
         if verdict.code == "superseded":
             raise Superseded
-        self._progressed(coordinator.progress())
+        self._voice.progressed(coordinator.progress())
         return verdict
 
     def _list(self, coordinator: Coordinator, first: Chunk | None, chunks: Iterator[Chunk], bug: Callable[[BaseException], None]) -> None:
@@ -264,7 +243,7 @@ class StepRun:
             step=step,
             paths=self.paths,
             summary=source.summary,
-            row_format=self._format,
+            row_format=self._rows.format,
             site=self._site,
             processes=processes_of(step, self.options),
             instances=count,
@@ -283,7 +262,7 @@ class StepRun:
                 stores=self.options.stores,
             )  # fmt: skip
 
-        close = partial(self._site.launcher.close, partial(self._say, "WARNING"))
+        close = partial(self._site.launcher.close, self._voice.warn)
         return LocalCompute(count=count, make=make, bug=bug, gone=lambda text: coordinator.fail("instance", text), close=close)
 
     def _follow(self, coordinator: Coordinator) -> Verdict:
@@ -291,7 +270,7 @@ class StepRun:
         while (verdict := coordinator.wait(PROGRESS_SECONDS)) is None:
             now = coordinator.progress()
             if now != before:
-                self._progressed(now)
+                self._voice.progressed(now)
                 before = now
         return verdict
 
@@ -299,7 +278,7 @@ class StepRun:
 
     def _finish(self, verdict: Verdict, coordinator: Coordinator, journal: Journal) -> RunResult:
         if not self.step.command:  # which puts its outputs in their places by itself, or leaves none
-            folders.unite(self.paths.instance_outputs, self.step.outputs, lambda text: self._say("WARNING", text))
+            folders.unite(self.paths.instance_outputs, self.step.outputs, self._voice.warn)
         progress = Progress(listed=True) if self.step.command else coordinator.progress()
         if verdict.status == "Completed":
             journal.published()
@@ -308,17 +287,11 @@ class StepRun:
             self._warn_of_unwritten()
         self._track(verdict.status, progress)
         error = explain(verdict, self.step, self.paths)
-        self.observe(
-            JobEnded(
-                at=time.time(), status=verdict.status, code=error.get("code", verdict.code), message=error.get("message", ""),
-                error=verdict.failures[0][1] if verdict.failures else None,
-            )
-        )  # fmt: skip
-        self._status(verdict.status)
+        self._voice.ended(verdict, error.get("code", verdict.code), error.get("message", ""))
         return RunResult(status=verdict.status, progress=progress, error=error if verdict.status != "Completed" else {})
 
     def _track(self, status: str, progress: Progress) -> None:
-        arguments, warn = self.step.arguments, partial(self._say, "WARNING")
+        arguments, warn = self.step.arguments, self._voice.warn
         parent = parent_of(self.step, self.paths, self.options, warn) if arguments.push_metrics_to_parent else None
         self._tracking.ended(status, progress, prefix=arguments.metrics_name_prefix, parent=parent)
 
@@ -327,28 +300,12 @@ class StepRun:
         for name, output in self.step.outputs.items() if self.step.command else ():
             with contextlib.suppress(UserError, OSError):
                 if output.type == "uri_file" and not is_there(output.path, self.options.stores):
-                    self._say("WARNING", f"the command has not written its output '{name}': {output.path}")
-
-    def _open_aggregate(self, journal: Journal) -> Aggregate:
-        """Errors: UserError for an address without a credential."""
-        step, parts = self.step, self.paths.parts
-        self._table = b""
-        if step.append_row_to is None:
-            return NoRows()
-        output = step.outputs[step.append_row_to]
-        self._table = append_row.table_description(self._format) if output.type == "mltable" else b""
-        rows = append_row.row_file(output)
-        if not addresses.is_address(rows):
-            return FileAggregate(target=Path(rows), parts=parts, job=step.name, records=journal)
-        container, path = self.options.stores.at(rows)
-        say = partial(self._say, "WARNING")
-        return BlobAggregate(container=container, path=path, parts=parts, job=step.name, records=journal, say=say)
+                    self._voice.warn(f"the command has not written its output '{name}': {output.path}")
 
     def _publish(self, verdict: Verdict, header: str) -> Verdict:
-        self._status("Finalizing")
-        restored = read_journal(self.paths.journal)
+        self._voice.status("Finalizing")
         try:
-            self._aggregate.publish(self._content(restored, header))
+            self._rows.publish(header)
         except Superseded:
             return Verdict(status="Superseded", code="superseded")
         except RowsLost as problem:
@@ -366,78 +323,9 @@ class StepRun:
             return Verdict(status="Canceled", code="cancelled", message="cancelled")
         return Verdict(status="Failed", code="output", message=message)
 
-    def _content(self, restored: Restored, header: str, marks: Mapping[str, str] | None = None) -> Content:
-        header = header if self._format.header else ""
-        return Content(segments=restored.segments, blocks=restored.blocks, header=header, table=self._table, marks=marks or {})
-
-    def publish_incomplete(self, journal: Journal) -> Restored:
-        """What there is of a job that has ended; returns what of its journal that was. Errors: as Aggregate.publish."""
-        restored = journal.restored
-        self._format = self._row_format()
-        aggregate = self._aggregate = self._open_aggregate(journal)
-        aggregate.forget_lost()
-        marks = {INCOMPLETE: "true", "runner_mini_batches": str(sum(one.last + 1 - one.first for one in restored.segments))}
-        aggregate.publish(self._content(restored, restored.header[1] if restored.header else "", marks))
-        journal.sync()
-        return restored
-
-    def _row_format(self) -> append_row.RowFormat:
-        return append_row.format_of(self.step, self.paths.code)
-
     @property
     def _writes_to_blobs(self) -> bool:
         return any(addresses.is_address(output.path) for output in self.step.outputs.values())
 
     def _calm_since(self) -> float:
         return self.options.stores.calm_since
-
-    def _progressed(self, progress: Progress) -> None:
-        """A command has nothing to be counted: that it is run as a mini-batch is nobody's business."""
-        if not self.step.command:
-            self.observe(Progressed(at=time.time(), progress=progress))
-
-    def _status(self, status: str, reason: str = "") -> None:
-        self.observe(StatusChanged(at=time.time(), status=status, reason=reason))
-
-    def _say(self, level: str, text: str) -> None:
-        self.observe(Message(at=time.time(), level=level, text=text))
-
-
-def finish_partial(step: Step, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:
-    """Publishes what a failed or cancelled job has, in order. Errors: UserError when there is nothing to publish; OSError."""
-    if step.command:
-        problem = f"'{step.name}' is a command: it has no rows, and what it has written lies in its outputs already"
-        raise UserError(problem, todo=f"run it again with: runner job resume -n {step.name}")
-    if not paths.journal.exists():
-        raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
-    journal = Journal(paths.journal)
-    try:
-        restored = journal.restored
-        if restored.published:
-            raise UserError(f"the job '{step.name}' has published its output already")
-        if not restored.segments:
-            raise UserError(f"the job '{step.name}' has no finished mini-batches", todo=f"runner job resume -n {step.name}")
-        options = RunOptions(cache=paths.scratch, stores=stores or Stores())
-        restored = StepRun(step=step, paths=paths, options=options, observe=observe, cancel=Cancellation()).publish_incomplete(journal)
-    finally:
-        journal.close()
-    manifest = Manifest(paths.manifest)
-    total = manifest.count
-    manifest.close()
-    progress = replace(progress_of(restored), total=total, listed=restored.listed is not None)
-    return RunResult(status="Completed", progress=progress, incomplete=True)
-
-
-def progress_of(restored: Restored) -> Progress:
-    """The counts of a job that is complete, from its journal."""
-    tally = sum((segment.tally for segment in restored.segments), Tally())
-    return Progress(
-        total=tally.succeeded + tally.failed,
-        listed=True,
-        succeeded=tally.succeeded,
-        failed=tally.failed,
-        retries=tally.retries,
-        items=tally.items,
-        items_listed=restored.items,
-        items_failed=tally.items_failed,
-    )

@@ -17,7 +17,7 @@ from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.reuse import Reuse
-from runner.pipeline.step_run import StepRun, progress_of
+from runner.pipeline.step_run import StepRun
 from runner.storage.problems import StorageUnavailable
 
 
@@ -196,4 +196,4 @@ def _completed_before(step: Step, paths: JobPaths) -> RunResult | None:
     restored = read_journal(paths.journal)
     if restored.ended != "Completed":
         return None
-    return RunResult(status="Completed", progress=Progress(listed=True) if step.command else progress_of(restored))
+    return RunResult(status="Completed", progress=Progress(listed=True) if step.command else restored.progress)

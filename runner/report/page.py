@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.model.batch import ErrorRecord
+from runner.model.events import JobEnded
 from runner.report.summary import ErrorGroup, Summary
 
 _SHOWN_GROUPS = 10
@@ -27,12 +28,13 @@ def render(
     """The page, with its final line end. `outputs`: name → path; `steps`: those of a pipeline; `command`: nothing of it is counted."""
     counted: tuple[Iterator[str], ...] = (_counts(summary), _failures(summary), _slowest(summary))
     if steps or command:
-        counted = (_steps(steps),) if steps else (_time_of(summary),)
+        counted = (_steps(steps, summary.end.message if summary.end else ""),) if steps else (_time_of(summary),)
     parts = (_head(name, summary), *counted, _places(summary, outputs, logs))
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
-def _steps(steps: Mapping[str, Summary]) -> Iterator[str]:
+def _steps(steps: Mapping[str, Summary], told: str) -> Iterator[str]:
+    """`told`: the message of the pipeline, which is that of one of the steps that have failed."""
     yield ""
     width = max(len(name) for name in steps)
     for name, summary in steps.items():
@@ -41,11 +43,23 @@ def _steps(steps: Mapping[str, Summary]) -> Iterator[str]:
         failed = f", {progress.failed:,} failed" if progress.failed else ""
         items = f", {progress.items_failed:,} items failed" if progress.items_failed else ""
         yield f"  {name:<{width}}  {summary.status:<10}  {done}{failed}{items}".rstrip()
+        if summary.status == "Failed" and summary.end is not None and not told.startswith(f"step '{name}': "):
+            yield from (f"  {'':<{width}}  {line}" for line in _brief(summary.end))
+
+
+def _brief(end: JobEnded) -> Iterator[str]:
+    """What has failed, in two lines."""
+    if end.error is None:
+        yield end.message.split("\n", 1)[0]
+        return
+    yield where(end.error)
+    if end.error.log:
+        yield f"log: {end.error.log}"
 
 
 def _took(summary: Summary) -> str:
-    if summary.reused_from:
-        return f"taken from {summary.reused_from}"
+    if summary.reused_from or summary.reason:
+        return summary.reason or f"taken from {summary.reused_from}"
     return "" if summary.running is None or summary.ended is None else duration(summary.ended - summary.running)
 
 

@@ -72,10 +72,14 @@ def with_values(text: str, values: Sequence[str]) -> str:
     """The text of a Command as somebody would have written it who knew the values: for show, nobody runs that."""
 
     def value(found: re.Match[str]) -> str:
-        known = values[int(found[2]) - 1]
-        return shlex.quote(known) if found[1] else known
+        before, quoted, number, after = found.groups(default="")
+        known = values[int(number) - 1]
+        if before and quoted and after:  # in single quotes, which were closed and opened again for it
+            return known.replace("'", "'\\''")
+        return before + (shlex.quote(known) if quoted else known) + after
 
-    return re.sub(r'("?)\$\{RUNNER_(\d+)\}\1', value, text.partition(_TAKEN)[2]) if values else text
+    pattern = r"""(')?("?)\$\{RUNNER_(\d+)\}\2(\$?')?"""
+    return re.sub(pattern, value, text.partition(_TAKEN)[2]) if values else text
 
 
 def _check_loose(text: str, scope: Scope, place: Place, problems: Problems) -> None:

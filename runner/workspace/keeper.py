@@ -76,7 +76,8 @@ class RecordKeeper:
             job = self.record.jobs.get(event.step)
             if job is None:
                 return
-            job = replace(job, reused_from=event.reused_from or job.reused_from)
+            reason = event.reason if event.status == "NotRun" else ""
+            job = replace(job, reused_from=event.reused_from or job.reused_from, reason=reason)
             self._put(event.step, _with_status(job, event.status, event.at))
         self._write_if_possible()
 

@@ -27,7 +27,7 @@ class JobRecord:
     name: str
     type: str  # parallel, pipeline
     status: str  # of STATUSES
-    reason: str = ""  # why it is Queued
+    reason: str = ""  # why it is Queued, or NotRun
     display_name: str = ""
     experiment_name: str = ""
     description: str = ""

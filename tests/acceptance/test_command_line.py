@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.acceptance.conftest import RUNNER
+
 SLOW = """
     import os, time
 
@@ -226,7 +228,8 @@ def test_cancel_and_resume(slow, eventually):
     eventually((slow.folder / "started").exists)
     assert slow.run("job", "delete", "one").status == 2
     assert "running in another process" in slow.run("job", "resume", "one").stderr
-    assert slow.run("job", "cancel", "-n", "one").status == 0
+    asked = slow.run("job", "cancel", "-n", "one")
+    assert (asked.status, asked.job["status"]) == (0, "CancelRequested")
     eventually(lambda: slow.show("one")["status"] == "Canceled")
     assert slow.run("job", "stream", "one").status == 130
     assert slow.run("job", "cancel", "one").status == 2
@@ -321,6 +324,25 @@ def test_prune_asks_on_a_terminal(project, answer, left):
     assert b"Remove jobs with their logs and outputs (one)" in shown
     assert (process.returncode, b"cancelled" in stderr) == ((130, True) if left else (0, False))
     assert [job["name"] for job in project.run("job", "list", "-o", "json").job] == left
+
+
+@pytest.mark.parametrize(("words", "told"), [((), False), (("-o", "json"), True)])
+def test_on_a_terminal_the_page_is_enough(project, words, told):
+    terminal, inner = os.openpty()
+    with subprocess.Popen(
+        [*RUNNER, "job", "create", "-f", "job.yml", "--local", "--stream", *words],
+        cwd=project.folder, stdout=inner, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        _, stderr = process.communicate(timeout=60)
+    os.close(inner)
+    try:
+        printed = os.read(terminal, 65536)
+    except OSError:  # nothing
+        printed = b""
+    os.close(terminal)
+    assert process.returncode == 0
+    assert b": Completed\n" in stderr
+    assert (b'"status": "Completed"' in printed) is told
 
 
 def test_finish_partial(project):

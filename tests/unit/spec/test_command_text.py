@@ -118,6 +118,12 @@ def test_a_command_as_it_is_shown() -> None:
     assert with_values(command.text, command.values) == f"a --x='/data/my images'/b \"7 {HOSTILE}\" $X"
 
 
+def test_a_command_with_single_quotes_as_it_is_shown() -> None:
+    command = read_command("a '${{inputs.a}}' '<${{inputs.bad}}>' 'b'${{inputs.n}} $'\\t${{inputs.a}}'", SCOPE, PLACE, Problems())
+    escaped = HOSTILE.replace("'", "'\\''")
+    assert with_values(command.text, command.values) == f"a '/data/my images' '<{escaped}>' 'b'7 $'\\t/data/my images'"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
