@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, Protocol
 
+from runner.engine.gateway import Gateway
 from runner.engine.inbox import Inbox
-from runner.engine.instance import Gateway
 from runner.engine.remote import handshake
 from runner.engine.remote.wire import Header, answer_to_frame, event_from_frame, report_from_header
 from runner.errors import SetupError
