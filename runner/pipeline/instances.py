@@ -60,7 +60,7 @@ class InstancePlan:
 def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     step, node = plan.step, f"node_{number}"
     written = {name: output for name, output in step.outputs.items() if name != step.append_row_to or output.type != "uri_file"}
-    placed = [one for one in written.values() if _is_withheld(one, step) and not addresses.is_address(one.path)]
+    placed = _placed(plan, written)
     outputs = _own_places(plan, node, written)
     fetched = _new_folder(plan.paths.workers / node / FETCHED)
     uploads = upload_paths(plan.paths.workers / node / "outputs", step.outputs)
@@ -86,7 +86,7 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
         task_overhead_timeout=arguments.task_overhead_timeout,
         first_task_creation_timeout=arguments.first_task_creation_timeout,
         synced=tuple({_folder(one) for one in written.values() if not addresses.is_address(one.path)}),
-        placed={_folder(one, outputs): _folder(one) for one in placed},
+        placed={_folder(one, outputs): _folder(one) for one in placed.values()},
         uploads=uploads,
         withheld=_withheld_uploads(step, uploads),
         upload_files=tuple(one.path for one in step.outputs.values() if one.type == "uri_file" and addresses.is_address(one.path)),
@@ -100,8 +100,14 @@ def _own_places(plan: InstancePlan, node: str, outputs: Mapping[str, JobOutput])
     root = plan.paths.instance_outputs
     if plan.step.command:
         shutil.rmtree(root, ignore_errors=True)  # what another instance has left, which is gone, or an earlier run
-        return instance_paths(root, node, {name: one for name, one in outputs.items() if _is_withheld(one, plan.step)})
+        return instance_paths(root, node, _placed(plan, outputs))
     return instance_paths(root, node, outputs) if plan.instances > 1 else {}
+
+
+def _placed(plan: InstancePlan, outputs: Mapping[str, JobOutput]) -> dict[str, JobOutput]:
+    """Local outputs that get what was written at the end; not where that is another user's, which we may not move."""
+    there = {} if plan.site.foreign else outputs
+    return {name: one for name, one in there.items() if _is_withheld(one, plan.step) and not addresses.is_address(one.path)}
 
 
 def _unmoved(step: Step) -> Mapping[str, str]:

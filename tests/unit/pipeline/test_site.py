@@ -116,6 +116,8 @@ def test_what_a_command_uploads_is_put_in_its_place_at_its_end(tmp_path: Path) -
     assert not old.exists()
     assert list(settings.worker.arguments) == [f"{own}/a", f"{place}.txt", f"{place}/inner.txt"]
     assert settings.request.environment["AZURE_ML_OUTPUT_new"] == own
+    foreign = replace(one, site=replace(one.site, foreign=True))
+    assert (instance_settings(foreign, 0).placed, instance_settings(foreign, 0).withheld) == ({}, (address,))
     other = instance_settings(plan(tmp_path, step_of(entry_script="x.py", outputs=outputs), container=False), 0)
     assert (other.placed, other.withheld) == ({}, ())
 
