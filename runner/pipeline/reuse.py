@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner.errors import UserError
 from runner.failpoints import failpoint
+from runner.model.batch import Progress
 from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.content import Contents
@@ -119,6 +120,13 @@ class Reuse:
         """The job that has run, though it may be deleted; the one that has its results, where another job has the name by now."""
         record = load_quietly(self._paths_of(earlier.origin))
         return earlier.origin.job if record is None or record.created_at == earlier.origin.created_at else earlier.holder.job
+
+    def counts_of(self, earlier: Earlier, step: Step) -> Progress:
+        """What was counted when the results were made: copies have the counts of what they were made from."""
+        record = load_quietly(self._paths_of(earlier.holder))
+        name = earlier.holder.job.removeprefix(f"{earlier.holder.pipeline}.")
+        counted = record.jobs.get(name) if record and not step.command else None
+        return replace(counted.progress, listed=True) if counted else Progress(listed=True)
 
     def _note_copy(self, earlier: Earlier, step: Step) -> None:
         """Copies are as good as what they were made from. Those of blobs have ETags of their own."""

@@ -13,7 +13,7 @@ from runner.engine.sole_file import Superseded
 from runner.errors import UserError
 from runner.failpoints import failpoint
 from runner.model.batch import Progress
-from runner.model.events import Event, JobEnded, Message, Observer, StatusChanged
+from runner.model.events import Event, JobEnded, Message, Observer, Progressed, StatusChanged
 from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
@@ -21,6 +21,7 @@ from runner.pipeline.reuse import Reuse
 from runner.pipeline.step_run import StepRun
 from runner.pipeline.tracking import track_reused
 from runner.storage.problems import StorageUnavailable
+from runner.workspace.records import load_quietly
 
 
 @dataclass(kw_only=True)
@@ -88,7 +89,9 @@ class PipelineRun:
         if reason:
             observe(StatusChanged(at=time.time(), status="NotRun", reason=reason))
             return RunResult(status="NotRun")
-        if self.options.resume and (before := _completed_before(step, paths)):
+        if self.options.resume and (before := self._completed_before(step, paths)):
+            if before.progress.total:
+                observe(Progressed(at=time.time(), progress=before.progress))
             observe(StatusChanged(at=time.time(), status="Completed", reason="completed in an earlier run of this job"))
             return before
         known = self.options.resume and paths.manifest.exists()
@@ -104,6 +107,18 @@ class PipelineRun:
         if result.status == "Completed":
             self._note(step, paths, result)
         return result
+
+    def _completed_before(self, step: Step, paths: JobPaths) -> RunResult | None:
+        """Of a step that was not run, but has the results of another job, the counts stand in the record only."""
+        if not paths.journal.exists():
+            return None
+        restored = read_journal(paths.journal)
+        if restored.ended != "Completed":
+            return None
+        record = None if step.command or restored.progress.total else load_quietly(self.paths)
+        taken = record.jobs.get(step.step or "") if record else None
+        progress = taken.progress if taken and taken.reused_from else Progress() if step.command else restored.progress
+        return RunResult(status="Completed", progress=replace(progress, listed=True))
 
     def _note(self, step: Step, paths: JobPaths, result: RunResult) -> None:
         """The step has ended: if it takes long until the next can begin, it is the pipeline that says so."""
@@ -140,8 +155,11 @@ class PipelineRun:
             step, paths, self.options, lambda text: observe(Message(at=time.time(), level="WARNING", text=text)),
             job=name, pipeline=earlier.origin.pipeline,
         )  # fmt: skip
+        progress = self._reuse.counts_of(earlier, step)
+        if progress.total:
+            observe(Progressed(at=time.time(), progress=progress))
         observe(StatusChanged(at=time.time(), status="Completed", reason=f"taken from {name}", reused_from=name))
-        return RunResult(status="Completed", progress=Progress(listed=True))
+        return RunResult(status="Completed", progress=progress)
 
     def _broken(self, name: str, bug: BaseException) -> RunResult:
         """A step that has met a bug, a full disk, or another owner of the job: then all of them stop."""
@@ -213,12 +231,3 @@ def _observer_of(name: str, observe: Observer) -> Observer:
         observe(replace(event, step=name))
 
     return tell
-
-
-def _completed_before(step: Step, paths: JobPaths) -> RunResult | None:
-    if not paths.journal.exists():
-        return None
-    restored = read_journal(paths.journal)
-    if restored.ended != "Completed":
-        return None
-    return RunResult(status="Completed", progress=Progress(listed=True) if step.command else restored.progress)
