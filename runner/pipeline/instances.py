@@ -13,7 +13,7 @@ from runner.compute.local import gpus, gpus_of
 from runner.engine.settings import InstanceSettings, WorkerSettings
 from runner.inputs.fetch import place_of
 from runner.inputs.file_list import NO_STORES
-from runner.model.job import JobOutput, Step
+from runner.model.job import JobInput, JobOutput, Step
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest, SourceSummary
 from runner.outputs.aggregate import TABLE
@@ -60,11 +60,12 @@ class InstancePlan:
 def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     step, node = plan.step, f"node_{number}"
     written = {name: output for name, output in step.outputs.items() if name != step.append_row_to or output.type != "uri_file"}
-    outputs = instance_paths(plan.paths.instance_outputs, node, written, instances=plan.instances)
+    placed = _placed(plan, written)
+    outputs = _own_places(plan, node, written)
     fetched = _new_folder(plan.paths.workers / node / FETCHED)
     uploads = upload_paths(plan.paths.workers / node / "outputs", step.outputs)
     split = _split_input(plan, fetched)
-    moved = {**split, **plan.moved, **outputs, **_uploaded(step, uploads)}
+    moved = {**_unmoved(step), **split, **plan.moved, **outputs, **_uploaded(step, uploads)}
     output_dir = _output_dir(plan, uploads, moved)
     rows = row_file(step.outputs[step.append_row_to]) if step.append_row_to else ""
     local = [outputs.get(one.path, one.path) for one in written.values() if not addresses.is_address(one.path)]
@@ -88,12 +89,46 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
         error_threshold=step.error_threshold,
         task_overhead_timeout=arguments.task_overhead_timeout,
         first_task_creation_timeout=arguments.first_task_creation_timeout,
-        synced=tuple({_folder(output) for output in written.values() if not addresses.is_address(output.path)}),
+        synced=tuple({_folder(one) for one in written.values() if not addresses.is_address(one.path)}),
+        placed={_folder(one, outputs): _folder(one) for one in placed.values()},
         uploads=uploads,
+        withheld=_withheld_uploads(step, uploads),
         upload_files=tuple(one.path for one in step.outputs.values() if one.type == "uri_file" and addresses.is_address(one.path)),
         kept_out=(rows, addresses.join(addresses.parent(rows), TABLE)) if rows else (),
         rows_blob=rows if addresses.is_address(rows) else "",
     )
+
+
+def _own_places(plan: InstancePlan, node: str, outputs: Mapping[str, JobOutput]) -> Mapping[str, str]:
+    """Output → where this instance has it, if it is not the place itself."""
+    root = plan.paths.instance_outputs
+    if plan.step.command:
+        shutil.rmtree(root, ignore_errors=True)  # what another instance has left, which is gone, or an earlier run
+        return instance_paths(root, node, _placed(plan, outputs))
+    return instance_paths(root, node, outputs) if plan.instances > 1 else {}
+
+
+def _placed(plan: InstancePlan, outputs: Mapping[str, JobOutput]) -> dict[str, JobOutput]:
+    """Local outputs that get what was written at the end; not where that is another user's, which we may not move."""
+    there = {} if plan.site.foreign else outputs
+    return {name: one for name, one in there.items() if _is_withheld(one, plan.step) and not addresses.is_address(one.path)}
+
+
+def _unmoved(step: Step) -> Mapping[str, str]:
+    """All ports where they are: where one path begins another (`rows`, `rows.txt`), only the one that moves is changed."""
+    ports: tuple[JobInput | JobOutput, ...] = (*step.inputs.values(), *step.outputs.values())
+    return {one.path: one.path for one in ports if one.path}
+
+
+def _is_withheld(output: JobOutput, step: Step) -> bool:
+    """Whether its place gets what was written when that has succeeded, and nothing before."""
+    return bool(step.command) and output.mode == "upload"
+
+
+def _withheld_uploads(step: Step, uploads: Mapping[str, str]) -> tuple[str, ...]:
+    """Addresses of folders; not of one in which another output is to be seen."""
+    seen = {_folder(one) for one in step.outputs.values() if not _is_withheld(one, step)}
+    return tuple(uploads.keys() - seen)
 
 
 def _new_folder(parent: Path) -> Path:
@@ -194,6 +229,7 @@ def _output_dir(plan: InstancePlan, uploads: Mapping[str, str], moved: Mapping[s
     return str(plan.paths.root / "output")
 
 
-def _folder(output: JobOutput) -> str:
-    """The path or address of the folder that it is, or stands in."""
-    return addresses.parent(output.path) if output.type == "uri_file" else output.path
+def _folder(output: JobOutput, moved: Mapping[str, str] | None = None) -> str:
+    """The path or address of the folder that it is, or stands in. `moved`: outputs that lie elsewhere for now."""
+    path = (moved or {}).get(output.path, output.path)
+    return addresses.parent(path) if output.type == "uri_file" else path

@@ -279,7 +279,8 @@ class StepRun:
     # After
 
     def _finish(self, verdict: Verdict, coordinator: Coordinator, journal: Journal) -> RunResult:
-        folders.unite(self.paths.instance_outputs, self.step.outputs, self._voice.warn)
+        if not self.step.command:  # which puts its outputs in their places by itself, or leaves none
+            folders.unite(self.paths.instance_outputs, self.step.outputs, self._voice.warn)
         progress = Progress(listed=True) if self.step.command else coordinator.progress()
         if verdict.status == "Completed":
             journal.published()
