@@ -54,9 +54,8 @@ def read_deployment(path: Path, overrides: Sequence[str] = ()) -> Node:
 
 def deployment_job(root: Node, invocation: Invocation) -> LoadedJob:
     """The job. Errors: UserErrors with all mistakes of the deployment's own keys; the others are told when the job is resolved."""
+    _check_kind(root)  # of another kind, every other key would be wrong, too
     problems = Problems()
-    with problems.catching():
-        _check_kind(root)
     check_keys(root, (*DEPLOYMENT, *OF_PIPELINES), "of a batch deployment", problems)
     values = _Translation(root, invocation, problems).job()
     problems.raise_if_any()
