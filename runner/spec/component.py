@@ -46,7 +46,7 @@ def read_component(step: Node, problems: Problems) -> Component | None:
     node = step.get("component")
     if node is None:
         return None
-    tree = node if node.is_mapping else _read_file(node)
+    tree = node if node.is_mapping else read_file(node)
     kind = _kind(tree)
     check_keys(tree, _KEYS[kind], f"of a {kind} component", problems, _HINTS[kind])
     for one in tree.walk() if kind != "pipeline" else ():
@@ -88,13 +88,13 @@ def with_component(step: Node, open_files: tuple[Path, ...]) -> tuple[Node, tupl
     node = step.get("component")
     if node is None or node.is_mapping:
         return step, ()
-    file = _file(node).resolve()
+    file = file_of(node).resolve()
     if file in open_files:
         circle = [*open_files[open_files.index(file) :], file]
         raise UserError(
             f"the component contains itself: {' → '.join(one.name for one in circle)}", place=node.place, todo="name another component"
         )
-    tree = _read_file(node)
+    tree = read_file(node)
     return replace(step, value={**step.entries, "component": tree}), (file,)
 
 
@@ -113,16 +113,21 @@ def kind_of(step: Node, component: Component | None) -> str:
     return component.kind
 
 
-def _read_file(node: Node) -> Node:
+def has_file(node: Node) -> bool:
+    """Whether a component is named by a path of this machine. Errors: UserError for a text that names nothing."""
+    return bool(node.text) and parse_at(node.text, node.place).is_local
+
+
+def read_file(node: Node) -> Node:
     """Errors: UserError, where the file is named if there is none, where it is wrong otherwise."""
-    file = _file(node)
+    file = file_of(node)
     if not file.is_file():
         problem = f"this is a folder, not a file: {file}" if file.is_dir() else f"no such file: {file}"
         raise UserError(problem, place=node.place, todo=f"paths in a file begin at its folder, {node.base}")
     return read_yaml(file, todo=f"it is named in {node.place}")
 
 
-def _file(node: Node) -> Path:
+def file_of(node: Node) -> Path:
     text = node.text
     if node.is_list or not text:
         raise UserError(f"must name a file or be a mapping, not {node.kind}", place=node.place)

@@ -139,7 +139,9 @@ def test_unknown_keywords_of_load_functions(folder: Path) -> None:
 
 
 def test_older_scripts_name_the_file_path(folder: Path) -> None:
-    assert load_component(path=written(folder, "component.yml", COMPONENT)).name == "score"
+    component = load_component(path=written(folder, "component.yml", COMPONENT))
+    assert component.name == "score"
+    assert "\nname: score\nversion:" in str(component)
 
 
 def test_mount_is_read_only(folder: Path) -> None:
