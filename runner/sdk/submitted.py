@@ -62,7 +62,7 @@ class SubmittedJob:
         self.name: str = record["name"]
         self.type: str = record["type"]
         self.status: str = record["status"]
-        self.display_name: str = record.get("display_name") or self.name
+        self.display_name: str = record.get("display_name") or self.name.removeprefix(f"{record.get('parent') or ''}.")
         self.experiment_name: str = record.get("experiment_name") or ""
         self.description: str = record.get("description") or ""
         self.compute: str | None = record.get("compute")

@@ -147,6 +147,11 @@ def test_in_the_place_of_the_studio_stand_the_logs(client: MLClient, fake: Fake)
     assert (made.error.message, made.error["code"]) == ("it broke", "UserError")
 
 
+def test_a_step_without_a_name_to_show_is_shown_by_its_own(client: MLClient, fake: Fake) -> None:
+    fake.answer = record(name="p.train", parent="p")
+    assert client.jobs.get("p.train").display_name == "train"
+
+
 def test_a_compute_that_is_there_can_be_created(folder: Path) -> None:
     from runner.entities import AmlCompute
 

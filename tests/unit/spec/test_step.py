@@ -341,6 +341,11 @@ class TestSettings:
         assert "'${name}' stays in its path as it is, it means nothing: write ${{name}}" in job.notices[0]
         assert not step(("path: ./out/rows.txt", "path: ./${{name}}/rows.txt")).notices
 
+    def test_an_address_of_the_web_without_a_type_is_a_text(self, step: Make) -> None:
+        job = step(("  limit: 3", "  limit: 3\n  url: https://acc.blob.core.windows.net/c/iris.csv"))
+        assert (job.inputs["url"].type, job.inputs["url"].value) == ("string", "https://acc.blob.core.windows.net/c/iris.csv")
+        assert not job.notices
+
     def test_an_environment_that_is_not_known_does_not_matter_to_an_interpreter_of_ones_own(self, step: Make) -> None:
         curated = ("  code: ./src", "  code: ./src\n  environment: azureml://registries/azureml/environments/sklearn-1.5/labels/latest")
         job = step(curated, local=True, python=True)
