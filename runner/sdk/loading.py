@@ -64,6 +64,7 @@ def load_component(
 
     Raises a `UserError` for unknown keys, NotSupportedHere for components of other types, and for names in a registry.
     """
+    source = kwargs.pop("path", None) if source is None else source  # its name in older scripts
     if source is None:
         raise NotSupportedHere("components can be loaded from files only", todo='write load_component("component.yml")')
     loaded = _read(source, relative_origin, params_override, kwargs)
