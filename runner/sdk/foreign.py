@@ -56,6 +56,14 @@ def foreign_job(job: Any) -> tuple[dict[str, Any], Path]:
     return _job(mapping), Path(getattr(job, "base_path", None) or ".").absolute()
 
 
+def foreign_asset(asset: Any) -> tuple[dict[str, Any], Path]:
+    """The same of a component, an environment, data or a model."""
+    mapping = _plain(asset._to_dict())
+    if isinstance(mapping.get("path"), str):
+        mapping["path"] = _path(mapping["path"])
+    return _job(mapping), Path(getattr(asset, "base_path", None) or ".").absolute()
+
+
 def _no_job(job: Any) -> NotSupportedHere:
     return NotSupportedHere(
         f"an object of type {type(job).__module__}.{type(job).__qualname__} is no job that can be submitted",

@@ -11,7 +11,7 @@ from runner.errors import UserError, did_you_mean
 from runner.model.image_reference import ALLOWED, parse_reference
 from runner.model.job import Environment
 from runner.spec import schema
-from runner.spec.context import ResolveContext, find_version, listed, locate_here, parse_at
+from runner.spec.context import ResolveContext, find_version, known_versions, listed, locate_here, names, parse_at
 from runner.spec.disk import is_file, is_folder
 from runner.spec.expressions import Scope
 from runner.spec.problems import Problems
@@ -49,13 +49,14 @@ def _named(text: str, node: Node, scope: Scope, context: ResolveContext, problem
     uri = parse_at(text if looks_like_uri(text) else f"azureml:{text}", node.place)
     key = find_version(uri, context.environments) if uri.kind in ("asset", "registry") else None
     if key is None:
-        known = listed(context.environments, "environments")
+        known = listed(known_versions(uri, context.environments), "environments")
         raise UserError(
             f"the environment '{text}' is not known",
             place=node.place,
             allowed=f"{known}; or image, conda_file, build",
-            todo=did_you_mean(uri.name, [name.partition(":")[0] for name in context.environments])
-            or "describe it below `environments` in workspace.yml, give a conda_file, or leave `environment` out to use this interpreter",
+            todo=did_you_mean(uri.name, names(context.environments) - {uri.name})
+            or "register it: runner environment create -f environment.yml; describe it below `environments` in workspace.yml; give a "
+            "conda_file; or leave `environment` out to use this interpreter",
         )
     definition = from_python(context.environments[key], base=context.root, field=f"environments.{key}")
     found = _inline(definition, scope, context, problems)
