@@ -91,7 +91,8 @@ class NotSupportedHere(UserError):
 
 
 class SetupError(UserError):
-    """What a job runs in could not be made, as the output of pip or a build tells: the job has failed, and its log has all of that."""
+    """What a job runs in could not be made, as the output of pip or a build tells, or is taken by others: the job has failed, which its
+    file has no part in, and its log has all of that."""
 
 
 class InputError(UserError):

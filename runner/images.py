@@ -109,8 +109,9 @@ class Images:
 
     def list(self) -> OwnImages:
         """All that runners have made on this engine, the last used first."""
-        from runner.launch.image import LABEL_IMAGE, connected
+        from runner.launch.image import connected
         from runner.launch.image_cache import last_used, made_from
+        from runner.launch.image_record import LABEL_IMAGE
 
         cache = self._workspace.cache
         with connected() as engine:
@@ -137,7 +138,8 @@ class Images:
 
     def prune(self, images: Iterable[OwnImage], say: Say) -> Iterator[OwnImage]:
         """Removes them and gives each when it is gone; one that a container uses stays."""
-        from runner.launch.image import EngineError, connected
+        from runner.launch.docker_client import EngineError
+        from runner.launch.image import connected
         from runner.launch.image_cache import forget
 
         with connected() as engine:

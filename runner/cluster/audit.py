@@ -84,7 +84,7 @@ def used_by(step: Step, site: Site, seconds: float) -> dict[str, object]:
         return words
     words |= {**site.image, "docker_args": without_values(step.resources.docker_args), "image_seconds": float(seconds)}
     if site.image.get("image_digest"):
-        from runner.launch.image import login_of  # has been loaded anyway
+        from runner.launch.docker_client import login_of  # has been loaded anyway
 
         words["login"] = login_of(site.image["image"])
     return words

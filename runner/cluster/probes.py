@@ -132,8 +132,9 @@ def check_reading(path: str, content: str, *, patience: float = PATIENCE_SECONDS
 
 def check_engine(path: str, content: str) -> None:
     """Errors: UserError where the Docker engine does not find the content at the path, or where there is no engine."""
+    from runner.launch.docker_client import EngineError
     from runner.launch.engine_view import read_through  # loads the Docker SDK
-    from runner.launch.image import EngineError, connect
+    from runner.launch.image import connect
 
     engine = connect()
     todo = "where the node is a container, mount the datastore at the same path on the machine of its Docker engine"

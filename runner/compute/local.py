@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.engine.instance import Instance, InstanceLost
+from runner.engine.gateway import InstanceLost
+from runner.engine.instance import Instance
 
 DRIVER = Path("/proc/driver/nvidia/gpus")  # a folder for each GPU
 LOSSES = 5  # of the keeper of one instance while nothing ran in it, after which it is not replaced any more

@@ -217,8 +217,9 @@ class Coordinator:
             return not self._sessions
 
     def progress(self) -> Progress:
+        """What counts as finished is in the journal, and will never run again."""
         with self._lock:
-            tally = self._tally()
+            tally = self._durable
             return Progress(
                 total=self._manifest.count,
                 listed=self._listed,

@@ -2,58 +2,32 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import socket
 import struct
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from runner.engine import policy
-from runner.engine.backlog import Backlog
-from runner.engine.courier import Courier, Exchange
-from runner.engine.crew import SHUTDOWN_SECONDS, Crew
-from runner.engine.feeder import GATHER_SECONDS, RECALL_AFTER, Feeder
-from runner.engine.outlets import open_outlet
-from runner.engine.results import Results
-from runner.engine.scratch import make_scratch, remove_scratch
+from runner.engine.crew import SHUTDOWN_SECONDS
+from runner.engine.feeder import GATHER_SECONDS, RECALL_AFTER
+from runner.engine.gateway import Gateway, InstanceLost
+from runner.engine.parts import KEEPER_SECONDS, WHOLE_ENDS, assemble
 from runner.engine.settings import InstanceSettings
-from runner.engine.switchboard import Switchboard
 from runner.engine.workers import Frame, Worker
-from runner.errors import RunnerError, UserError
+from runner.errors import UserError
 from runner.model.batch import ErrorRecord, Lease, Loaded, Recall, Stop
 from runner.model.events import InitFailed, InstanceEnded, InstanceStarted, Message, Observer, WorkerEnded, WorkerReady, WorkerStarted
-from runner.model.ports import Clock, InstanceRequest, Launcher, Loader, Room, Transport
+from runner.model.ports import Clock, Launcher, Loader, Transport
 from runner.model.ports import Instance as Keeper
 from runner.storage.stores import Stores
 from runner.worker.protocol import message
 
-KEEPER_SECONDS = 10.0
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # as a process's parent and as an engine tell it
 DIRECT_FROM = 14  # pyarrow's major version from which on workers read files themselves: as ours does, types included
 KEEPER_TOLD_EVERY = 1.0  # seconds
-WHOLE_ENDS = ("completed", "retired")  # words of the coordinator after which workers may say goodbye
-PATIENT_ENDS = (*WHOLE_ENDS, "init", "")  # after which the job goes on, with others
 GREETING_LOOK = 0.25  # seconds between two looks at a keeper that has not said hello yet
-
-
-class Gateway(Exchange, Protocol):
-    """What an instance needs of the coordinator."""
-
-    def leave(self, epoch: int, *, gave_up: str = "", lost: bool = False) -> None: ...
-    def init_failed(self, epoch: int, error: ErrorRecord) -> None: ...
-    def fail(self, code: str, message: str) -> None: ...
-
-
-class InstanceLost(Exception):
-    """The keeper has died, and all workers with it; another instance may take the place. `busy`: mini-batches were running."""
-
-    def __init__(self, text: str, *, busy: bool) -> None:
-        super().__init__(text)
-        self.busy = busy
 
 
 class Instance:
@@ -76,58 +50,19 @@ class Instance:
         `may_run`: how many seconds from now workers may go on, should nothing more be heard of the coordinator; None: for ever.
         """
         self.settings, self._gateway, self._launcher, self._publish, self._clock = settings, gateway, launcher, publish, clock
-        stores = stores or Stores()
         self._may_run, self._told_keeper = may_run, float("-inf")
         self._node = settings.worker.node
         self._processes = settings.worker.processes
-        room = loader.room if loader else Room()
-        self._loader, self._fetched = loader, settings.fetched if room.on_disk else None
-        self._pool = ThreadPoolExecutor(max_workers=max(2, self._processes) + room.loads, thread_name_prefix=self._node)
-        self._sockets = make_scratch()
-        self._switchboard = Switchboard(self._sockets, self)
         self._stop: Stop | None = None
         self._ended_at: float | None = None
         self._init_failures = 0
         self._ever_ready = False
         self._keeper: Keeper | None = None
-        self._crew = Crew(
-            settings.worker,
-            sockets=self._sockets,
-            pool=self._pool,
-            post=self._switchboard.post,
-            tell_keeper=self._switchboard.tell_keeper,
-            now=clock.now,
-            fail=partial(gateway.fail, "instance"),
-        )
-        self._backlog = Backlog(
-            loader=loader,
-            pool=self._pool,
-            scratch=self._fetched or self._sockets,
-            loaded=self._loaded,
-            now=clock.now,
-            transport=None if settings.worker.kind == "table" else "files",
-        )
-        self._courier = Courier(
-            exchange=gateway,
-            name=self._node,
-            workers=self._processes,
-            outlet=partial(open_outlet, settings, stores, self._warn),
-            prefix=f"{settings.epoch:04d}-{self._node}",
-            clock=clock,
-            deliver=lambda answer: self._switchboard.post(partial(self._answer, answer)),
-            waiting=lambda: stores.calm_since == float("inf"),
-        )
-        self._results = Results(settings, courier=self._courier, backlog=self._backlog, crew=self._crew, publish=publish, clock=clock)
-        self._feeder = Feeder(
-            settings,
-            crew=self._crew,
-            backlog=self._backlog,
-            courier=self._courier,
-            results=self._results,
-            switchboard=self._switchboard,
-            clock=clock,
-            calm_since=lambda: stores.calm_since,
-        )
+        self._parts = parts = assemble(
+            settings, gateway=gateway, loader=loader, publish=publish, clock=clock, stores=stores or Stores(), owner=self
+        )  # fmt: skip
+        self._switchboard, self._crew, self._backlog = parts.switchboard, parts.crew, parts.backlog
+        self._courier, self._results, self._feeder = parts.courier, parts.results, parts.feeder
 
     def run(self) -> None:
         """Returns when all is handed in. Errors: InstanceLost, after which the coordinator has taken back what was here."""
@@ -140,7 +75,7 @@ class Instance:
                 self._gateway.fail("output", f"what the job had written before cannot be brought back: {error}")
                 return
             try:
-                self._keeper = self._launcher.start(self._request())
+                self._keeper = self._launcher.start(self._parts.request)
             except UserError as error:
                 self._gateway.fail("launch", str(error))
                 return
@@ -156,7 +91,7 @@ class Instance:
             lost = True
             raise
         finally:
-            self._end(lost)
+            self._parts.end(self._stop, self._keeper, lost=lost)
             self._publish(InstanceEnded(at=self._clock.wall(), node=self._node, reason="lost" if lost else ""))
 
     @property
@@ -166,11 +101,11 @@ class Instance:
 
     def fence(self) -> None:
         """Everything must end at once: the coordinator gives the work to others. Called from any thread."""
-        self._switchboard.post(partial(self._answer, Stop(reason="fenced")))
+        self._switchboard.post(partial(self.answered, Stop(reason="fenced")))
 
     def send_away(self) -> None:
         """Workers are killed at once, what is finished is handed in and the rest given back. Called from any thread."""
-        self._switchboard.post(partial(self._answer, Stop(reason="lost")))
+        self._switchboard.post(partial(self.answered, Stop(reason="lost")))
 
     # The loop
 
@@ -183,7 +118,7 @@ class Instance:
             self._feeder.rebalance()
             self._report()
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         self._publish(Message(at=self._clock.wall(), level="WARNING", text=text, source=self._node))
 
     def _tell_keeper_how_long(self) -> None:
@@ -293,9 +228,9 @@ class Instance:
         hung = error.kind == "timeout" and not self._ever_ready
         if self._stop is None and (hung or policy.init_hopeless(failures=self._init_failures, processes=self._processes)):
             self._gateway.leave(self._courier.epoch, gave_up=f"init() has failed {times(self._init_failures)} on {self._node}")
-            self._answer(Stop(reason="init"))
+            self.answered(Stop(reason="init"))
 
-    def _loaded(self, frame: Frame, loaded: Loaded | BaseException) -> None:
+    def loaded(self, frame: Frame, loaded: Loaded | BaseException) -> None:
         self._switchboard.post(partial(self._arrived, frame, loaded))
 
     def _arrived(self, frame: Frame, loaded: Loaded | BaseException) -> None:
@@ -309,7 +244,7 @@ class Instance:
         for index, error in self._backlog.arrived(frame, loaded):
             self._results.input_failed(index, error)
 
-    def _answer(self, answer: Lease | Recall | Stop | None) -> None:
+    def answered(self, answer: Lease | Recall | Stop | None) -> None:
         if answer is None:
             return
         if isinstance(answer, Lease):
@@ -329,46 +264,6 @@ class Instance:
                 self._switchboard.watch(worker)
             elif worker.state != "ending":
                 self._crew.kill(worker, "stop")
-
-    # Plumbing
-
-    def _request(self) -> InstanceRequest:
-        return replace(self.settings.request, sockets=str(self._sockets))
-
-    def _end(self, lost: bool) -> None:
-        fenced = self._stop is not None and self._stop.reason == "fenced"
-        for worker in () if fenced else list(self._crew.workers.values()):  # what they have finished in the meantime counts
-            self._switchboard.drain(worker)
-        self._results.gather_all()
-        self._switchboard.tell_keeper(message({"t": "end"}))
-        if fenced:  # others begin with what runs here: its end must not wait for a disk
-            self._end_keeper()
-        reason = "lost" if lost else self.stopped
-        self._courier.end(patiently=lost or reason in PATIENT_ENDS, whole=reason in WHOLE_ENDS)
-        if isinstance(self._courier.error, (OSError, RunnerError)):
-            self._gateway.fail("output", f"what mini-batches have written could not be made durable: {self._courier.error}")
-        self._gateway.leave(self._courier.epoch, lost=lost)
-        if not fenced:
-            self._end_keeper()
-        self._switchboard.close()
-        for worker in list(self._crew.workers.values()):
-            self._crew.ended(worker)
-        if self._loader:
-            self._loader.end(self._fetched or self._sockets)
-        self._pool.shutdown(wait=not self._backlog.is_loading, cancel_futures=True)
-        self._crew.close()
-        remove_scratch(self._sockets)
-        if self._fetched:
-            shutil.rmtree(self._fetched, ignore_errors=True)
-        if self._courier.error and not isinstance(self._courier.error, (OSError, RunnerError)):
-            raise self._courier.error
-
-    def _end_keeper(self) -> None:
-        if self._keeper is not None:
-            if self._switchboard.keeper_hangs_up(KEEPER_SECONDS):
-                self._keeper.let_go()
-            else:
-                self._keeper.kill()
 
 
 def _transport(pyarrow: object) -> Transport:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.engine.settings import InstanceSettings
 from runner.outputs.blocks import BlockRows, PartRows
-from runner.outputs.folders import LocalFolder
+from runner.outputs.folders import LocalFolder, PlacedFolder
 from runner.outputs.outlet import Folder, Outlet, Rows
 from runner.outputs.rows import PartWriter
 from runner.outputs.uploads import FolderUpload
@@ -28,17 +28,20 @@ def open_outlet(
         container, path = stores.at(settings.rows_blob)
         rows = BlockRows(container, path, parts=parts, folder=settings.parts, changed=changed)
     folders: list[Folder] = [LocalFolder(Path(folder)) for folder in settings.synced]
+    withheld: list[Folder] = [PlacedFolder(Path(own), Path(place)) for own, place in settings.placed.items()]
     goes_on_for = partial(_goes_on_for, settings.worker.node, settings.instances, settings.beside)
     for address, local in settings.uploads.items():
         container, path = stores.at(address)
         kept_out, files = _names(settings.kept_out, address), _names(settings.upload_files, address)
-        folders.append(
+        (withheld if address in settings.withheld else folders).append(
             FolderUpload(
                 container, path, Path(local), job=settings.worker.job, node=settings.worker.node, goes_on_for=goes_on_for,
                 kept_out=kept_out, files=files, warn=warn,
             )
         )  # fmt: skip
-    return Outlet(rows, folders, background=bool(settings.rows_blob or settings.uploads), changed=changed)
+    return Outlet(
+        rows, folders, withheld=withheld, background=bool(settings.rows_blob or settings.uploads or settings.placed), changed=changed
+    )
 
 
 def _names(of: Iterable[str], folder: str) -> frozenset[str]:

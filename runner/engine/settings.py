@@ -62,6 +62,8 @@ class InstanceSettings:
     fetched: Path | None = None  # where a loader lays out files for the workers: of this run of the instance alone, which removes it
     synced: tuple[str, ...] = ()  # folders that scripts write to: durable before their mini-batches count as done
     uploads: Mapping[str, str] = field(default_factory=dict)  # likewise: the address of an output folder → the local one that is uploaded
+    withheld: tuple[str, ...] = ()  # addresses of those that are uploaded only when what has written them has succeeded
+    placed: Mapping[str, str] = field(default_factory=dict)  # likewise: a local folder that scripts write to → the place that gets it
     upload_files: tuple[str, ...] = ()  # addresses in them of outputs that are one file
     kept_out: tuple[str, ...] = ()  # addresses in them of what the runner writes: no file of a script's takes their place
     rows_blob: str = ""  # the address of the blob that gets the rows; empty: they stay in parts until they are published

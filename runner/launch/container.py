@@ -16,8 +16,9 @@ import urllib3.exceptions
 from runner.errors import UserError
 from runner.failpoints import failpoint
 from runner.launch.docker_body import create_body
+from runner.launch.docker_client import FAILURES
 from runner.launch.docker_policy import DockerWords
-from runner.launch.image import FAILURES, connect
+from runner.launch.image import connect
 from runner.launch.owners import LABEL_OWNER, is_over, own_mark
 from runner.launch.sharing import Sharing
 from runner.model.docker import LABEL_INSTANCE, LABEL_JOB, BindMount, ContainerRequest

@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.launch.image import Engine, EngineError, plainly
+from runner.launch.docker_client import EngineError, plainly
+from runner.launch.image import Engine
 from runner.launch.owners import LABEL_OWNER, own_mark
 
 EMPTY_IMAGE = "runner/probe:latest"  # without a file in it: nothing is pulled, and nothing of it ever runs

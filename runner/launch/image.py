@@ -1,85 +1,44 @@
 """The Docker engine, as far as images go: look them up, pull, build, run a short container, commit, list, remove.
 
-Only this file and container.py import `docker`; the rest of `image_*.py` decides what is asked of it.
+Only this file, docker_client.py and container.py import `docker`; the rest of `image_*.py` decides what is asked of it.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from typing import IO, Any
 
 import docker
 import docker.auth
-import docker.credentials.errors
 import docker.utils.build
-import requests.exceptions
-import urllib3.exceptions
 
 from runner.errors import UserError
-from runner.launch.engine_address import FIRST_SECONDS, Address, addresses, knock, no_engine, wrong_address
+from runner.launch.docker_client import (
+    API_SECONDS,
+    FAILURES,
+    EngineError,
+    check_address,
+    make_client,
+    need_helpers,
+    plainly,
+    with_credentials,
+)
+from runner.launch.engine_address import FIRST_SECONDS, Address, addresses, knock, no_engine
 from runner.launch.engine_kind import EngineKind, kind_of
 from runner.launch.image_changes import changes_of
+from runner.launch.image_record import LABEL_IMAGE, REPOSITORY, Image, engine_name, image_of
 from runner.launch.image_stream import Event, Request
 from runner.launch.owners import LABEL_OWNER, own_mark
 from runner.model.docker import BindMount, ContainerRequest
-from runner.model.image_reference import hide_credentials, parse_reference
+from runner.model.image_reference import parse_reference
 
-LABEL_IMAGE = "runner.image"  # the content hash of an image that we made
-REPOSITORY = "runner/image"  # its tag is the same hash: so no clean-up of untagged images takes it
-API_SECONDS = 120  # for one short request
 COMMIT_SECONDS = 3600
-HELPER_FAILURE = docker.credentials.errors.StoreError  # which the library wraps in words of Python
-# What the library lets through: its own errors, and those of the libraries below it when an engine ends in the middle of an answer.
-FAILURES = (
-    docker.errors.DockerException,
-    docker.errors.StreamParseError,
-    HELPER_FAILURE,
-    requests.exceptions.RequestException,
-    urllib3.exceptions.HTTPError,
-)
-
-
-class EngineError(Exception):
-    """The engine refused; in its own words."""
-
-    def __init__(self, error: BaseException | str) -> None:
-        told = error.__cause__ if isinstance(error, BaseException) and isinstance(error.__cause__, HELPER_FAILURE) else error
-        explanation = getattr(told, "explanation", None) or str(told)
-        super().__init__(hide_credentials(str(explanation)))
 
 
 class NoSuchCommand(EngineError):
     """The image lacks the program that a container was to start."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Image:
-    """An image that is on this machine. `config` is what its containers start with, in the engine's own form."""
-
-    id: str
-    tags: tuple[str, ...] = ()
-    digests: tuple[str, ...] = ()  # name@sha256:…
-    labels: Mapping[str, str]
-    config: Mapping[str, Any]
-    size: int = 0
-    architecture: str = ""  # amd64, arm64, …
-    created: str = ""  # 2026-01-31T12:00:00Z
-
-    @property
-    def own_tag(self) -> str:
-        """The tag that we gave it, as this engine writes it (some put a registry before it); empty for others' images."""
-        wanted = f"{REPOSITORY}:{self.labels.get(LABEL_IMAGE)}"
-        return next((tag for tag in self.tags if tag == wanted or tag.endswith(f"/{wanted}")), "")
-
-    @property
-    def environment(self) -> dict[str, str]:
-        pairs = (entry.partition("=") for entry in self.config.get("Env") or ())
-        return {name: value for name, _, value in pairs}
 
 
 def connect() -> Engine:
@@ -99,25 +58,6 @@ def connect() -> Engine:
     raise no_engine(refusals)
 
 
-def check_address(address: Address) -> None:
-    """Errors: UserError for what is no address, and for Windows' named pipes, which the library takes for one here as well."""
-    try:
-        parsed = docker.utils.parse_host(address.url, tls=bool(address.certificates))
-    except (docker.errors.DockerException, ValueError) as error:
-        raise wrong_address(address, error) from error
-    if parsed.startswith("npipe:"):
-        raise wrong_address(address, "named pipes are Windows'")
-
-
-def make_client(address: Address, version: str, *, seconds: float | None = API_SECONDS) -> Any:
-    """`seconds`: for each request; None: no limit."""
-    tls = None
-    if address.certificates:
-        files = [os.path.join(address.certificates, name) for name in ("cert.pem", "key.pem", "ca.pem")]
-        tls = docker.tls.TLSConfig(client_cert=(files[0], files[1]), ca_cert=files[2], verify=address.verify)
-    return docker.APIClient(base_url=address.url, version=version, tls=tls, timeout=seconds)
-
-
 @contextmanager
 def connected() -> Iterator[Engine]:
     """The engine, whose refusals within the block become UserErrors."""
@@ -128,15 +68,6 @@ def connected() -> Iterator[Engine]:
         raise UserError(f"the Docker engine at {engine.address} refuses: {error}", todo="see the engine's own log") from error
     finally:
         engine.close()
-
-
-@contextmanager
-def plainly() -> Iterator[None]:
-    """What the library raises as an EngineError: the engine's words without the library's."""
-    try:
-        yield
-    except FAILURES as error:
-        raise EngineError(error) from error
 
 
 class Engine:
@@ -297,59 +228,6 @@ class Container:
     def remove(self) -> None:
         with plainly(), suppress(docker.errors.NotFound):
             self._client.remove_container(self.id, force=True, v=True)
-
-
-def need_helpers(registry: str | None = None) -> None:
-    """Errors: EngineError for a credential helper that is missing, of the registry or of any; the library would print a warning first."""
-    with plainly():
-        config = docker.auth.load_config()
-        names = [config.get_credential_store(registry)] if registry else [config.creds_store, *config.cred_helpers.values()]
-    for name in names:
-        if name and shutil.which(f"docker-credential-{name}") is None:
-            raise EngineError(f"the credential helper docker-credential-{name} is not installed, or not on the PATH")
-
-
-def login_of(name: str) -> str:
-    """As whom Docker's configuration has this image pulled: a user's name, or that of a credential helper; never a secret."""
-    with suppress(*FAILURES, KeyError, TypeError, ValueError, AttributeError, OSError):
-        registry = docker.auth.resolve_repository_name(name)[0]
-        config = docker.auth.load_config()
-        if helper := config.get_credential_store(registry):
-            return f"helper {helper}"
-        return str((config.resolve_authconfig(registry) or {}).get("username") or "")
-    return ""
-
-
-def with_credentials(ask: Callable[[Any], Iterable[Event]], client: Any) -> Iterable[Event]:
-    """Errors: EngineError also for credential helpers whose answer is none: the library believes them."""
-    try:
-        return ask(client)
-    except FAILURES:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise EngineError(f"a credential helper (docker-credential-…) gave no credentials, but something else: {error}") from error
-
-
-def image_of(found: Mapping[str, Any]) -> Image:
-    config = found.get("Config") or {}
-    return Image(
-        id=found["Id"],
-        tags=tuple(found.get("RepoTags") or ()),
-        digests=tuple(found.get("RepoDigests") or ()),
-        labels=config.get("Labels") or {},
-        config=config,
-        size=int(found.get("Size") or 0),
-        architecture=found.get("Architecture") or "",
-        created=(found.get("Created") or "1970-01-01T00:00:00Z")[:19] + "Z",  # without the nanoseconds
-    )
-
-
-def engine_name(name: str) -> str:
-    """The name by which the engine finds an image: a digest counts, and a tag beside it does not."""
-    reference = parse_reference(name)
-    if reference.is_id or not (reference.digest and reference.tag):
-        return name
-    return name.replace(f":{reference.tag}@", "@", 1)
 
 
 def mount_options(request: ContainerRequest) -> dict[str, Any]:

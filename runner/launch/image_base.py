@@ -17,7 +17,9 @@ from runner.model.image_reference import map_image, parse_reference
 from runner.model.job import Environment
 
 if TYPE_CHECKING:
-    from runner.launch.image import Engine, EngineError, Image
+    from runner.launch.docker_client import EngineError
+    from runner.launch.image import Engine
+    from runner.launch.image_record import Image
 
 # What is said of credential helpers, and what to do about it.
 HELPER_ADVICE = (
@@ -70,7 +72,7 @@ def named_image(
 
 def pull(engine: Engine, name: str, *, seconds: float, say: Say, on_cancel: OnCancel) -> Image:
     """Pulls with the credentials of Docker's own configuration. Errors: UserError in the engine's words, with what to do."""
-    from runner.launch.image import EngineError
+    from runner.launch.docker_client import EngineError
 
     say(f"pulling {name}")
     request, progress = Request(seconds), PullProgress(name)
@@ -136,7 +138,7 @@ def made_before(engine: Engine, hash_: str) -> Image | None:
 
 
 def build(engine: Engine, context: BuildContext, hash_: str, *, docker: DockerSettings, say: Say, on_cancel: OnCancel) -> None:
-    from runner.launch.image import EngineError
+    from runner.launch.docker_client import EngineError
 
     request, lines = Request(docker.build_timeout), LastLines(say)
     on_cancel(request.stop)

@@ -37,7 +37,8 @@ from runner.model.docker import ContainerRequest, DockerSettings
 from runner.model.job import Environment
 
 if TYPE_CHECKING:
-    from runner.launch.image import Container, Engine, Image
+    from runner.launch.image import Container, Engine
+    from runner.launch.image_record import Image
 
 FORMAT = 1  # part of the hash: raised when images are made in another way
 PREFIX, WORK = "/opt/runner-environment", "/opt/runner-work"
@@ -149,7 +150,7 @@ def conda_command(tool: str) -> list[str]:
 
 def image_config(base: Image, recipe: Recipe) -> dict[str, Any]:
     """The configuration of the new image: the base's, with the environment first on its PATH."""
-    from runner.launch.image import LABEL_IMAGE
+    from runner.launch.image_record import LABEL_IMAGE
 
     variables = base.environment
     variables["PATH"] = f"{PREFIX}/bin:{variables.get('PATH') or DEFAULT_PATH}"
@@ -179,7 +180,7 @@ class Install:
 
     def run(self, python: tuple[str, ...], container: str, name: str, on_cancel: OnCancel) -> None:
         """Errors: UserError."""
-        from runner.launch.image import EngineError
+        from runner.launch.docker_client import EngineError
 
         shutil.copyfile(SCRIPTS / "install.py", self.folder / "in" / "install.py")
         if self.docker.ca_bundle:

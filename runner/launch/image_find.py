@@ -20,7 +20,8 @@ from runner.model.image_reference import map_image, parse_reference
 from runner.model.job import Environment
 
 if TYPE_CHECKING:
-    from runner.launch.image import Engine, Image
+    from runner.launch.image import Engine
+    from runner.launch.image_record import Image
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # the kernel's names → Docker's
 

@@ -2,12 +2,14 @@
 
 One instance writes to the place itself. Where a job has several, each has a folder of its own, as on Azure each has a mount of its own,
 and they are united at the end: of the same name in two of them the file changed last wins, with a warning that names both.
+What is to be seen whole or not at all is written to such a folder as well, and put in its place by the instance (PlacedFolder).
 An output in blob storage has a folder of each instance, too; what changes in it is uploaded (uploads.py).
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -18,10 +20,8 @@ from runner.model.job import JobOutput
 from runner.storage import addresses
 
 
-def instance_paths(root: Path, node: str, outputs: Mapping[str, JobOutput], *, instances: int) -> dict[str, str]:
-    """Final path → the path that this instance's scripts get; made on the way. Empty when they are the same."""
-    if instances == 1:
-        return {}
+def instance_paths(root: Path, node: str, outputs: Mapping[str, JobOutput]) -> dict[str, str]:
+    """Final path → the path below `root` that this instance's scripts get; made on the way."""
     moved = {}
     for name, output in outputs.items():
         if addresses.is_address(output.path):
@@ -84,7 +84,20 @@ def _move(path: Path, target: Path, node: str, taken: dict[Path, tuple[int, str]
             return
     taken[target] = (changed, node)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(path, target)
+    replace_whole(path, target)
+
+
+def replace_whole(path: Path, target: Path) -> None:
+    """Moves a file so that nobody sees half of it, also from another file system."""
+    try:
+        path.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = target.with_name(f".{os.urandom(4).hex()}.partial")
+        shutil.copy2(path, beside, follow_symlinks=False)
+        beside.rename(target)
+        path.unlink()
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,27 @@ class LocalFolder:
 
     def sync(self) -> None:
         sync_filesystem(self.path)
+
+
+@dataclass(frozen=True)
+class PlacedFolder:
+    """`Folder` (outlet.py) of this machine that scripts do not write to themselves, but to their `own`: it gets what is in there."""
+
+    own: Path
+    place: Path
+
+    def prepare(self) -> None:
+        """Nothing of an earlier life counts."""
+
+    def sync(self) -> None:
+        sync_filesystem(self.own)  # a file that is in its place is whole, whatever happens to the machine
+        for path in sorted(self.own.rglob("*")):
+            target = self.place / path.relative_to(self.own)
+            if path.is_dir() and not path.is_symlink():
+                target.mkdir(parents=True, exist_ok=True)
+            else:
+                replace_whole(path, target)
+        sync_filesystem(self.place)
 
 
 def sync_filesystem(folder: Path) -> None:

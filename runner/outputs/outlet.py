@@ -67,11 +67,20 @@ class Folder(Protocol):
 class Outlet:
     """The courier calls all methods. `changed` is called from any thread when there is something to take, or an error.
 
-    `background`: something goes over a network, and errors are kept in `error`.
+    `background`: something goes over a network, and errors are kept in `error`. `withheld`: folders of which nothing is to be seen after
+    a failure.
     """
 
-    def __init__(self, rows: Rows, folders: Sequence[Folder], *, background: bool, changed: Callable[[], None]) -> None:
-        self._rows, self._folders, self._changed = rows, folders, changed
+    def __init__(
+        self,
+        rows: Rows,
+        folders: Sequence[Folder],
+        *,
+        withheld: Sequence[Folder] = (),
+        background: bool,
+        changed: Callable[[], None],
+    ) -> None:
+        self._rows, self._folders, self._withheld, self._changed = rows, folders, withheld, changed
         self._given = threading.Condition()
         self._queue: list[Run] = []
         self._over = self._given_up = False
@@ -92,7 +101,7 @@ class Outlet:
 
     def prepare(self) -> None:
         """Before scripts run. Errors: OSError, UserError."""
-        for folder in self._folders:
+        for folder in (*self._folders, *self._withheld):
             folder.prepare()
 
     def write(self, runs: Sequence[Run]) -> None:
@@ -151,7 +160,8 @@ class Outlet:
             self._error = error
 
     def _flush(self, runs: Sequence[Run]) -> None:
-        for folder in self._folders:
+        all_failed = bool(runs) and not any(run.tally.succeeded for run in runs)
+        for folder in self._folders if all_failed else (*self._folders, *self._withheld):
             folder.sync()
         if runs and not self._given_up:
             self._rows.write(runs)

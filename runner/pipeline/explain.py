@@ -40,6 +40,8 @@ def explain(verdict: Verdict, step: Step, paths: JobPaths) -> dict[str, str]:
 def _of_command(error: ErrorRecord, go_on: str, paths: JobPaths) -> dict[str, str]:
     """That it was a mini-batch is nobody's business."""
     first, *rest = (error.message or error.kind).split("\n")
+    if error.kind == "lost":
+        first = f"the command {first}"
     if error.traceback:  # the end of its stderr, where it was killed
         rest += ["", error.traceback.rstrip()]
     log = error.log or str(paths.logs)

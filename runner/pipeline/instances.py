@@ -13,7 +13,7 @@ from runner.compute.local import gpus, gpus_of
 from runner.engine.settings import InstanceSettings, WorkerSettings
 from runner.inputs.fetch import place_of
 from runner.inputs.file_list import NO_STORES
-from runner.model.job import JobOutput, Step
+from runner.model.job import JobInput, JobOutput, Step
 from runner.model.paths import JobPaths
 from runner.model.ports import InstanceRequest, SourceSummary
 from runner.outputs.aggregate import TABLE
@@ -23,7 +23,7 @@ from runner.pipeline.model_folder import lay_out_model
 from runner.pipeline.mounts import AGENT_FOLDER, for_container
 from runner.pipeline.site import Site
 from runner.pipeline.tracking import store_folder
-from runner.pipeline.variables import job_variables, replace_path, replace_paths
+from runner.pipeline.variables import apart, job_variables, replace_path, replace_paths
 from runner.storage import addresses
 from runner.storage.stores import Stores
 
@@ -60,19 +60,24 @@ class InstancePlan:
 def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     step, node = plan.step, f"node_{number}"
     written = {name: output for name, output in step.outputs.items() if name != step.append_row_to or output.type != "uri_file"}
-    outputs = instance_paths(plan.paths.instance_outputs, node, written, instances=plan.instances)
+    placed = _placed(plan, written)
+    outputs = _own_places(plan, node, written)
     fetched = _new_folder(plan.paths.workers / node / FETCHED)
     uploads = upload_paths(plan.paths.workers / node / "outputs", step.outputs)
     split = _split_input(plan, fetched)
-    moved = {**split, **plan.moved, **outputs, **_uploaded(step, uploads)}
+    moved = {**_unmoved(step), **split, **plan.moved, **outputs, **_uploaded(step, uploads)}
     output_dir = _output_dir(plan, uploads, moved)
     rows = row_file(step.outputs[step.append_row_to]) if step.append_row_to else ""
     local = [outputs.get(one.path, one.path) for one in written.values() if not addresses.is_address(one.path)]
     gpus = _gpus(plan, number)
     arguments = step.arguments
+    model = lay_out_model(replace_path(step.model, moved), plan.paths.workers / node / "model") if step.model else None
+    variables = job_variables(step, bi_output=output_dir, tracking=plan.tracking, model=model, gpus=len(gpus))
+    shown, told = apart(variables)
+    words = [replace_path(word, moved) for word in step.program_arguments]
     return InstanceSettings(
-        worker=_worker_settings(plan, node, [replace_path(word, moved) for word in step.program_arguments], output_dir, gpus),
-        request=_request(plan, node, moved, gpus, {output_dir, *local, *uploads.values()}, output_dir),
+        worker=_worker_settings(plan, node, words, output_dir, gpus, told),
+        request=_request(plan, node, moved, gpus, {output_dir, *local, *uploads.values()}, replace_paths(shown, moved)),
         parts=plan.paths.parts,
         epoch=plan.epoch,
         instances=step.resources.instance_count,
@@ -84,12 +89,46 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
         error_threshold=step.error_threshold,
         task_overhead_timeout=arguments.task_overhead_timeout,
         first_task_creation_timeout=arguments.first_task_creation_timeout,
-        synced=tuple({_folder(output) for output in written.values() if not addresses.is_address(output.path)}),
+        synced=tuple({_folder(one) for one in written.values() if not addresses.is_address(one.path)}),
+        placed={_folder(one, outputs): _folder(one) for one in placed.values()},
         uploads=uploads,
+        withheld=_withheld_uploads(step, uploads),
         upload_files=tuple(one.path for one in step.outputs.values() if one.type == "uri_file" and addresses.is_address(one.path)),
         kept_out=(rows, addresses.join(addresses.parent(rows), TABLE)) if rows else (),
         rows_blob=rows if addresses.is_address(rows) else "",
     )
+
+
+def _own_places(plan: InstancePlan, node: str, outputs: Mapping[str, JobOutput]) -> Mapping[str, str]:
+    """Output → where this instance has it, if it is not the place itself."""
+    root = plan.paths.instance_outputs
+    if plan.step.command:
+        shutil.rmtree(root, ignore_errors=True)  # what another instance has left, which is gone, or an earlier run
+        return instance_paths(root, node, _placed(plan, outputs))
+    return instance_paths(root, node, outputs) if plan.instances > 1 else {}
+
+
+def _placed(plan: InstancePlan, outputs: Mapping[str, JobOutput]) -> dict[str, JobOutput]:
+    """Local outputs that get what was written at the end; not where that is another user's, which we may not move."""
+    there = {} if plan.site.foreign else outputs
+    return {name: one for name, one in there.items() if _is_withheld(one, plan.step) and not addresses.is_address(one.path)}
+
+
+def _unmoved(step: Step) -> Mapping[str, str]:
+    """All ports where they are: where one path begins another (`rows`, `rows.txt`), only the one that moves is changed."""
+    ports: tuple[JobInput | JobOutput, ...] = (*step.inputs.values(), *step.outputs.values())
+    return {one.path: one.path for one in ports if one.path}
+
+
+def _is_withheld(output: JobOutput, step: Step) -> bool:
+    """Whether its place gets what was written when that has succeeded, and nothing before."""
+    return bool(step.command) and output.mode == "upload"
+
+
+def _withheld_uploads(step: Step, uploads: Mapping[str, str]) -> tuple[str, ...]:
+    """Addresses of folders; not of one in which another output is to be seen."""
+    seen = {_folder(one) for one in step.outputs.values() if not _is_withheld(one, step)}
+    return tuple(uploads.keys() - seen)
 
 
 def _new_folder(parent: Path) -> Path:
@@ -116,20 +155,18 @@ def _uploaded(step: Step, uploads: Mapping[str, str]) -> dict[str, str]:
 
 
 def _request(
-    plan: InstancePlan, node: str, moved: Mapping[str, str], gpus: tuple[str, ...], written: set[str], output_dir: str
+    plan: InstancePlan, node: str, moved: Mapping[str, str], gpus: tuple[str, ...], written: set[str], variables: Mapping[str, str]
 ) -> InstanceRequest:
     step, paths = plan.step, plan.paths
     log = paths.logs / "sys" / "node" / node / "_keeper.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    model = lay_out_model(replace_path(step.model, moved), paths.workers / node / "model") if step.model else None
-    variables = job_variables(step, bi_output=output_dir, tracking=plan.tracking, model=model, gpus=len(gpus))
     request = InstanceRequest(
         job=step.name,
         node=node,
         python=plan.site.python,
         agent=plan.agent,
         sockets="",
-        environment=replace_paths(variables, moved),
+        environment=variables,
         working_dir=str(paths.root),
         log=str(log),
         gpus=gpus,
@@ -151,7 +188,10 @@ def _gpus(plan: InstancePlan, number: int) -> tuple[str, ...]:
     return (*gpus()[first : first + plan.gpus_each], *map(str, range(first, first + plan.gpus_each)))[: plan.gpus_each]
 
 
-def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir: str, gpus: tuple[str, ...]) -> WorkerSettings:
+def _worker_settings(
+    plan: InstancePlan, node: str, words: list[str], output_dir: str, gpus: tuple[str, ...], told: Mapping[str, str]
+) -> WorkerSettings:
+    """`told`: variables that stand in no configuration of a container."""
     step = plan.step
     return WorkerSettings(
         job=step.name,
@@ -175,6 +215,7 @@ def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir
         agent=AGENT_FOLDER if plan.site.container else AGENT,
         gpus=tuple(map(str, range(len(gpus)))) if plan.site.container else gpus,  # a container sees only its own, and counts them from 0
         profile=step.arguments.profiling_module == "cProfile",
+        environment=told,
     )
 
 
@@ -188,6 +229,7 @@ def _output_dir(plan: InstancePlan, uploads: Mapping[str, str], moved: Mapping[s
     return str(plan.paths.root / "output")
 
 
-def _folder(output: JobOutput) -> str:
-    """The path or address of the folder that it is, or stands in."""
-    return addresses.parent(output.path) if output.type == "uri_file" else output.path
+def _folder(output: JobOutput, moved: Mapping[str, str] | None = None) -> str:
+    """The path or address of the folder that it is, or stands in. `moved`: outputs that lie elsewhere for now."""
+    path = (moved or {}).get(output.path, output.path)
+    return addresses.parent(path) if output.type == "uri_file" else path

@@ -28,7 +28,7 @@ class CommandStepReader(StepReader):
         self._not_here()
         return replace(
             common,
-            resources=replace(common.resources, instance_count=1),
+            resources=replace(common.resources, instance_count=1, max_instance_count=None),
             code=code,
             command=command.text,
             program_arguments=command.values,

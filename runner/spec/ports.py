@@ -14,6 +14,7 @@ from runner.spec.expressions import Ports, Scope, only_expression
 from runner.spec.inputs import InputReader, read_inputs
 from runner.spec.outputs import OutputReader, read_outputs
 from runner.spec.problems import Problems
+from runner.spec.schema import EVALUATED_MODES
 from runner.spec.script import missing
 from runner.spec.values import Reader
 from runner.spec.yaml_source import Node
@@ -59,6 +60,8 @@ def read_ports(tree: Node, merged: Node, component: Component | None, frame: Fra
         with frame.problems.catching():
             exists = output.type == "uri_file" and _is_file(output.path, frame.context)
             _check_apart(name, output, {**ports.inputs, **above}, split, at, frame.problems, exists=exists)
+    side = {name: one for name, one in ports.inputs.items() if one.path and one.is_data and name != split}
+    _check_modes(side, reader.below("inputs"), tree, frame.problems)
     return ports
 
 
@@ -104,6 +107,27 @@ def _lies_in(path: str, folder: str) -> bool:
     if is_address(path) or is_address(folder):
         return bool(relative(path, folder))
     return lies_in(path, folder)
+
+
+def _check_modes(inputs: Mapping[str, JobInput], reader: Reader, tree: Node, problems: Problems) -> None:
+    """The same data is given to a step in one way: what its arguments say of it is a path."""
+    seen: dict[str, tuple[str, JobInput]] = {}
+    for name, given in inputs.items():
+        other, before = seen.setdefault(given.path or "", (name, given))
+        if _way(before) != _way(given):
+            problems.add(
+                f"the inputs '{other}' and '{name}' are the same data, in the modes {before.mode} and {given.mode}",
+                (reader.written(name) or tree).place,
+                allowed="one mode for both",
+                todo=f"write mode: {before.mode}, or give the step only one of them",
+            )
+
+
+def _way(given: JobInput) -> str:
+    """Of giving it to a script: another place, none, or where it is fetched to."""
+    if given.mode in EVALUATED_MODES or (given.mode == "direct" and is_address(given.path or "")):
+        return given.mode.partition("_")[0]
+    return ""
 
 
 def _check_apart(

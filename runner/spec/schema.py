@@ -65,7 +65,8 @@ LITERAL_INPUT = ("type", "value", "default", "min", "max", "enum", "description"
 INPUT = tuple(dict.fromkeys((*DATA_INPUT, *LITERAL_INPUT)))
 OUTPUT = ("type", "path", "mode", "name", "version", "description")
 INPUT_MODES = ("ro_mount", "download", "direct")
-TABLE_MODES = (*INPUT_MODES, "eval_mount", "eval_download")
+EVALUATED_MODES = ("eval_mount", "eval_download")
+TABLE_MODES = (*INPUT_MODES, *EVALUATED_MODES)
 OUTPUT_MODES = ("rw_mount", "upload", "direct", "mount")
 
 # Environments (environment.py).

@@ -77,7 +77,8 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def shown(line: bytes) -> str:
-    return line.decode("utf-8", "replace").rstrip("\r")[-LINE_LENGTH:]
+    """As a terminal would leave it: of a progress bar its last state."""
+    return line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")[-LINE_LENGTH:]
 
 
 def find_shell() -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from runner.compute.local import cores
+from tests.acceptance.blobs import InBlob
 from tests.acceptance.jobs import ClusterLab, Lab, Outcome
 from tests.cluster import Cluster
 
@@ -24,6 +24,10 @@ def run(mini_batch):
     return [os.path.basename(path) + " " + open(path).read().strip() for path in mini_batch]
 """
 NOTE = 'note() { echo "$@" >> "$LEDGER"; }; '
+# Something that goes on by itself, as a daemon does: its signs of life stand beside the ledger.
+BEAT = (
+    '(setsid sh -c "while sleep 0.1; do echo >> $LEDGER.beat; done" > /dev/null 2>&1 &); until test -s "$LEDGER.beat"; do sleep 0.1; done; '
+)
 LEFT = "LEFT_BEHIND"  # in the environment of everything that a test's commands start
 
 
@@ -97,6 +101,98 @@ def left_behind(mark: str) -> list[int]:
     return found
 
 
+def beats(lab: Lab) -> int:
+    """How often the daemon has given a sign of life."""
+    file = Path(f"{lab.ledger_file}.beat")
+    return file.stat().st_size if file.exists() else 0
+
+
+def check_nothing_lives(lab: Lab, eventually: Eventually) -> None:
+    assert beats(lab), "the daemon has never run"
+
+    def silent() -> bool:
+        before = beats(lab)
+        time.sleep(0.5)
+        return beats(lab) == before
+
+    eventually(silent, timeout=15, what="the daemon has ended")
+
+
+NOT_OF_DATA = pytest.mark.not_in_blob("it reads and writes nothing")
+
+
+@NOT_OF_DATA
+@pytest.mark.on_cluster
+def test_a_command_ends_with_all_it_has_started(lab: Lab, eventually: Eventually) -> None:
+    """By itself, at its time-out, when it kills itself or what runs it: its daemons end with it, and the error says how it ended."""
+    steps = {
+        "daemon": command(BEAT + "note daemon"),
+        "status": command(BEAT + "echo 'so it goes' >&2; exit 3"),
+        "slow": command(BEAT + "echo 'warming up' >&2; sleep 1000", limits={"timeout": 3}),
+        "itself": command(BEAT + "kill -9 $$"),
+        "worker": command(BEAT + "kill -9 $PPID; sleep 1000"),
+    }
+    write(lab, steps)
+    job = score(lab, status=1).job
+    assert statuses(job) == {name: "Completed" if name == "daemon" else "Failed" for name in steps}
+    says = {name: step["error"]["message"].split("; log: ")[0] for name, step in job["jobs"].items() if step["error"]}
+    assert says == {
+        "status": "the command ended with status 3: so it goes",
+        "slow": "the command took longer than 3 s (limits.timeout)",
+        "itself": "the command was killed by signal SIGKILL; it wrote nothing to stderr",
+        "worker": "the process that ran the command has ended: signal SIGKILL",
+    }
+    assert job["jobs"]["slow"]["error"]["message"].splitlines()[-1] == "warming up"
+    check_nothing_lives(lab, eventually)
+
+
+@NOT_OF_DATA
+@pytest.mark.on_cluster
+def test_a_command_that_is_cancelled_ends_with_all_it_has_started(lab: Lab, eventually: Eventually) -> None:
+    gate = lab.ledger_file.with_suffix(".open")
+    needs = {"x": "${{parent.jobs.first.outputs.x}}"}
+    first = command("note first", outputs={"x": {"type": "uri_folder"}})
+    write(lab, {"first": first, "stuck": command(f"test -e {gate} || {{ {BEAT}note stuck; sleep 1000; }}; note done", inputs=needs)})
+    assert lab.run("job", "create", "-f", "job.yml", "-n", "job", *lab.local).status == 0
+    eventually(lambda: "stuck" in lab.ledger, timeout=90, what="the second step runs")
+    assert lab.run("job", "cancel", "job").status == 0
+    assert lab.run("job", "stream", "job").status != 0
+    assert statuses(lab.run("job", "show", "job", "-o", "json").job) == {"first": "Completed", "stuck": "Canceled"}
+    check_nothing_lives(lab, eventually)
+    gate.touch()
+    again = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert again.status == 0, again.stderr
+    assert lab.ledger == ["first", "stuck", "done"]
+
+
+@pytest.mark.on_cluster
+@pytest.mark.in_blob
+def test_what_is_uploaded_appears_whole_or_not_at_all(lab: Lab) -> None:
+    """What is mounted is seen as it is written, also after a failure; a command that goes on finds that, and nothing else."""
+    text = (
+        "set -e; note $(ls ${{outputs.mounted}} | wc -l) $(ls ${{outputs.folder}} | wc -l); test ! -e ${{outputs.file}}; "
+        "echo half > ${{outputs.mounted}}/$(ls ${{outputs.mounted}} | wc -l); echo half > ${{outputs.file}}; "
+        "mkdir ${{outputs.folder}}/deep; echo half > ${{outputs.folder}}/deep/x; test -e $LEDGER.mended; "
+        "echo whole > ${{outputs.file}}; echo whole > ${{outputs.folder}}/deep/x"
+    )
+    outputs = {
+        "file": {"type": "uri_file", "path": "out/rows.txt", "mode": "upload"},
+        "folder": {"type": "uri_folder", "path": "folder", "mode": "upload"},
+        "mounted": {"type": "uri_folder", "path": "mounted"},
+    }
+    write_one(lab, text, outputs=outputs)
+    score(lab, status=1)
+    assert not lab.rows.exists()
+    assert not list((lab.folder / "folder").glob("*"))
+    assert {path.name: path.read_text() for path in (lab.folder / "mounted").iterdir()} == {"0": "half\n"}
+    Path(f"{lab.ledger_file}.mended").touch()
+    again = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert again.status == 0, again.stderr
+    assert lab.rows.read_text() == (lab.folder / "folder" / "deep" / "x").read_text() == "whole\n"
+    assert sorted(path.name for path in (lab.folder / "mounted").iterdir()) == ["0", "1"]
+    assert lab.ledger == ["0 0", "1 0"]
+
+
 @pytest.mark.on_cluster
 @pytest.mark.in_blob
 def test_data_goes_from_a_command_through_a_parallel_step_to_a_command(lab: Lab) -> None:
@@ -152,6 +248,92 @@ def test_independent_steps_run_side_by_side(lab: Lab) -> None:
     begin = max(job["jobs"][name]["started_at"] for name in steps)
     end = min(job["jobs"][name]["ended_at"] for name in steps)
     assert begin < end <= job["jobs"]["last"]["ended_at"]
+
+
+# Input → type, mode, path below `given`; what the command finds there: a file's text, a folder's files, or a text.
+IN_FOLDER, IN_TABLE, EVALUATED = "folder a.txt deep/b.txt", "folder MLTable", "files a.txt b.txt"
+INPUTS = {
+    "file_mounted": ("uri_file", "ro_mount", "one.txt", "file 1"),
+    "file_downloaded": ("uri_file", "download", "one.txt", "file 1"),
+    "folder_mounted": ("uri_folder", "ro_mount", "folder", IN_FOLDER),
+    "folder_downloaded": ("uri_folder", "download", "folder", IN_FOLDER),
+    "table_mounted": ("mltable", "ro_mount", "table", IN_TABLE),
+    "table_downloaded": ("mltable", "download", "table", IN_TABLE),
+    "table_evaluated": ("mltable", "eval_mount", "evaluated/table", EVALUATED),
+    "table_evaluated_here": ("mltable", "eval_download", "evaluated/table", EVALUATED),
+    "model_file": ("custom_model", "ro_mount", "one.txt", "file 1"),
+    "model_folder": ("custom_model", "download", "folder", IN_FOLDER),
+    "mlflow": ("mlflow_model", "ro_mount", "folder", IN_FOLDER),
+    "triton": ("triton_model", "download", "folder", IN_FOLDER),
+    "file_direct": ("uri_file", "direct", "direct/one.txt", "file 1"),
+    "folder_direct": ("uri_folder", "direct", "direct/folder", IN_FOLDER),
+    "table_direct": ("mltable", "direct", "direct/table", IN_TABLE),
+}
+LITERALS = {
+    "text": ("string", "a b", "a b"),
+    "number": ("number", 0.5, "0.5"),
+    "integer": ("integer", 7, "7"),
+    "flag": ("boolean", True, "True"),
+}
+SHOW = """
+found() {
+  case "$1" in *evaluated*) echo "files" $(find -L "$2" -name '*.txt' -exec basename {} \\; | sort); return;; esac
+  if test -f "$2"; then echo "file" $(cat "$2")
+  elif test -d "$2"; then echo "folder" $(cd "$2" && find -L . -type f | cut -c3- | sort)
+  else echo "text $2"; fi
+}
+show() { echo "$1: $(found "$1" "$2")" >> ${{outputs.report}}; }
+"""
+
+
+@pytest.mark.on_cluster
+@pytest.mark.in_blob
+def test_inputs_of_all_types_in_all_modes(lab: Lab) -> None:
+    table = "paths: [pattern: ../folder/**/*.txt]"
+    for place in ("given", "given/direct", "given/evaluated"):
+        for name, text in (("one.txt", "1"), ("folder/a.txt", "a"), ("folder/deep/b.txt", "b"), ("table/MLTable", table)):
+            path = lab.folder / place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{text}\n")
+    lab.needs_too("given")
+    inputs: dict[str, Any] = {name: {"type": kind, "mode": mode, "path": f"given/{path}"} for name, (kind, mode, path, _) in INPUTS.items()}
+    inputs |= {name: {"type": kind, "value": value} for name, (kind, value, _) in LITERALS.items()}
+    shown = "\n".join(f"show {name} ${{{{inputs.{name}}}}}" for name in inputs)
+    write_one(lab, SHOW + shown, inputs=inputs, outputs={"report": {"type": "uri_file", "path": "out/rows.txt"}})
+    score(lab)
+    wanted = {name: says for name, (*_, says) in INPUTS.items()} | {name: f"text {says}" for name, (*_, says) in LITERALS.items()}
+    if isinstance(lab, InBlob):  # to read it is the command's task
+        wanted |= {name: f"text {lab.address(f'given/{path}')}" for name, (_, mode, path, _) in INPUTS.items() if mode == "direct"}
+    assert dict(line.split(": ", 1) for line in lab.rows.read_text().splitlines()) == wanted
+
+
+OUTPUTS = {
+    "file": ("uri_file", "rw_mount"),
+    "file_sent": ("uri_file", "upload"),
+    "folder": ("uri_folder", "mount"),
+    "folder_sent": ("uri_folder", "upload"),
+    "table": ("mltable", "rw_mount"),
+    "table_sent": ("mltable", "upload"),
+    "table_direct": ("mltable", "direct"),
+    "custom": ("custom_model", "upload"),
+    "mlflow": ("mlflow_model", "rw_mount"),
+    "triton": ("triton_model", "upload"),
+}
+
+
+@pytest.mark.on_cluster
+@pytest.mark.in_blob
+def test_outputs_of_all_types_in_all_modes_are_inputs_of_the_next(lab: Lab) -> None:
+    files = [name for name, (kind, _) in OUTPUTS.items() if kind == "uri_file"]
+    writes = [f"echo {name} > ${{{{outputs.{name}}}}}{'' if name in files else f'/{name}.txt'}" for name in OUTPUTS]
+    outputs = {name: {"type": kind, "mode": mode, "path": f"made/{name}"} for name, (kind, mode) in OUTPUTS.items()}
+    inputs = {name: {"type": kind, "path": f"${{{{parent.jobs.make.outputs.{name}}}}}"} for name, (kind, _) in OUTPUTS.items()}
+    shown = "\n".join(f"show {name} ${{{{inputs.{name}}}}}" for name in OUTPUTS)
+    report = {"report": {"type": "uri_file", "path": "out/rows.txt"}}
+    write(lab, {"make": command("; ".join(writes), outputs=outputs), "read": command(SHOW + shown, inputs=inputs, outputs=report)})
+    score(lab)
+    wanted = {name: f"file {name}" if name in files else f"folder {name}.txt" for name in OUTPUTS}
+    assert dict(line.split(": ", 1) for line in lab.rows.read_text().splitlines()) == wanted
 
 
 AWKWARD = "a  b'c\"d\\ $(touch pwned) `touch pwned` $HOME *\n; touch pwned #é"
@@ -253,6 +435,19 @@ def test_how_a_command_failed_is_said(here: Lab, text: str, says: str) -> None:
     assert "mini-batch" not in page
 
 
+@pytest.mark.parametrize(("lost", "status"), [(3, 0), (4, 1)])
+def test_a_command_whose_keeper_is_lost_is_run_again(here: Lab, lost: int, status: int) -> None:
+    """Three times; the command may be to blame."""
+    keeper = "$(cut -d' ' -f4 /proc/$PPID/stat)"
+    write_one(here, f'note run; sleep 1; test "$(wc -l < "$LEDGER")" -gt {lost} || {{ kill -9 {keeper}; sleep 1000; }}')
+    done = score(here, status=status)
+    assert here.ledger == ["run"] * 4
+    if status:
+        says = "the command was running each time when one of 4 instances was lost; log: "
+        assert done.job["error"]["message"].startswith(says)
+        assert "mini-batch" not in (here.logs() / "job_result.txt").read_text()
+
+
 def test_without_continuing_nothing_new_is_started_after_a_failure(here: Lab) -> None:
     """What runs is finished."""
     record = here.state / "jobs" / "job" / "job.json"
@@ -266,20 +461,6 @@ def test_without_continuing_nothing_new_is_started_after_a_failure(here: Lab) ->
     write(here, steps, settings={"continue_on_step_failure": False})
     assert statuses(score(here, status=1).job) == {"bad": "Failed", "running": "Completed", "later": "NotRun"}
     assert here.ledger == ["bad", "running"]
-
-
-def test_the_time_out_of_a_command_ends_all_that_it_has_started_and_nothing_else(here: Lab) -> None:
-    mark = here.folder.name
-    stuck = command("echo warming up >&2; setsid sleep 1000 & sleep 1000 & note stuck; wait", limits={"timeout": 1})
-    stuck["environment_variables"] = {LEFT: mark}
-    write(here, {"stuck": stuck, "other": command("sleep 4; note other")})
-    done = score(here, status=1)
-    assert statuses(done.job) == {"stuck": "Failed", "other": "Completed"}
-    assert here.ledger == ["stuck", "other"]
-    lines = done.job["jobs"]["stuck"]["error"]["message"].splitlines()
-    assert lines[0].startswith("the command took longer than 1 s (limits.timeout); log: ")
-    assert lines[-1] == "warming up"
-    assert not left_behind(mark)
 
 
 def test_a_pipeline_is_cancelled_in_the_middle_and_goes_on(here: Lab, eventually: Eventually) -> None:
@@ -310,21 +491,22 @@ def test_a_pipeline_is_cancelled_in_the_middle_and_goes_on(here: Lab, eventually
     assert sorted(here.ledger) == ["first", "job.left", "job.right", "last"]
 
 
-def test_the_owner_is_killed_and_the_job_goes_on(here: Lab, eventually: Eventually) -> None:
+@NOT_OF_DATA
+@pytest.mark.on_this_machine("on a cluster another owner takes its place")
+def test_the_owner_is_killed_and_the_job_goes_on(lab: Lab, eventually: Eventually) -> None:
     """What was finished is not run again; what ran is ended with the owner, and run afresh."""
-    mark, gate = here.folder.name, here.ledger_file.with_suffix(".open")
-    slow = command(f"note slow; test -e {gate} || sleep 1000", inputs={"x": "${{parent.jobs.first.outputs.x}}"})
+    here, gate = lab, lab.ledger_file.with_suffix(".open")
+    slow = command(f"note slow; test -e {gate} || {{ {BEAT}sleep 1000; }}", inputs={"x": "${{parent.jobs.first.outputs.x}}"})
     first = command("note first; echo 1 > ${{outputs.x}}/1.txt; echo 2 > ${{outputs.x}}/2.txt", outputs={"x": {"type": "uri_folder"}})
     rows = scoring("${{parent.jobs.first.outputs.x}}", outputs={"rows": "${{parent.outputs.rows}}"})
-    for one in (slow, first, rows):
-        one["environment_variables"] = {LEFT: mark}
     write(here, {"first": first, "slow": slow, "rows": rows}, outputs={"rows": {"type": "uri_file", "path": "out/rows.txt"}})
     owner = here.start("job", "create", "-f", "job.yml", "-n", "job", *here.local, "--stream")
     eventually(lambda: "slow" in here.ledger and here.rows.exists(), what="the command runs, and the parallel step has ended")
     eventually(lambda: show(here, "rows")["status"] == "Completed", what="the parallel step has ended")
-    os.kill(owner.pid, signal.SIGKILL)
+    eventually(lambda: beats(here), what="the daemon runs")
+    owner.kill()
     owner.communicate()
-    eventually(lambda: not left_behind(mark), what="nothing is left")
+    check_nothing_lives(here, eventually)
     before = here.rows.stat().st_mtime_ns
     gate.touch()
     again = here.run("job", "resume", "-n", "job", "--stream", "-o", "json")
@@ -390,6 +572,26 @@ def test_steps_side_by_side_go_on_when_what_leads_them_is_killed(on_cluster: Clu
     assert done.status == 0, done.stderr
     assert statuses(done.job) == dict.fromkeys(("left", "right", "last"), "Completed")
     assert sorted(lab.ledger) == ["last", *sorted(both)]
+
+
+@pytest.mark.needs("cluster")
+def test_a_command_whose_node_is_lost_is_run_again_on_another(on_cluster: ClusterLab, eventually: Eventually) -> None:
+    """Nothing of what the first one had written to its upload is found."""
+    lab, gate = on_cluster, on_cluster.ledger_file.with_suffix(".open")
+    text = f"touch ${{{{outputs.up}}}}/$$.$(date +%N); note $(ls ${{{{outputs.up}}}} | wc -l); while ! test -e {gate}; do sleep 0.1; done"
+    up = {"type": "uri_folder", "mode": "upload", "path": str(lab.folder / "up")}
+    write_one(lab, text, outputs={"up": up}, resources={"instance_type": "small"})
+    assert lab.run("job", "create", "-f", "job.yml", "-n", "moved").status == 0
+    eventually(lambda: len(lab.ledger) == 1, timeout=60, what="the command runs")
+    log = lab.logs("moved") / "sys" / "master_role.txt"
+    started = eventually(lambda: re.search(r"node_0 started with .* on (\S+)", log.read_text()), what="the log says where")
+    lab.cluster.kill_container(lab.cluster.node(started[1]))
+    eventually(lambda: len(lab.ledger) == 2, timeout=60, what="it runs again")
+    gate.touch()
+    done = lab.run("job", "stream", "moved", "-o", "json", timeout=120)
+    assert done.status == 0, done.stderr
+    assert lab.ledger == ["1", "1"]
+    assert len(list((lab.folder / "up").iterdir())) == 1
 
 
 def test_python_is_that_of_the_conda_file_which_steps_at_once_share(here: Lab) -> None:

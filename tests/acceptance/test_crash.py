@@ -197,3 +197,43 @@ def test_what_is_finished_is_durable_while_a_long_mini_batch_runs_in_the_same_fr
     assert done.status == 0, done.stderr
     assert lab.rows.read_text() == "".join(f"f{i:05d}.txt\n" for i in range(100))
     assert set(lab.ledger[len(before) :]) & set(before) == {"f00030.txt"}
+
+
+SLOW = """
+import os, time
+from ledger import note
+
+def run(mini_batch):
+    name = os.path.basename(mini_batch[0])
+    note(name)
+    time.sleep(0.05)
+    note("end")
+    return [name]
+"""
+
+
+@pytest.mark.in_processes
+@pytest.mark.not_in_blob("the journal is the same")
+def test_what_counts_as_finished_never_runs_again(lab: Lab) -> None:
+    """After the death of all at once; what had ended in the last second may, and does not count before."""
+    lab.files(120)
+    lab.script(SLOW)
+    lab.job(max_concurrency_per_instance=2)
+    process = lab.start("job", "create", "-f", "job.yml", "-n", "job", *lab.local, "--stream")
+    try:
+        until = time.monotonic() + 20
+        while lab.ledger.count("end") < 60:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.communicate()
+    before = lab.ledger
+    counted = lab.run("job", "show", "-n", "job", "-o", "json").job["progress"]["mini_batches"]["succeeded"]
+    assert counted <= len(finished_in_journal(lab))
+    assert before.count("end") - len(finished_in_journal(lab)) < 2 / 0.05 * 2  # of two seconds and two workers: one and some patience
+    done = lab.run("job", "resume", "-n", "job", "--stream", "-o", "json")
+    assert done.status == 0, done.stderr
+    names = [line for line in lab.ledger if line != "end"]
+    assert len(names) - len(set(names)) <= len([line for line in before if line != "end"]) - counted
+    assert lab.rows.read_text() == "".join(f"f{i:05d}.txt\n" for i in range(120))

@@ -207,7 +207,58 @@ def test_the_source_may_go_afterwards(chain):
     chain.run()
     chain.lab.run("job", "delete", "p1", "--yes")
     assert chain.count == "3\n"
-    assert (chain.run(), chain.count) == (["prepare", "score", "last"], "3\n")
+    assert (chain.run(), chain.count) == ([], "3\n"), "copies are as good as what they were made from"
+    assert [job["reused_from"] for job in chain.shown["jobs"].values()] == ["p1.prepare", "p1.score", "p1.last"], "they have run"
+    chain.lab.run("job", "delete", "p2", "--yes")
+    rows = Path(chain.shown["jobs"]["score"]["outputs"]["rows"]["path"])
+    rows.write_text("changed\n")
+    assert chain.run() == ["score"], "a copy that was changed is none"
+    assert chain.shown["jobs"]["prepare"]["reused_from"] == "p1.prepare"
+    chain.number = 0
+    assert chain.run("--force-rerun") == ["prepare", "score", "last"]
+    assert chain.lab.run("job", "show", "p4", "-o", "json").job["jobs"]["last"]["reused_from"] == "p1.last"
+
+
+def test_equal_steps_of_one_pipeline_all_run(chain):
+    """Or else it would depend on which of them is faster; those of the next pipeline are known."""
+    chain.job["jobs"]["again"] = copy.deepcopy(chain.job["jobs"]["prepare"])
+    late = chain.job["jobs"]["late"] = copy.deepcopy(chain.job["jobs"]["prepare"])
+    late["inputs"]["after"] = "${{parent.jobs.last.outputs.count}}"
+    later = chain.job["jobs"]["later"] = copy.deepcopy(late)
+    later["inputs"]["after"] = "${{parent.jobs.last.outputs.count}}"
+    assert sorted(chain.run()) == ["last", *["prepare"] * 4, "score"]
+    assert chain.run() == []
+    taken = {name: job["reused_from"] for name, job in chain.shown["jobs"].items()}
+    assert (taken["prepare"], taken["again"], taken["late"], taken["later"]) == ("p1.again", "p1.again", "p1.late", "p1.late")
+
+
+BOUNDARIES = [  # of the first run, in which the outputs are there and nobody knows of them, or of the second; and what the next one runs
+    ("reuse.written", 1, ["prepare", "score", "last"]),
+    ("reuse.noted", 1, ["score", "last"]),
+    ("output.renamed", 1, ["score", "last"]),
+    ("reuse.drafted", 1, []),
+    ("reuse.copied", 1, []),
+    ("reuse.written", 2, []),
+    ("reuse.noted", 3, []),
+    ("reuse.taken", 2, []),
+    ("reuse.ended", 2, []),
+]
+
+
+@pytest.mark.parametrize(("name", "passage", "runs"), BOUNDARIES)
+def test_killed_between_outputs_and_what_is_known_of_them(chain, name, passage, runs):
+    """Neither the job that goes on nor the next one takes half of anything, or is stuck."""
+    if not runs:
+        chain.run()
+    words = ("job", "create", "-f", chain.write(), "-n", "killed", "--local", "--stream")
+    assert chain.lab.run(*words, RUNNER_FAILPOINT=f"{name}:{passage}").status == -9
+    assert chain.run() == runs
+    assert chain.count == "3\n"
+    before = len(chain.lab.ledger)
+    again = chain.lab.run("job", "resume", "-n", "killed", "--stream", "-o", "json")
+    assert again.status == 0, again.stderr
+    assert Path(again.job["outputs"]["count"]["path"]).read_text() == "3\n"
+    assert chain.lab.ledger[before:] == [], "what is missing is known from the other job"
 
 
 def test_a_written_path_gets_the_results(chain):
@@ -340,6 +391,24 @@ def test_blobs_count_by_their_etags(azurite, tmp_path):
     assert chain.run() == []
     (lab.folder / "made" / "f00000.txt").unlink()  # and so the blob
     assert chain.run() == ["prepare", "score"]
+
+
+@pytest.mark.needs("azurite")
+def test_killed_in_the_midst_of_copying_blobs(azurite, tmp_path):
+    chain = Chain(in_blob(Lab, azurite)(tmp_path))
+    chain.run()
+    chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "made"  # from files to blobs: it runs
+    chain.run()
+    chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "again"
+    words = ("job", "create", "-f", chain.write(), "-n", "killed", "--local", "--stream")
+    assert chain.lab.run(*words, RUNNER_FAILPOINT="reuse.blob:2").status == -9
+    chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "third"
+    assert chain.run() == []
+    assert [job["reused_from"] for job in chain.shown["jobs"].values()] == ["p2.prepare", "p2.score", "p2.last"]
+    resumed = chain.lab.run("job", "resume", "-n", "killed", "--stream", "-o", "json")
+    assert resumed.status == 0, resumed.stderr
+    for folder in ("again", "third"):
+        assert [path.read_text() for path in sorted((tmp_path / folder).iterdir())] == ["ABC\n"] * 3
 
 
 @pytest.mark.needs("azurite")

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.launch.image import REPOSITORY, Image, connected
+from runner.launch.image import connected
 from runner.launch.image_find import ImageFound, find_image
+from runner.launch.image_record import REPOSITORY, Image
 from runner.model.docker import ContainerRequest, DockerSettings
 from runner.model.job import Environment
 

@@ -9,8 +9,9 @@ import pytest
 
 from runner.cluster.probes import check_engine, write_probes
 from runner.errors import UserError
+from runner.launch.docker_client import EngineError
 from runner.launch.engine_view import EMPTY_IMAGE, engine_version, read_through
-from runner.launch.image import EngineError, connect
+from runner.launch.image import connect
 from runner.launch.owners import LABEL_OWNER
 from tests.acceptance.jobs import folder_for_all
 from tests.engines import KINDS, started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import secrets
 import selectors
 import socket
@@ -15,10 +16,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, Protocol
 
+from runner.engine.gateway import Gateway
 from runner.engine.inbox import Inbox
-from runner.engine.instance import Gateway
 from runner.engine.remote import handshake
 from runner.engine.remote.wire import Header, answer_to_frame, event_from_frame, report_from_header
+from runner.errors import SetupError
 from runner.model.batch import ErrorRecord
 from runner.model.events import Observer
 from runner.worker.protocol import Reader, message
@@ -90,7 +92,7 @@ class ExchangeServer:
     def __init__(
         self, members: Members, *, secret: str, version: str, publish: Observer, host: str = "", ports: Sequence[int] = (0, 0)
     ) -> None:
-        """`ports`: first and last of those to try. Errors: OSError when none is free."""
+        """`ports`: first and last of those to try. Errors: SetupError when none is free."""
         self._members, self._secret, self._version, self._publish = members, secret, version, publish
         self.id = secrets.token_hex(8)
         self.pace = Pace()
@@ -303,7 +305,13 @@ class ExchangeServer:
 
 
 def _listener(host: str, first: int, last: int) -> socket.socket:
-    for port in range(first, last):
-        with contextlib.suppress(OSError):
+    for port in range(first, last + 1):
+        try:
             return socket.create_server((host, port), backlog=QUEUE)
-    return socket.create_server((host, last), backlog=QUEUE)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise SetupError(
+        f"no port is free for the job: others listen on all of {first}-{last} of the head, {socket.gethostname()}",
+        todo="go on with it (runner job resume) when other jobs have ended, or start the head again with a larger range (--ports)",
+    )

@@ -42,6 +42,13 @@ COMMANDS = (
     text_row("optional-open", "python score.py $[[--x ${{inputs.images}}", "'$[[' is not closed"),
     text_row("parent", "python score.py ${{parent.inputs.images}}", "has no parent", "leave 'parent.' out"),
     text_row("search-space", "python score.py ${{search_space.rate}}", "sweep jobs"),
+    command_row(
+        "one-input-in-two-modes",
+        "  limit: 3",
+        "  limit: 3\n  table: {type: mltable, path: ./images, mode: eval_mount}",
+        "the inputs 'images' and 'table' are the same data, in the modes ro_mount and eval_mount",
+        at="table:",
+    ),
     command_row("code", "code: ./src", "code: ./scr", "the folder './scr' does not exist"),
     command_row("code-file", "code: ./src", "code: ./src/score.py", "is a file", "write code: ./src"),
     command_row("code-address", "code: ./src", "code: azureml:code:1", "is not a local folder"),

@@ -80,6 +80,20 @@ def test_a_result_is_accepted_once(tmp_path: Path) -> None:
     assert target.progress().succeeded == 2
 
 
+def test_what_is_not_in_the_journal_does_not_count_as_finished(tmp_path: Path) -> None:
+    """Or else what is shown as finished could run again after a crash."""
+    target = coordinator(tmp_path, FakeClock())
+    epoch = target.join("node_0", workers=1, wake=lambda: None)
+    feed(target, 0, 4)
+    target.exchange(epoch, Report(), 4)
+    target.exchange(epoch, Report(volatile=Tally(succeeded=3, items=3)), 0)
+    assert (target.progress().succeeded, target.progress().items) == (0, 0)
+    done = Segment(first=0, last=1, tally=Tally(succeeded=2, items=2))
+    target.exchange(epoch, Report(segments=(done,), volatile=Tally(succeeded=1, items=1)), 0)
+    assert (target.progress().succeeded, target.progress().items) == (2, 2)
+    assert sum(one.tally.succeeded for one in read_journal(tmp_path / "journal").segments) == 2
+
+
 def test_a_threshold_ends_the_job_before_its_failures_are_durable(tmp_path: Path) -> None:
     target = coordinator(tmp_path, FakeClock(), limits=Limits(mini_batch_error_threshold=1))
     epoch = target.join("node_0", workers=1, wake=lambda: None)

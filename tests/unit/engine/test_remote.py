@@ -22,6 +22,7 @@ from runner.engine.remote.line import Line, Refused
 from runner.engine.remote.server import ExchangeServer
 from runner.engine.remote.wire import report_from_header, report_to_header
 from runner.engine.session import CoordinatorSettings
+from runner.errors import SetupError
 from runner.model.batch import Block, Chunk, ErrorRecord, Lease, Report, Segment, Stop, Tally, Wait
 from runner.model.events import AttemptFailed, BatchesFinished, Event
 
@@ -329,3 +330,13 @@ def test_a_full_disk_under_the_journal_ends_the_job_and_keeps_no_instance_waitin
     verdict = lab.coordinator.wait(1)
     assert verdict is not None
     assert verdict.code == "output"
+
+
+def test_a_range_of_ports_that_others_have_taken(lab: Lab) -> None:
+    """That is no bug, and the sentence says what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SetupError) as caught:
+            ExchangeServer(lab.coordinator, secret=SECRET, version="1", publish=lambda _event: None, host="127.0.0.1", ports=(port, port))
+    assert caught.value.problem.startswith(f"no port is free for the job: others listen on all of {port}-{port} of the head")
+    assert "runner job resume" in (caught.value.todo or "")

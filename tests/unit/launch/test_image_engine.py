@@ -17,10 +17,11 @@ import urllib3
 from runner.errors import UserError
 from runner.launch import engine_address, image, image_probe
 from runner.launch.engine_address import Address, addresses, no_engine
-from runner.launch.image import Image, connect, connected, engine_name, mount_options
+from runner.launch.image import connect, connected, mount_options
 from runner.launch.image_base import BUILD, after_image
 from runner.launch.image_find import architecture_notice, digest_of
 from runner.launch.image_probe import SCRIPTS, ImageFacts, cached_facts, facts_file, probe_image
+from runner.launch.image_record import Image, engine_name
 from runner.model.docker import BindMount, ContainerRequest
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from runner.errors import UserError
-from runner.launch.image import Image
 from runner.launch.image_env import PREFIX, Recipe, advice, conda_command, image_config, plan, write_recipe
 from runner.launch.image_files import Staging
 from runner.launch.image_pip import fits, pip_wheel
 from runner.launch.image_probe import ImageFacts
+from runner.launch.image_record import Image
 from runner.launch.image_way import Way, choose_way
 from runner.launch.network import install_environment, network_environment
 from runner.model.docker import DockerSettings

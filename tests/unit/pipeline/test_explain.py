@@ -49,3 +49,9 @@ def test_a_command_that_was_killed_is_told_with_the_end_of_its_stderr() -> None:
     told = explain(Verdict(status="Failed", code="threshold", failures=((0, error),)), COMMAND, PATHS)["message"].splitlines()
     assert told[0].startswith("the command took longer than 1 s (limits.timeout); log: /l; go on with: ")
     assert told[1:] == ["", "warming up"]
+
+
+def test_a_command_that_is_there_whenever_an_instance_is_lost() -> None:
+    error = ErrorRecord(kind="lost", message="was running each time when one of 4 instances was lost")
+    told = explain(Verdict(status="Failed", code="threshold", failures=((0, error),)), COMMAND, PATHS)["message"]
+    assert told.startswith("the command was running each time when one of 4 instances was lost; log: /w/logs; go on with: ")

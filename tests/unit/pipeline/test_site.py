@@ -10,7 +10,7 @@ import pytest
 from runner.compute import local
 from runner.launch.process import ProcessLauncher
 from runner.model.docker import InstanceType
-from runner.model.job import Environment, Resources, Step
+from runner.model.job import Environment, JobOutput, Resources, Step
 from runner.model.paths import JobPaths
 from runner.model.ports import SourceSummary
 from runner.outputs.append_row import RowFormat
@@ -88,6 +88,38 @@ def test_gpus_of_an_instance_in_processes_and_in_a_container(tmp_path: Path) -> 
     assert boxed.request.gpus == ("5", "6")
     assert boxed.worker.gpus == ("0", "1")
     assert boxed.request.environment["AZ_BATCHAI_GPU_COUNT_FOUND"] == "2"
+
+
+def test_what_a_command_uploads_is_put_in_its_place_at_its_end(tmp_path: Path) -> None:
+    """It is written elsewhere, and what an earlier instance has left there is gone; a parallel step writes to the place itself."""
+    place, address = str(tmp_path / "place"), "azureml://datastores/az/paths/files"
+    outputs = {
+        "new": JobOutput(type="uri_folder", path=place, mode="upload"),
+        "mounted": JobOutput(type="uri_file", path=f"{place}.txt"),
+        "inner": JobOutput(type="uri_file", path=f"{place}/inner.txt"),
+        "blob": JobOutput(type="uri_folder", path=address, mode="upload"),
+        "shared": JobOutput(type="uri_file", path=f"{address}/deep/1.txt", mode="upload"),
+        "beside": JobOutput(type="uri_file", path=f"{address}/deep/2.txt"),
+    }
+    old = tmp_path / "job" / "outputs" / "node_0" / "new" / "old.txt"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    one = plan(
+        tmp_path,
+        step_of(command="x", program_arguments=(f"{place}/a", f"{place}.txt", f"{place}/inner.txt"), outputs=outputs),
+        container=False,
+    )
+    settings = instance_settings(one, 0)
+    own = str(old.parent)
+    assert settings.placed == {own: place}
+    assert settings.withheld == (address,)
+    assert not old.exists()
+    assert list(settings.worker.arguments) == [f"{own}/a", f"{place}.txt", f"{place}/inner.txt"]
+    assert settings.request.environment["AZURE_ML_OUTPUT_new"] == own
+    foreign = replace(one, site=replace(one.site, foreign=True))
+    assert (instance_settings(foreign, 0).placed, instance_settings(foreign, 0).withheld) == ({}, (address,))
+    other = instance_settings(plan(tmp_path, step_of(entry_script="x.py", outputs=outputs), container=False), 0)
+    assert (other.placed, other.withheld) == ({}, ())
 
 
 def test_a_type_asks_for_gpus_that_this_process_does_not_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,34 @@ def test_a_long_line_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
     error = run("head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 1")
     assert len(error) < 600
     assert len(capfd.readouterr().err) == 3_000_000
+
+
+def test_of_a_progress_bar_the_last_state_is_quoted(capfd: pytest.CaptureFixture[str]) -> None:
+    error = run(
+        "printf 'begin\\n' >&2; for n in 1 2 3; do printf '\\r%d of 3' $n >&2; done; printf '\\r\\n\\000\\377 end\\r\\n' >&2; exit 1"
+    )
+    assert error.split("\n") == [
+        "the command ended with status 1: \0\N{REPLACEMENT CHARACTER} end",
+        "",
+        "begin",
+        "3 of 3",
+        "\0\N{REPLACEMENT CHARACTER} end",
+    ]
+    assert capfd.readouterr().err.startswith("begin\n\r1 of 3\r2 of 3\r3 of 3\r\n")
+
+
+@pytest.mark.parametrize("filter_", ["cat", "tr '\\n' ' '"])
+def test_output_without_end_takes_no_memory(monkeypatch: pytest.MonkeyPatch, filter_: str) -> None:
+    """With and without the ends of lines."""
+    sizes: list[int] = []
+    monkeypatch.setattr(command, "write_all", lambda _descriptor, data: sizes.append(len(data)))
+    tracemalloc.start()
+    try:
+        assert run(f"yes 'so it goes' | {filter_} | head -c 50000000 >&2; exit 1")
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
+    assert sum(sizes) == 50_000_000
 
 
 @pytest.mark.parametrize(
