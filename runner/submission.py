@@ -64,6 +64,8 @@ class Submission(Runs):
             instance_types=tuple(workspace.settings.instance_types),
             environments=workspace.environments,
             data=workspace.data,
+            models=workspace.models,
+            components=workspace.components,
             blobs=blobs,
             docker_policy=workspace.docker_policy,
             local=local,

@@ -11,7 +11,7 @@ from runner.errors import UserError, did_you_mean
 from runner.model.image_reference import ALLOWED, parse_reference
 from runner.model.job import Environment
 from runner.spec import schema
-from runner.spec.context import ResolveContext, find_version, listed, locate_here, parse_at
+from runner.spec.context import ResolveContext, find_version, known_versions, listed, locate_here, names, parse_at
 from runner.spec.disk import is_file, is_folder
 from runner.spec.expressions import Scope
 from runner.spec.problems import Problems
@@ -52,7 +52,7 @@ def _named(text: str, node: Node, scope: Scope, context: ResolveContext, problem
         problems.notice(f"the environment '{text}' is not known here, and not used: --python names the interpreter")
         return None
     if key is None:
-        known = listed(context.environments, "environments")
+        known = listed(known_versions(uri, context.environments), "environments")
         raise UserError(
             f"the environment '{text}' is not known",
             place=node.place,
@@ -67,11 +67,11 @@ def _named(text: str, node: Node, scope: Scope, context: ResolveContext, problem
 
 def _what_to_do(uri: Uri, context: ResolveContext) -> str:
     """Names of curated environments are near one another, and still not the same: a guess is not all that is said."""
-    guess = did_you_mean(uri.name, {name.partition(":")[0] for name in context.environments})
+    guess = did_you_mean(uri.name, names(context.environments) - {uri.name})
     version = f'"{uri.version or 1}"'
     entry = f"environments: {{{uri.name or 'NAME'}: {{{version}: {{conda_file: conda.yml}}}}}}"
     return f"{guess} Else " * bool(guess) + (
-        f"describe it in workspace.yml ({entry}), give a conda_file, leave `environment` out to use this interpreter, "
+        f"register it (runner environment create -f FILE), describe it in workspace.yml ({entry}), give a conda_file, leave `environment` out to use this interpreter, "
         "or name one with --local --python PATH"
     )
 

@@ -176,7 +176,7 @@ class InputReader:
         return text
 
     def _data(self, node: Node, text: str, kind: str, mode: str, at: Node) -> JobInput:
-        path, of_asset = locate_data(text, node.base, self.context, at.place)
+        path, of_asset = locate_data(text, node.base, self.context, at.place, model=kind.endswith("_model"))
         text = without_query(text)
         kind = kind or of_asset
         single = self._is_single(path, text, at)

@@ -104,7 +104,7 @@ PIPELINES = (
         names="componnt.yml",
     ),
     step_row("component-folder", "./component.yml", "./images", "this is a folder, not a file", at="component: "),
-    step_row("component-named", "./component.yml", "azureml:second:1", "is not a local file", at="component: "),
+    step_row("component-named", "./component.yml", "azureml:second:1", "has no component 'azureml:second:1'", at="component: "),
     step_row(
         "component-input-unknown",
         "      ratio: 0.5",

@@ -192,4 +192,4 @@ def test_computes(folder: Path) -> None:
 def test_other_operations_give_one_sentence(client: MLClient, get: Any) -> None:
     with pytest.raises(AttributeError, match="is not available in this release of runner"):
         get(client)
-    assert not hasattr(client, "models")
+    assert not hasattr(client, "schedules")
