@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from runner.errors import UserError
 from runner.failpoints import failpoint
-from runner.model.batch import Progress
 from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.content import Contents
@@ -114,19 +113,12 @@ class Reuse:
             for path, content in outputs.values():
                 self._contents.note(path, content)
             if own := self._own(step):  # `now` knows the image that had to be pulled
-                self._results.note(fingerprint(now), Earlier(holder=own, origin=own, outputs=outputs))
+                self._results.note(fingerprint(now), Earlier(holder=own, origin=own, outputs=outputs, progress=progress))
 
     def name_of(self, earlier: Earlier) -> str:
         """The job that has run, though it may be deleted; the one that has its results, where another job has the name by now."""
         record = load_quietly(self._paths_of(earlier.origin))
         return earlier.origin.job if record is None or record.created_at == earlier.origin.created_at else earlier.holder.job
-
-    def counts_of(self, earlier: Earlier, step: Step) -> Progress:
-        """What was counted when the results were made: copies have the counts of what they were made from."""
-        record = load_quietly(self._paths_of(earlier.holder))
-        name = earlier.holder.job.removeprefix(f"{earlier.holder.pipeline}.")
-        counted = record.jobs.get(name) if record and not step.command else None
-        return replace(counted.progress, listed=True) if counted else Progress(listed=True)
 
     def _note_copy(self, earlier: Earlier, step: Step) -> None:
         """Copies are as good as what they were made from. Those of blobs have ETags of their own."""
@@ -135,7 +127,8 @@ class Reuse:
             path = step.outputs[name].path
             outputs[name] = path, self._contents.now(path) if addresses.is_address(path) else content
         if own := self._own(step):
-            self._results.note(fingerprint(self._before[step.name].facts), Earlier(holder=own, origin=earlier.origin, outputs=outputs))
+            copy = Earlier(holder=own, origin=earlier.origin, outputs=outputs, progress=earlier.progress)
+            self._results.note(fingerprint(self._before[step.name].facts), copy)
 
     def _own(self, step: Step) -> StepOf | None:
         record = load_quietly(self._paths)

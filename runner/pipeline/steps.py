@@ -109,16 +109,17 @@ class PipelineRun:
         return result
 
     def _completed_before(self, step: Step, paths: JobPaths) -> RunResult | None:
-        """Of a step that was not run, but has the results of another job, the counts stand in the record only."""
+        """Of a step that has the results of another job, the counts stand in the record only."""
         if not paths.journal.exists():
             return None
         restored = read_journal(paths.journal)
         if restored.ended != "Completed":
             return None
-        record = None if step.command or restored.progress.total else load_quietly(self.paths)
-        taken = record.jobs.get(step.step or "") if record else None
-        progress = taken.progress if taken and taken.reused_from else Progress() if step.command else restored.progress
-        return RunResult(status="Completed", progress=replace(progress, listed=True))
+        if step.command:
+            return RunResult(status="Completed", progress=Progress(listed=True))
+        record = load_quietly(self.paths)
+        job = record.jobs.get(step.step or "") if record else None
+        return RunResult(status="Completed", progress=job.progress if job and job.reused_from else restored.progress)
 
     def _note(self, step: Step, paths: JobPaths, result: RunResult) -> None:
         """The step has ended: if it takes long until the next can begin, it is the pipeline that says so."""
@@ -155,11 +156,10 @@ class PipelineRun:
             step, paths, self.options, lambda text: observe(Message(at=time.time(), level="WARNING", text=text)),
             job=name, pipeline=earlier.origin.pipeline,
         )  # fmt: skip
-        progress = self._reuse.counts_of(earlier, step)
-        if progress.total:
-            observe(Progressed(at=time.time(), progress=progress))
+        if not step.command:
+            observe(Progressed(at=time.time(), progress=earlier.progress))
         observe(StatusChanged(at=time.time(), status="Completed", reason=f"taken from {name}", reused_from=name))
-        return RunResult(status="Completed", progress=progress)
+        return RunResult(status="Completed", progress=earlier.progress)
 
     def _broken(self, name: str, bug: BaseException) -> RunResult:
         """A step that has met a bug, a full disk, or another owner of the job: then all of them stop."""

@@ -42,7 +42,7 @@ def _steps(steps: Mapping[str, Summary], told: str) -> Iterator[str]:
         done = f"{progress.succeeded:,} of {progress.total:,} mini-batches succeeded" if progress.total else _took(summary)
         failed = f", {progress.failed:,} failed" if progress.failed else ""
         items = f", {progress.items_failed:,} items failed" if progress.items_failed else ""
-        reason = f" ({summary.reason})" if progress.total and summary.reason else ""
+        reason = f", {summary.reason}" if progress.total and summary.reason else ""
         yield f"  {name:<{width}}  {summary.status:<10}  {done}{failed}{items}{reason}".rstrip()
         if summary.status == "Failed" and summary.end is not None and not told.startswith(f"step '{name}': "):
             yield from (f"  {'':<{width}}  {line}" for line in _brief(summary.end))

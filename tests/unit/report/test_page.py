@@ -50,6 +50,6 @@ def test_a_step_that_has_the_results_of_another_job_has_its_counts() -> None:
     command(StatusChanged(at=1.0, status="Completed", reason="completed in an earlier run of this job"))
     text = render("job", summary("Completed"), outputs={}, logs=Path("logs"), steps={"score": taken, "count": command})
     assert text.splitlines()[2:4] == [
-        "  score  Completed   36 of 36 mini-batches succeeded (taken from p1.score)",
+        "  score  Completed   36 of 36 mini-batches succeeded, taken from p1.score",
         "  count  Completed   completed in an earlier run of this job",
     ]
