@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISREG
 
 from runner.engine.workcopy import clone_file
 from runner.failpoints import failpoint
@@ -66,7 +67,7 @@ def _copy_file(source: Path, target: Path) -> None:
 def _copy_folder(source: Path, target: Path, stop: Stop) -> None:
     def copy(one: str, other: str) -> str:
         _go_on(stop)
-        return clone_file(one, other)
+        return clone_file(one, other) if S_ISREG(Path(one).stat().st_mode) else other  # reading a pipe would wait for ever
 
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = _draft_of(target)
