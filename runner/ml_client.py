@@ -22,7 +22,7 @@ from runner.sdk.datastore_operations import DatastoreOperations
 from runner.sdk.foreign import foreign_job, is_foreign
 from runner.sdk.job import Job
 from runner.sdk.record import UnknownNameError, plain, refuse_unknown
-from runner.sdk.submitted import Compute, JobFailedError, Poller, SubmittedJob, ValidationResult
+from runner.sdk.submitted import AmlCompute, Compute, JobFailedError, Poller, SubmittedJob, ValidationResult
 
 if TYPE_CHECKING:
     from runner.client import Client
@@ -36,11 +36,13 @@ _OF_AZURE = (
 )  # fmt: skip
 _OPTIONS = ("local", "python", "allow_large_snapshot", "priority")  # of a submission, as on the command line
 _ABSENT = (
-    "azure_openai_deployments", "batch_deployments", "batch_endpoints", "begin_create_or_update", "capability_hosts",
+    "azure_openai_deployments", "batch_deployments", "batch_endpoints", "capability_hosts",
     "connections", "deployment_templates", "evaluators", "feature_sets",
     "feature_store_entities", "feature_stores", "indexes", "marketplace_subscriptions", "online_deployments",
     "online_endpoints", "registries", "schedules", "serverless_endpoints", "workspace_outbound_rules", "workspaces",
 )  # fmt: skip
+_BATCH = "`runner batch invoke -f deployment.yml --input PATH` runs the file of a batch deployment, without an endpoint"
+_INSTEAD = {"batch_deployments": _BATCH, "batch_endpoints": _BATCH}
 
 
 class MLClient:
@@ -133,9 +135,13 @@ class MLClient:
     def _workspace(self) -> Workspace:
         return self._client.workspace
 
+    def begin_create_or_update(self, entity: Any, **kwargs: Any) -> Poller[Compute]:
+        """Of a compute: see `compute.begin_create_or_update`; other things cannot be created here."""
+        return self.compute.begin_create_or_update(entity, **kwargs)
+
     def __getattr__(self, name: str) -> Any:
-        known = ("jobs", "compute", "components", "data", "datastores", "environments", "models", "create_or_update")
-        raise _absent("MLClient", name, _ABSENT, known)
+        places = ("jobs", "compute", "components", "data", "datastores", "environments", "models")
+        raise _absent("MLClient", name, _ABSENT, (*places, "create_or_update", "begin_create_or_update"))
 
     def __repr__(self) -> str:
         """The folder and the names, never the credential."""
@@ -175,7 +181,8 @@ def _read_config(file: Path) -> dict[str, str | None]:
 def _absent(owner: str, name: str, absent: Iterable[str], known: Iterable[str]) -> UnknownNameError:
     if name in absent:
         return UnknownNameError(
-            f"{owner}.{name} is not available in this release of runner: it runs commands, parallel jobs and pipelines of them."
+            f"{owner}.{name} is not available in this release of runner: it runs commands, parallel jobs and pipelines of them.",
+            todo=_INSTEAD.get(name, ""),
         )
     return UnknownNameError(f"{owner} has no attribute `{name}`", todo=did_you_mean(name, known))
 
@@ -288,7 +295,7 @@ class ComputeOperations:
     """`MLClient.compute`."""
 
     _ABSENT = (
-        "begin_attach", "begin_create_or_update", "begin_delete", "begin_restart", "begin_start", "begin_stop", "begin_update",
+        "begin_attach", "begin_delete", "begin_restart", "begin_start", "begin_stop", "begin_update",
         "enable_sso", "list_nodes", "list_sizes", "list_usage",
     )  # fmt: skip
 
@@ -302,6 +309,21 @@ class ComputeOperations:
     def list(self, *, compute_type: str | None = None) -> Iterable[Compute]:
         """The computes of the workspace, `local` first."""
         return iter([Compute(entry) for entry in self._client.computes() if compute_type in (None, entry["type"])])
+
+    def begin_create_or_update(self, compute: Any, **kwargs: Any) -> Poller[Compute]:
+        """The compute of that name, where the workspace has it: as it is. Raises a `UserError` that says how to describe it, otherwise."""
+        refuse_unknown("begin_create_or_update", kwargs, ("compute",))
+        name = getattr(compute, "name", None)
+        if not isinstance(compute, (AmlCompute, Compute)) and not is_foreign(compute):
+            raise UserError(
+                f"an object of type {type(compute).__qualname__} cannot be created here", allowed="a compute that workspace.yml describes"
+            )
+        if name not in {entry["name"] for entry in self._client.computes()}:
+            raise UserError(
+                f"the compute '{name}' cannot be made here: computes are machines that are there",
+                todo=f"describe it in workspace.yml, as this machine or as a cluster: computes: {{{name}: {{type: local}}}}",
+            )
+        return Poller(finished=lambda: True, await_end=lambda _timeout: None, outcome=lambda: self.get(str(name)), what=f"compute {name}")
 
     def __getattr__(self, name: str) -> Any:
         raise _absent("MLClient.compute", name, self._ABSENT, ("get", "list"))

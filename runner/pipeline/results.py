@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runner.failpoints import failpoint
+from runner.model.batch import Progress
+from runner.workspace.records import progress_from_json, progress_to_json
 
 KEPT = 16  # jobs with the same results: of older ones nothing is needed
 
@@ -31,11 +33,12 @@ class StepOf:
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """The results of a step. `outputs`: name → (path or address, content when the step had ended)."""
+    """The results of a step. `outputs`: name → (path or address, content when the step had ended). `progress`: of the one that has run."""
 
     holder: StepOf  # whose outputs they are
     origin: StepOf  # which has run to make them: the holder, or the one that its outputs were copied from
     outputs: Mapping[str, tuple[str, str]]
+    progress: Progress
 
 
 class Results:
@@ -61,7 +64,7 @@ class Results:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{name}.{secrets.token_hex(4)}")
         try:
-            draft.write_text(json.dumps(asdict(earlier)), encoding="utf-8")
+            draft.write_text(json.dumps({**asdict(earlier), "progress": progress_to_json(earlier.progress)}), encoding="utf-8")
             failpoint("reuse.written")
             draft.replace(path)
         finally:
@@ -80,5 +83,6 @@ def _read(path: Path) -> Earlier | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         data = json.loads(path.read_text(encoding="utf-8"))
         outputs = {name: (str(one[0]), str(one[1])) for name, one in data["outputs"].items()}
-        return Earlier(holder=StepOf(**data["holder"]), origin=StepOf(**data["origin"]), outputs=outputs)
+        progress = progress_from_json(data["progress"])
+        return Earlier(holder=StepOf(**data["holder"]), origin=StepOf(**data["origin"]), outputs=outputs, progress=progress)
     return None

@@ -113,7 +113,7 @@ class Reuse:
             for path, content in outputs.values():
                 self._contents.note(path, content)
             if own := self._own(step):  # `now` knows the image that had to be pulled
-                self._results.note(fingerprint(now), Earlier(holder=own, origin=own, outputs=outputs))
+                self._results.note(fingerprint(now), Earlier(holder=own, origin=own, outputs=outputs, progress=progress))
 
     def name_of(self, earlier: Earlier) -> str:
         """The job that has run, though it may be deleted; the one that has its results, where another job has the name by now."""
@@ -127,7 +127,8 @@ class Reuse:
             path = step.outputs[name].path
             outputs[name] = path, self._contents.now(path) if addresses.is_address(path) else content
         if own := self._own(step):
-            self._results.note(fingerprint(self._before[step.name].facts), Earlier(holder=own, origin=earlier.origin, outputs=outputs))
+            copy = Earlier(holder=own, origin=earlier.origin, outputs=outputs, progress=earlier.progress)
+            self._results.note(fingerprint(self._before[step.name].facts), copy)
 
     def _own(self, step: Step) -> StepOf | None:
         record = load_quietly(self._paths)

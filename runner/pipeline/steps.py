@@ -13,7 +13,7 @@ from runner.engine.sole_file import Superseded
 from runner.errors import UserError
 from runner.failpoints import failpoint
 from runner.model.batch import Progress
-from runner.model.events import Event, JobEnded, Message, Observer, StatusChanged
+from runner.model.events import Event, JobEnded, Message, Observer, Progressed, StatusChanged
 from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
@@ -140,8 +140,10 @@ class PipelineRun:
             step, paths, self.options, lambda text: observe(Message(at=time.time(), level="WARNING", text=text)),
             job=name, pipeline=earlier.origin.pipeline,
         )  # fmt: skip
+        if not step.command:
+            observe(Progressed(at=time.time(), progress=earlier.progress))
         observe(StatusChanged(at=time.time(), status="Completed", reason=f"taken from {name}", reused_from=name))
-        return RunResult(status="Completed", progress=Progress(listed=True))
+        return RunResult(status="Completed", progress=earlier.progress)
 
     def _broken(self, name: str, bug: BaseException) -> RunResult:
         """A step that has met a bug, a full disk, or another owner of the job: then all of them stop."""

@@ -71,6 +71,7 @@ def load_component(
     if client is not None and name is not None:
         of_workspace: AnyComponent = client.components.get(name, version)
         return of_workspace
+    source = kwargs.pop("path", None) if source is None else source  # its name in older scripts
     if source is None:
         allowed = 'load_component("component.yml"), load_component(client=ml_client, name="NAME", version="1")'
         raise UserError("load_component needs a file, or a client and the name of a component", allowed=allowed)

@@ -108,6 +108,12 @@ class Component(Record, Registered):
     inputs: dict[str, Any]
     outputs: dict[str, Any]
 
+    def __str__(self) -> str:
+        """As the YAML file of a component has it, as on Azure."""
+        from runner.sdk.text import to_yaml
+
+        return to_yaml(self._to_mapping())
+
 
 def declarations(kind: type[Any]) -> Callable[[Any], dict[str, Any]]:
     """For `_COERCE`: mappings in a mapping become objects of that class."""

@@ -58,7 +58,7 @@ def read_component(step: Node, problems: Problems, known: Registered) -> Compone
     reader = Reader(tree, Scope(), problems)
     inputs, outputs = reader.mapping("inputs"), reader.mapping("outputs")
     name = tree.get("name")
-    if name is not None and not _is_component_name(name.text):
+    if name is not None and name.place.file and not _is_component_name(name.text):  # Azure's package checks those of files only
         problems.add(
             f"'{name.text}' is not a name of a component", name.place, allowed="small letters, digits and _, beginning with a letter"
         )

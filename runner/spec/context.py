@@ -45,6 +45,7 @@ class ResolveContext:
     identity: Mapping[str, object] | None = None  # of the job or step that is being read
     docker_policy: DockerPolicy = field(default_factory=DockerPolicy)  # its data roots include the datastores' folders
     local: bool = False  # --local
+    python: bool = False  # --python: with --local, no environment is used
     experiment: str = ""  # the name of the current folder
 
 

@@ -20,7 +20,7 @@ PIPELINES = (
     step_row("settings-boolean", "  default_compute: local", "  force_rerun: 2", "2 is not a boolean"),
     *(
         step_row(f"step-type-{kind}", "    type: parallel", f"    type: {kind}", f"the step 'first' is of type {kind}", "command, parallel")
-        for kind in ("sweep", "spark", "automl", "import", "data_transfer")
+        for kind in ("sweep", "spark", "automl", "import", "data_transfer", "if_else", "do_while", "parallel_for")
     ),
     step_row(
         "step-type-unknown", "    type: parallel", "    type: parralel", "the step 'first' has the unknown type", "did you mean 'parallel'"
