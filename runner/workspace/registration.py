@@ -35,7 +35,7 @@ _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 _MUTABLE = ("description", "tags", "properties", "display_name", "stage")  # as on Azure
 _TYPES = {"data": ("uri_folder", "uri_file", "mltable"), "model": ("custom_model", "mlflow_model", "triton_model")}
 _ABOUT = ("$schema", "name", "version", "description", "tags", "properties", "type", "path", "datastore")
-_KEYS = {"data": _ABOUT, "model": (*_ABOUT, "flavors", "stage", "utc_time_created")}
+KEYS = {"data": _ABOUT, "model": (*_ABOUT, "flavors", "stage", "utc_time_created")}
 
 
 def register(
@@ -172,7 +172,7 @@ def _check(workspace: Workspace, kind: Kind, node: Node) -> None:
         context = ResolveContext(name="", root=workspace.root, datastores=workspace.datastores)
         read_environment(known, Scope(), context, problems)
     else:
-        check_keys(node, (*_KEYS[kind], *schema.WRITTEN_BY_AZURE), f"of {'data' if kind == 'data' else 'a model'}", problems)
+        check_keys(node, (*KEYS[kind], *schema.WRITTEN_BY_AZURE), f"of {'data' if kind == 'data' else 'a model'}", problems)
     problems.raise_if_any()
 
 

@@ -16,6 +16,7 @@ from runner.sdk.run_function import _FURTHER
 from runner.spec import deployment, schema
 from runner.spec.arguments import OPTIONS
 from runner.spec.yaml_source import read_yaml
+from runner.workspace.registration import KEYS as KEYS_OF_ASSETS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "azure-compatibility.md"
@@ -42,6 +43,8 @@ KEYS = (
     | below("outputs.*", schema.OUTPUT)
     | below("deployment", (*deployment.DEPLOYMENT, *deployment.OF_PIPELINES))
     | below("model", deployment.MODEL)
+    | below("data", KEYS_OF_ASSETS["data"])
+    | below("model", KEYS_OF_ASSETS["model"])
     | below("code_configuration", deployment.CODE)
 )
 KEYWORDS = {*inspect.signature(parallel_run_function).parameters, *_FURTHER} - {"kwargs"}
@@ -93,6 +96,8 @@ SCHEMAS = {
     "job.input_output_entry.OutputSchema": ("outputs.*.", False),
     "job_resource_configuration.JobResourceConfigurationSchema": ("resources.", False),
     "assets.environment.EnvironmentSchema": ("environment.", False),
+    "assets.data.DataSchema": ("data.", False),
+    "assets.model.ModelSchema": ("model.", False),
     "assets.environment.BuildContextSchema": ("build.", False),
     "_deployment.batch.batch_deployment.BatchDeploymentSchema": ("deployment.", False),
     "queue_settings.QueueSettingsSchema": ("queue_settings.", True),
