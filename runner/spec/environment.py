@@ -71,8 +71,8 @@ def _what_to_do(uri: Uri, context: ResolveContext) -> str:
     version = f'"{uri.version or 1}"'
     entry = f"environments: {{{uri.name or 'NAME'}: {{{version}: {{conda_file: conda.yml}}}}}}"
     return f"{guess} Else " * bool(guess) + (
-        f"register it (runner environment create -f FILE), describe it in workspace.yml ({entry}), give a conda_file, leave `environment` out to use this interpreter, "
-        "or name one with --local --python PATH"
+        f"register it (runner environment create -f FILE), describe it in workspace.yml ({entry}), give a conda_file, "
+        "leave `environment` out to use this interpreter, or name one with --local --python PATH"
     )
 
 
