@@ -359,7 +359,7 @@ class TestSettings:
 
     def test_a_name_like_that_of_another_environment_is_a_guess_only(self, step: Make) -> None:
         known = {"sklearn-1.0:1": {"conda_file": "conda.yml"}}
-        with pytest.raises(UserError, match=r"did you mean 'sklearn-1.0'\? Else .*describe it in workspace.yml"):
+        with pytest.raises(UserError, match=r"did you mean 'sklearn-1.0'\? Else register it \(runner environment create"):
             step(("  code: ./src", "  code: ./src\n  environment: azureml:sklearn-1.5@latest"), environments=known)
 
     def test_the_name_of_an_output_is_said_to_register_nothing(self, step: Make) -> None:
