@@ -130,7 +130,10 @@ COMPARED = {
 def print_findings(found: Iterable[Finding], output: Format | None) -> None:
     """A line for each key; what it says more stands below those that are not simply the same."""
     if output in (Format.json, Format.yaml):
-        print_data([{"key": one.key, "line": one.place.line, "status": one.status, "here": one.here} for one in found], output)
+        print_data(
+            [{"key": one.key, "file": one.place.file, "line": one.place.line, "status": one.status, "here": one.here} for one in found],
+            output,
+        )
         return
     for one in found:
         print(f"{one.place.file}:{one.place.line}: {one.key}: {COMPARED[one.status]}")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from runner.compatibility.table import Row, row_of
 from runner.errors import Place
+from runner.spec.component import file_of, has_file, read_file
+from runner.spec.expressions import has_expression
 from runner.spec.load import written_type
 from runner.spec.yaml_source import Node
 
@@ -27,6 +30,7 @@ _GROUPS = {
     "code_configuration": "code_configuration",
 }
 _PORTS = ("inputs", "outputs")
+_EXPRESSION = "${{inputs.x}}"  # whose row is that of all expressions
 _ENVIRONMENT, _JOB = {"image", "build", "conda_file"}, {"type", "command", "task", "jobs", "component"}
 
 
@@ -41,13 +45,16 @@ class Finding:
 
 
 def findings(root: Node) -> Iterator[Finding]:
-    """For every key of the file, in its order; names that the user gives (of steps, inputs, outputs) have no rows of their own."""
+    """For every key of the file, in its order; names that the user gives (of steps, inputs, outputs) have no rows of their own.
+
+    A component's file comes where a step names it, once. Errors: UserError where it is missing or no YAML.
+    """
     if root.get("code_configuration") or root.get("endpoint_name"):
         yield from _deployment(root, "")
     elif _ENVIRONMENT & root.entries.keys() and not _JOB & root.entries.keys():
         yield from _below("environment", root, "", command=False)
     else:
-        yield from _job(root, "")
+        yield from _job(root, "", set())
 
 
 def _deployment(root: Node, path: str) -> Iterator[Finding]:
@@ -59,24 +66,36 @@ def _deployment(root: Node, path: str) -> Iterator[Finding]:
             yield from _below(key, child, path + key, False)
 
 
-def _job(node: Node, path: str) -> Iterator[Finding]:
+def _job(node: Node, path: str, seen: set[Path]) -> Iterator[Finding]:
+    """`seen`: files of components."""
     command = written_type(node) == "command"
     for key, child in node.entries.items():
         here = path + key
         yield _finding(here, child, key, command)
         if key == "jobs":
             for name, step in child.entries.items():
-                yield from _job(step, f"{here}.{name}.")
-        elif key == "component" and child.is_mapping:
-            yield from _job(child, f"{here}.")
+                yield from _job(step, f"{here}.{name}.", seen)
+        elif key == "component":
+            yield from _component(child, f"{here}.", seen)
         elif key in _PORTS:
             yield from _ports(child, here, key, command)
         else:
             yield from _below(key, child, here, command)
 
 
+def _component(node: Node, path: str, seen: set[Path]) -> Iterator[Finding]:
+    if node.is_mapping:
+        yield from _job(node, path, seen)
+    elif has_file(node) and (file := file_of(node).resolve()) not in seen:
+        seen.add(file)
+        yield from _job(read_file(node), path, seen)
+
+
 def _ports(node: Node, path: str, side: str, command: bool) -> Iterator[Finding]:
     for name, port in node.entries.items():
+        if not port.is_mapping and not port.is_unset:
+            short = _EXPRESSION if has_expression(port.text) else f"{side}.*.value"
+            yield _finding(f"{path}.{name}", port, short, command)
         for key, child in port.entries.items():
             yield _finding(f"{path}.{name}.{key}", child, f"{side}.*.{key}", command)
 

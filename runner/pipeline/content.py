@@ -32,6 +32,13 @@ class Contents:
     def __init__(self, folder: Path, stores: Stores, stop: Callable[[], bool] = lambda: False) -> None:
         self._folder, self._stores, self._stop = folder, stores, stop
         self._noted: dict[str, str] = {}
+        self.unread = 0  # bytes that had to be read, so far as that is known
+
+    def counted(self) -> Contents:
+        """The same with a count of its own, for one question."""
+        one = Contents(self._folder, self._stores, self._stop)
+        one._noted = self._noted
+        return one
 
     def note(self, path: str, content: str) -> None:
         """What is known to lie at a path from now on: copies of blobs have other ETags than what they were made from."""
@@ -99,6 +106,7 @@ class Contents:
         known, now = dict(_read(store)), time.time_ns()
         states = {name: _state(root / name) for name in names}
         missing = [name for name in names if known.get(name, ("", ""))[0] != states[name]]
+        self.unread += sum(_size(states[name]) for name in missing)
         with ThreadPoolExecutor(READERS) as pool:
             fresh = dict(zip(missing, pool.map(lambda name: _hash(root / name, self._stop), missing), strict=True))
         hashes = {name: fresh.get(name) or known[name][1] for name in names}
@@ -114,6 +122,10 @@ def _state(path: Path) -> str:
     except FileNotFoundError:  # a link to nothing
         return "0 0 0"
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+
+
+def _size(state: str) -> int:
+    return int(state.split()[0])
 
 
 def _changed(state: str) -> int:

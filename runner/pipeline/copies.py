@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.engine.workcopy import clone_file
+from runner.failpoints import failpoint
 from runner.outputs.block_ids import BlockIds
 from runner.storage import addresses
 from runner.storage.blob import BlobContainer
@@ -71,6 +72,7 @@ def _copy_folder(source: Path, target: Path, stop: Stop) -> None:
     draft = _draft_of(target)
     try:
         shutil.copytree(source, draft, symlinks=True, copy_function=copy)
+        failpoint("reuse.drafted")
         if not target.exists() or not any(target.iterdir()):
             draft.replace(target)
             return
@@ -98,6 +100,7 @@ def _copy_blobs(source: str, target: str, stores: Stores, stop: Stop) -> None:
         for blob in page:
             below = blob.path[len(prefix) :]
             _copy_blob(origin, blob.path, place, f"{name}/{below}" if name else below, stop)
+            failpoint("reuse.blob")
 
 
 def _copy_blob(origin: BlobContainer, path: str, place: BlobContainer, name: str, stop: Stop) -> None:

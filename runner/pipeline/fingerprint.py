@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runner.launch.conda_file import read_conda
-from runner.launch.python_env import base_python
+from runner.launch.image_way import pip_part
+from runner.launch.python_env import base_python, hash_path
 from runner.launch.pythons import named, running
 from runner.model.job import Environment, JobInput, Step
 from runner.pipeline.content import Contents
@@ -30,7 +31,7 @@ COUNTED_OTHERWISE = {
     "program_arguments": "with the names of inputs and outputs in the place of their paths, without FOR_THE_RUN",
     "environment_variables": "likewise",
     "model": "its content",
-    "environment": "the image by its id where the engine has it, else by its name; what a build or a conda file holds; the interpreter",
+    "environment": "the image by its id or else its name; what a build or a conda file holds and names; the interpreter",
     "inputs": "types, modes, values; data by content, a file with its name",
     "outputs": "names, types and modes, not paths",
     "resources": "docker_args",
@@ -105,7 +106,8 @@ def _input(given: JobInput, contents: Contents) -> list[object]:
 
 def _environment(step: Step, contents: Contents, options: RunOptions) -> Facts:
     environment = step.environment or Environment()
-    kept: dict[str, object] = {"conda": environment.conda}
+    named = pip_part(environment).files if environment.conda else ()
+    kept: dict[str, object] = {"conda": environment.conda, "files": [hash_path(Path(file)) for file in named]}
     if not in_container(step, options):
         return kept | {"python": _interpreter(environment, options)}
     kept |= {"dockerfile": environment.dockerfile, "build": contents.of(environment.build_context) if environment.build_context else None}

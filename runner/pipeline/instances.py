@@ -23,7 +23,7 @@ from runner.pipeline.model_folder import lay_out_model
 from runner.pipeline.mounts import AGENT_FOLDER, for_container
 from runner.pipeline.site import Site
 from runner.pipeline.tracking import store_folder
-from runner.pipeline.variables import job_variables, replace_path, replace_paths
+from runner.pipeline.variables import apart, job_variables, replace_path, replace_paths
 from runner.storage import addresses
 from runner.storage.stores import Stores
 
@@ -71,9 +71,13 @@ def instance_settings(plan: InstancePlan, number: int) -> InstanceSettings:
     local = [outputs.get(one.path, one.path) for one in written.values() if not addresses.is_address(one.path)]
     gpus = _gpus(plan, number)
     arguments = step.arguments
+    model = lay_out_model(replace_path(step.model, moved), plan.paths.workers / node / "model") if step.model else None
+    variables = job_variables(step, bi_output=output_dir, tracking=plan.tracking, model=model, gpus=len(gpus))
+    shown, told = apart(variables)
+    words = [replace_path(word, moved) for word in step.program_arguments]
     return InstanceSettings(
-        worker=_worker_settings(plan, node, [replace_path(word, moved) for word in step.program_arguments], output_dir, gpus),
-        request=_request(plan, node, moved, gpus, {output_dir, *local, *uploads.values()}, output_dir),
+        worker=_worker_settings(plan, node, words, output_dir, gpus, told),
+        request=_request(plan, node, moved, gpus, {output_dir, *local, *uploads.values()}, replace_paths(shown, moved)),
         parts=plan.paths.parts,
         epoch=plan.epoch,
         instances=step.resources.instance_count,
@@ -151,20 +155,18 @@ def _uploaded(step: Step, uploads: Mapping[str, str]) -> dict[str, str]:
 
 
 def _request(
-    plan: InstancePlan, node: str, moved: Mapping[str, str], gpus: tuple[str, ...], written: set[str], output_dir: str
+    plan: InstancePlan, node: str, moved: Mapping[str, str], gpus: tuple[str, ...], written: set[str], variables: Mapping[str, str]
 ) -> InstanceRequest:
     step, paths = plan.step, plan.paths
     log = paths.logs / "sys" / "node" / node / "_keeper.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    model = lay_out_model(replace_path(step.model, moved), paths.workers / node / "model") if step.model else None
-    variables = job_variables(step, bi_output=output_dir, tracking=plan.tracking, model=model, gpus=len(gpus))
     request = InstanceRequest(
         job=step.name,
         node=node,
         python=plan.site.python,
         agent=plan.agent,
         sockets="",
-        environment=replace_paths(variables, moved),
+        environment=variables,
         working_dir=str(paths.root),
         log=str(log),
         gpus=gpus,
@@ -186,7 +188,10 @@ def _gpus(plan: InstancePlan, number: int) -> tuple[str, ...]:
     return (*gpus()[first : first + plan.gpus_each], *map(str, range(first, first + plan.gpus_each)))[: plan.gpus_each]
 
 
-def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir: str, gpus: tuple[str, ...]) -> WorkerSettings:
+def _worker_settings(
+    plan: InstancePlan, node: str, words: list[str], output_dir: str, gpus: tuple[str, ...], told: Mapping[str, str]
+) -> WorkerSettings:
+    """`told`: variables that stand in no configuration of a container."""
     step = plan.step
     return WorkerSettings(
         job=step.name,
@@ -210,6 +215,7 @@ def _worker_settings(plan: InstancePlan, node: str, words: list[str], output_dir
         agent=AGENT_FOLDER if plan.site.container else AGENT,
         gpus=tuple(map(str, range(len(gpus)))) if plan.site.container else gpus,  # a container sees only its own, and counts them from 0
         profile=step.arguments.profiling_module == "cProfile",
+        environment=told,
     )
 
 

@@ -38,7 +38,7 @@ from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.side_inputs import lay_out_inputs
 from runner.pipeline.site import instance_type, prepare_site, processes_of
 from runner.pipeline.step_rows import StepRows
-from runner.pipeline.tracking import parent_of, tracked
+from runner.pipeline.tracking import tracked
 from runner.pipeline.voice import Voice
 from runner.storage import addresses
 from runner.storage.patience import PATIENCE
@@ -147,7 +147,7 @@ class StepRun:
         journal.sync()
         self._voice.progressed(progress)
         with tracked(self.step, self.paths, self.options, self._voice.warn) as self._tracking:
-            self._track("Completed", progress)
+            self._tracking.ended("Completed", progress)
         self._voice.ended(Verdict(status="Completed"), "completed", "")
         return RunResult(status="Completed", progress=progress)
 
@@ -271,6 +271,8 @@ class StepRun:
             now = coordinator.progress()
             if now != before:
                 self._voice.progressed(now)
+                if not self.step.command:
+                    self._tracking.progressed(now)
                 before = now
         return verdict
 
@@ -285,15 +287,10 @@ class StepRun:
             journal.sync()
             shutil.rmtree(self.paths.parts, ignore_errors=True)
             self._warn_of_unwritten()
-        self._track(verdict.status, progress)
+        self._tracking.ended(verdict.status, progress)
         error = explain(verdict, self.step, self.paths)
         self._voice.ended(verdict, error.get("code", verdict.code), error.get("message", ""))
         return RunResult(status=verdict.status, progress=progress, error=error if verdict.status != "Completed" else {})
-
-    def _track(self, status: str, progress: Progress) -> None:
-        arguments, warn = self.step.arguments, self._voice.warn
-        parent = parent_of(self.step, self.paths, self.options, warn) if arguments.push_metrics_to_parent else None
-        self._tracking.ended(status, progress, prefix=arguments.metrics_name_prefix, parent=parent)
 
     def _warn_of_unwritten(self) -> None:
         """Or else the step that reads it would have to take the blame."""

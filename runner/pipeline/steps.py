@@ -11,13 +11,15 @@ from runner.compute.local import cores
 from runner.engine.journal import Journal, read_journal
 from runner.engine.sole_file import Superseded
 from runner.errors import UserError
+from runner.failpoints import failpoint
 from runner.model.batch import Progress
-from runner.model.events import Event, JobEnded, Message, Observer, StatusChanged
+from runner.model.events import Event, JobEnded, Message, Observer, Progressed, StatusChanged
 from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.reuse import Reuse
 from runner.pipeline.step_run import StepRun
+from runner.pipeline.tracking import track_reused
 from runner.storage.problems import StorageUnavailable
 
 
@@ -100,14 +102,32 @@ class PipelineRun:
             status, code = ("Canceled", "cancelled") if self.cancel.requested else ("Failed", "input")
             return self._ended(name, status, code, str(error) if isinstance(error, UserError) else str(error.strerror))
         if result.status == "Completed":
-            self._reuse.note(step, paths, result)
+            self._note(step, paths, result)
         return result
+
+    def _note(self, step: Step, paths: JobPaths, result: RunResult) -> None:
+        """The step has ended: if it takes long until the next can begin, it is the pipeline that says so."""
+        told = list[str]()
+
+        def tell(text: str) -> None:
+            told.append(text)
+            self.observe(StatusChanged(at=time.time(), status="Running", reason=text))
+
+        self._reuse.note(step, paths, result, tell)
+        if told:
+            self.observe(StatusChanged(at=time.time(), status="Running"))
 
     def _taken(self, step: Step, paths: JobPaths, observe: Observer) -> RunResult | None:
         """The results of an earlier job in the place of a run, where there are any; the journal says so to a job that goes on."""
-        earlier = self._reuse.find(step, paths)
-        if earlier is None or not self._reuse.take(earlier, step):
+
+        def tell(text: str) -> None:
+            observe(StatusChanged(at=time.time(), status="Preparing", reason=text))
+
+        earlier = self._reuse.find(step, paths, tell)
+        if earlier is None or not self._reuse.take(earlier, step, tell):
             return None
+        failpoint("reuse.taken")
+        name = self._reuse.name_of(earlier)
         paths.root.mkdir(parents=True, exist_ok=True)
         journal = Journal(paths.journal, confirm=self.options.confirm)
         try:
@@ -115,8 +135,15 @@ class PipelineRun:
             journal.sync()
         finally:
             journal.close()
-        observe(StatusChanged(at=time.time(), status="Completed", reason=f"taken from {earlier.job}", reused_from=earlier.job))
-        return RunResult(status="Completed", progress=Progress(listed=True))
+        failpoint("reuse.ended")
+        track_reused(
+            step, paths, self.options, lambda text: observe(Message(at=time.time(), level="WARNING", text=text)),
+            job=name, pipeline=earlier.origin.pipeline,
+        )  # fmt: skip
+        if not step.command:
+            observe(Progressed(at=time.time(), progress=earlier.progress))
+        observe(StatusChanged(at=time.time(), status="Completed", reason=f"taken from {name}", reused_from=name))
+        return RunResult(status="Completed", progress=earlier.progress)
 
     def _broken(self, name: str, bug: BaseException) -> RunResult:
         """A step that has met a bug, a full disk, or another owner of the job: then all of them stop."""

@@ -10,6 +10,9 @@ from runner.model.job import Step
 from runner.storage import addresses
 
 WORKSPACE = "local"
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+TRACKING_USERNAME, TRACKING_PASSWORD, TRACKING_TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
+TRACKING_SECRETS = TRACKING_USERNAME, TRACKING_PASSWORD, TRACKING_TOKEN
 MODELS = "RUNNER_MODELS"  # read by azureml.core.model of runner/worker/importable
 
 
@@ -39,7 +42,14 @@ def job_variables(step: Step, *, bi_output: str, tracking: Mapping[str, str], mo
     if model:
         variables["AZUREML_MODEL_DIR"] = model
     variables[MODELS] = json.dumps(list(_models(step)))
-    return {**variables, **step.environment_variables}
+    address = {name: text for name, text in tracking.items() if name == TRACKING_URI}  # the job's own, if it has one, without a password
+    return {**variables, **step.environment_variables, **address}
+
+
+def apart(variables: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Those that may be seen, and those that only workers are told: `docker inspect` shows a container's variables."""
+    told = {name: text for name, text in variables.items() if name in TRACKING_SECRETS}
+    return {name: text for name, text in variables.items() if name not in told}, told
 
 
 def _models(step: Step) -> Iterator[dict[str, object]]:

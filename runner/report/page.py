@@ -40,6 +40,7 @@ def _steps(steps: Mapping[str, Summary], told: str) -> Iterator[str]:
     for name, summary in steps.items():
         progress = summary.progress
         done = f"{progress.succeeded:,} of {progress.total:,} mini-batches succeeded" if progress.total else _took(summary)
+        done += f", taken from {summary.reused_from}" if progress.total and summary.reused_from else ""
         failed = f", {progress.failed:,} failed" if progress.failed else ""
         items = f", {progress.items_failed:,} items failed" if progress.items_failed else ""
         yield f"  {name:<{width}}  {summary.status:<10}  {done}{failed}{items}".rstrip()

@@ -193,7 +193,7 @@ def store_of(uri: str) -> TrackingStore | None:
     if parts.scheme in ("http", "https"):
         return ServerStore(uri)
     if parts.scheme == "file":
-        return FolderStore(Path(unquote(parts.path)))
+        return FolderStore(Path(unquote(parts.path))) if parts.path.startswith("/") and parts.netloc in ("", "localhost") else None
     return FolderStore(Path(uri)) if uri.startswith("/") else None
 
 

@@ -44,6 +44,10 @@ def load_job(
     """
     loaded = _read(source, relative_origin, params_override, kwargs)
     place = loaded.root.place
+    if not loaded.type:
+        from runner.spec.kinds import advice
+
+        raise UserError("the key 'type' is missing", place=place, todo=advice(loaded.root))
     if loaded.type not in _JOBS:
         guess = did_you_mean(loaded.type, _JOBS) or "write type: command, type: parallel or type: pipeline"
         raise NotSupportedHere(f"jobs of type '{loaded.type}' cannot run here", place=place, allowed=", ".join(_JOBS), todo=guess)

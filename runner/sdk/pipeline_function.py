@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from runner.errors import UserError, did_you_mean
 from runner.sdk.building import Builder, building, call_with_locals, current, name_steps
+from runner.sdk.group import argument, group_of, leaves
 from runner.sdk.io import Input
 from runner.sdk.job import input_ports, output_ports
 from runner.sdk.pipeline_job import PipelineJob, PipelineJobSettings
@@ -141,7 +142,9 @@ def _fill(job: PipelineJob, function: Callable[..., Any], given: Mapping[str, An
     parameters = _parameters(function)
     optional = {key for key, parameter in parameters.items() if parameter.default is None}
     inputs = _inputs(parameters, given, raw)
-    arguments: dict[str, Any] = {key: PipelineInput(port, optional=key in optional) for key, port in inputs.items()}
+    references = {key: PipelineInput(port, optional=key in optional) for key, port in inputs.items()}
+    arguments: dict[str, Any] = {key: references[key] for key in parameters if key in references}
+    arguments |= {key: argument(of, key, references) for key, of in _groups(parameters, raw).items()}
     arguments |= {key: given[key] for key in raw if key in given}
     with building() as builder:
         outputs, variables = call_with_locals(function, arguments)
@@ -154,10 +157,17 @@ def _fill(job: PipelineJob, function: Callable[..., Any], given: Mapping[str, An
 def _inputs(parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Any], raw: tuple[str, ...]) -> Ports[NodeInput]:
     values: dict[str, Any] = {}
     declared: dict[str, Input] = {}
+    groups = _groups(parameters, raw)
     for key, parameter in parameters.items():
         if key in raw:
             continue
         default = None if parameter.default is parameter.empty else parameter.default
+        if key in groups:
+            for below, field, value in leaves(groups[key], given.get(key, default), key):
+                values[f"{key}.{below}"] = value
+                if field.declared is not None and not (field.declared.optional and value is not None):
+                    declared[f"{key}.{below}"] = field.declared
+            continue
         values[key] = given.get(key, default)
         if isinstance(parameter.annotation, Input):
             declared[key] = parameter.annotation
@@ -166,6 +176,12 @@ def _inputs(parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Any
             if values[key] is not None:
                 del declared[key]
     return input_ports(values, declared, closed=True, owner="the pipeline")
+
+
+def _groups(parameters: Mapping[str, inspect.Parameter], raw: tuple[str, ...]) -> dict[str, type]:
+    """The parameters that take groups."""
+    found = {key: group_of(one.annotation, one.default) for key, one in parameters.items() if key not in raw}
+    return {key: of for key, of in found.items() if of is not None}
 
 
 def _check_called(builder: Builder, pipeline: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from runner.errors import Place, UserError, did_you_mean
+from runner.sdk.group import is_group, leaves
 from runner.sdk.io import Input, Output, as_input, as_output
 from runner.sdk.record import Reference, UnknownNameError, plain, refuse_unknown
 
@@ -206,7 +207,10 @@ class Ports(MutableMapping[str, Any], Generic[Port]):
         ports = {name: make(name, value) for name, value in values.items()}
         self.__dict__.update(_side=side, _make=make, _closed=closed, _owner=owner, _ports=ports)
 
-    def _find(self, name: str) -> Port:
+    def _find(self, name: str) -> Any:
+        """The port; the ports of a group where it is called so."""
+        if name not in self._ports and any(port.startswith(f"{name}.") for port in self._ports):
+            return PortGroup(self, name)
         if name not in self._ports:
             raise UnknownNameError(
                 f"{self._owner} has no {self._side.removesuffix('s')} `{name}`",
@@ -215,11 +219,15 @@ class Ports(MutableMapping[str, Any], Generic[Port]):
         return self._ports[name]
 
     def _put(self, name: str, value: Any) -> None:
+        if is_group(value):
+            for below, _, member in leaves(type(value), value, name):
+                self._put(f"{name}.{below}", member)
+            return
         if name not in self._ports and not self._closed:
             self._ports[name] = self._make(name, None)
         self._find(name)._assign(value)
 
-    def __getattr__(self, name: str) -> Port:
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         return self._find(name)
@@ -252,3 +260,21 @@ class Ports(MutableMapping[str, Any], Generic[Port]):
         """The mapping of every port; an unset input is left out."""
         mappings = {name: port._to_mapping() for name, port in self._ports.items()}
         return {name: value for name, value in mappings.items() if value is not None}
+
+
+class PortGroup:
+    """The ports `<name>.…` of a job, by attribute: `job.inputs.params.rate = 2`."""
+
+    def __init__(self, ports: Ports[Any], name: str) -> None:
+        self.__dict__.update(_ports=ports, _name=name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._ports._find(f"{self._name}.{name}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._ports._put(f"{self._name}.{name}", value)
+
+    def __repr__(self) -> str:
+        return f"<inputs {self._name}.…>"

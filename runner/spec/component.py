@@ -10,6 +10,7 @@ from runner.errors import NotSupportedHere, UserError
 from runner.spec import schema
 from runner.spec.context import parse_at
 from runner.spec.expressions import Scope, names_parent
+from runner.spec.kinds import advice
 from runner.spec.literals import Declaration, OutputDeclaration, read_declaration, read_output_mode, read_type
 from runner.spec.load import written_type
 from runner.spec.problems import Problems
@@ -45,7 +46,7 @@ def read_component(step: Node, problems: Problems) -> Component | None:
     node = step.get("component")
     if node is None:
         return None
-    tree = node if node.is_mapping else read_yaml(_file(node), todo=f"it is named in {node.place}, relative to that file")
+    tree = node if node.is_mapping else read_file(node)
     kind = _kind(tree)
     check_keys(tree, _KEYS[kind], f"of a {kind} component", problems, _HINTS[kind])
     for one in tree.walk() if kind != "pipeline" else ():
@@ -87,13 +88,13 @@ def with_component(step: Node, open_files: tuple[Path, ...]) -> tuple[Node, tupl
     node = step.get("component")
     if node is None or node.is_mapping:
         return step, ()
-    file = _file(node).resolve()
+    file = file_of(node).resolve()
     if file in open_files:
         circle = [*open_files[open_files.index(file) :], file]
         raise UserError(
             f"the component contains itself: {' → '.join(one.name for one in circle)}", place=node.place, todo="name another component"
         )
-    tree = read_yaml(_file(node), todo=f"it is named in {node.place}, relative to that file")
+    tree = read_file(node)
     return replace(step, value={**step.entries, "component": tree}), (file,)
 
 
@@ -112,7 +113,21 @@ def kind_of(step: Node, component: Component | None) -> str:
     return component.kind
 
 
-def _file(node: Node) -> Path:
+def has_file(node: Node) -> bool:
+    """Whether a component is named by a path of this machine. Errors: UserError for a text that names nothing."""
+    return bool(node.text) and parse_at(node.text, node.place).is_local
+
+
+def read_file(node: Node) -> Node:
+    """Errors: UserError, where the file is named if there is none, where it is wrong otherwise."""
+    file = file_of(node)
+    if not file.is_file():
+        problem = f"this is a folder, not a file: {file}" if file.is_dir() else f"no such file: {file}"
+        raise UserError(problem, place=node.place, todo=f"paths in a file begin at its folder, {node.base}")
+    return read_yaml(file, todo=f"it is named in {node.place}")
+
+
+def file_of(node: Node) -> Path:
     text = node.text
     if node.is_list or not text:
         raise UserError(f"must name a file or be a mapping, not {node.kind}", place=node.place)
@@ -128,7 +143,7 @@ def _kind(tree: Node) -> str:
     node, kind = tree.get("type"), written_type(tree)
     allowed = ", ".join((*KINDS, "pipeline"))
     if not kind:
-        raise UserError("the component has no type", place=tree.place, todo="write type: command or type: parallel", allowed=allowed)
+        raise UserError("the component has no type", place=tree.place, todo=advice(tree), allowed=allowed)
     place = node.place if node else tree.place
     if kind in schema.OTHER_JOBS:
         raise NotSupportedHere(f"components of type {kind} cannot run here", place=place, allowed=allowed)

@@ -23,7 +23,7 @@ SETTINGS = (
     "logging_level", "environment_variables",
 )  # fmt: skip
 COMMON = ("$schema", "name", "endpoint_name", "description", "tags", "properties", "type", "model", "code_configuration", "environment")
-DEPLOYMENT = (*COMMON, "compute", "resources", "settings", *SETTINGS, "id", "provisioning_state")
+DEPLOYMENT = (*COMMON, "compute", "resources", "settings", *SETTINGS, "id", "provisioning_state", "creation_context")
 MODEL = ("$schema", "name", "version", "path", "type", "description", "tags", "properties", "flavors", "stage")
 CODE = ("code", "scoring_script")
 ACTIONS = ("append_row", "summary_only")
@@ -55,6 +55,7 @@ def read_deployment(path: Path, overrides: Sequence[str] = ()) -> Node:
 def deployment_job(root: Node, invocation: Invocation) -> LoadedJob:
     """The job. Errors: UserErrors with all mistakes of the deployment's own keys; the others are told when the job is resolved."""
     problems = Problems()
+    _refuse_pipeline(root)
     with problems.catching():
         _check_kind(root)
     check_keys(root, (*DEPLOYMENT, *OF_PIPELINES), "of a batch deployment", problems)
@@ -64,8 +65,8 @@ def deployment_job(root: Node, invocation: Invocation) -> LoadedJob:
     return LoadedJob(root=job, base=root.base)
 
 
-def _check_kind(root: Node) -> None:
-    """Errors: NotSupportedHere for a deployment of a pipeline component."""
+def _refuse_pipeline(root: Node) -> None:
+    """Errors: NotSupportedHere for a deployment of a pipeline component, whose other keys are none of a model's."""
     kind = root.get("type")
     written = kind.text.lower() if kind else "model"
     first = next((child for key in OF_PIPELINES if (child := root.get(key))), None)
@@ -77,7 +78,12 @@ def _check_kind(root: Node) -> None:
             allowed="type: model",
             todo="run the pipeline itself: `runner job create -f pipeline.yml --set inputs.NAME.path=…`",
         )
-    if kind is not None and written != "model":
+
+
+def _check_kind(root: Node) -> None:
+    """Errors: UserError for what is no type."""
+    kind = root.get("type")
+    if kind is not None and kind.text.lower() != "model":
         raise UserError(f"{shown(kind.text)} is not a type of batch deployments", place=kind.place, allowed="model", todo="leave it out")
 
 
@@ -148,6 +154,10 @@ class _Translation:
         entries = dict(node.entries) if node else {}
         if node is not None and not node.is_mapping:
             return node
+        if count is not None and "instance_count" in entries:
+            self.problems.add(
+                "'instance_count' stands below settings: and below resources:", count.place, todo="keep the one below resources:"
+            )
         if self.invocation.instance_count is not None:
             count = self._given(self.invocation.instance_count, "--instance-count")
         if count is not None:
@@ -218,6 +228,10 @@ class _Translation:
             self.problems.add(f"{name.kind} is not a name of a file", name.place, allowed=f"a name without a folder, e.g. {FILE_NAME}")
         folder, place, base = self.invocation.output_path, Place(field="--output-path"), self.invocation.base
         rows = self._action() == "append_row"
+        if name is not None and not rows:
+            self.problems.add(
+                "with output_action: summary_only there is no file of rows", name.place, todo="leave output_file_name out, or append_row"
+            )
         entries = {"type": self._made("uri_file" if rows else "uri_folder", "output_action")}
         if folder is None:
             folder, place = "azureml://datastores/${{default_datastore}}/paths/azureml/${{name}}/" + OUTPUT, self.root.place

@@ -182,8 +182,9 @@ def _of_parent(parts: list[str], scope: Scope, inner: str, place: Place) -> Mean
 
 def _port(parts: list[str], ports: Ports, side: str, whose: str, inner: str, place: Place) -> JobInput | JobOutput:
     known: Mapping[str, JobInput | JobOutput] = ports.inputs if side == "inputs" else ports.outputs
-    parts = parts[:1] if len(parts) == 2 and parts[1] == "path" else parts  # ${{inputs.x.path}}, of Azure's older files
     name = ".".join(parts)
+    if name not in known and parts[1:] == ["path"]:  # ${{inputs.x.path}}, of Azure's older files
+        name = parts[0]
     if ports.unknown or name in ports.broken:
         raise FollowUpError(f"'{name}' has a mistake of its own", place=place)
     if name not in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from runner.spec.yaml_source import Node
 from runner.storage.addresses import is_address
 from runner.storage.uri import looks_like_uri, without_query
 
+_PORT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _NO_LITERAL = dict.fromkeys(
     ("value", "default", "min", "max", "enum"), "that is for literals: write type: integer (or another) and no path"
 )
@@ -259,14 +261,12 @@ def read_inputs(
 
 
 def check_port_name(name: str, node: Node, what: str) -> None:
-    """Names of inputs and outputs stand in expressions and environment variables: letters, digits, `_` and `-`."""
-    if not (
-        name.isascii()
-        and name.replace("_", "a").replace("-", "a").isalnum()
-        and not name[0].isdigit()
-        and name[0] != "-"
-        and len(name) <= 255
-    ):
+    """Names of inputs and outputs stand in expressions and environment variables: letters, digits, `_` and `-`.
+
+    The name of an input may consist of several, with dots between them: that of a group, and of the input in it.
+    """
+    parts = name.split(".") if what == "input" else [name]
+    if len(name) > 255 or not all(_PORT_NAME.fullmatch(part) for part in parts):
         raise UserError(
             f"'{name}' is not a name of an {what}", place=node.place, allowed="letters, digits, _ and -, beginning with a letter or _"
         )

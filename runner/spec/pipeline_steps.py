@@ -12,6 +12,7 @@ from runner.model.job import JobOutput, Step
 from runner.spec import schema
 from runner.spec.component import KINDS, Component, kind_of, read_component, with_component
 from runner.spec.expressions import Ports, Scope
+from runner.spec.kinds import advice
 from runner.spec.load import written_type
 from runner.spec.ports import Frame, declared_ports
 from runner.spec.script import missing
@@ -216,7 +217,7 @@ def _check_step(name: str, node: Node) -> None:
         )
     written, kind = node.get("type"), written_type(node)
     if not kind and node.get("component") is None:
-        raise missing(node, "type", "write type: pipeline" if node.get("jobs") else "write type: command or type: parallel")
+        raise missing(node, "type", advice(node))
     if kind in schema.OTHER_JOBS:
         raise NotSupportedHere(
             f"the step '{name}' is of type {kind}, which this build cannot run",

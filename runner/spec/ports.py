@@ -78,9 +78,9 @@ def declared_ports(tree: Node, merged: Node, component: Component | None, frame:
         with frame.problems.catching():
             broken |= {name}
             if declared.default is None and not declared.optional:
-                raise missing(
-                    reader.mapping("inputs") or tree, name, f"the component has an input '{name}' of type {declared.type} without a default"
-                )
+                todo = f"the component has an input '{name}' of type {declared.type} without a default"
+                written = reader.mapping("inputs")
+                raise missing(written or tree, name, todo, below="" if written else "inputs")
             found[name] = inputs.default(declared)
             broken -= {name}
     outputs = OutputReader(

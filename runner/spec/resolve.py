@@ -10,6 +10,7 @@ from runner.model.job import PipelineJob, Step
 from runner.spec import schema
 from runner.spec.component import KINDS
 from runner.spec.context import DEFAULT_DATASTORE, ResolveContext
+from runner.spec.kinds import advice
 from runner.spec.load import LoadedJob
 from runner.spec.pipeline import resolve_pipeline
 from runner.spec.ports import Frame
@@ -59,8 +60,7 @@ def _kind(loaded: LoadedJob) -> str:
         todo = "run it over an input: `runner batch invoke -f FILE --input PATH`"
         raise UserError("this is a batch deployment, not a job", place=deployed.place, todo=todo)
     if not kind:
-        guess = "pipeline" if "jobs" in loaded.root.entries else "parallel"
-        raise missing(loaded.root, "type", f"write type: {guess}")
+        raise missing(loaded.root, "type", advice(loaded.root))
     known = (*KINDS, "pipeline")
     if kind in schema.OTHER_JOBS and node:
         raise NotSupportedHere(f"jobs of type {kind} cannot run here", place=node.place, allowed=", ".join(known))

@@ -34,10 +34,11 @@ def read_code(task: Reader, problems: Problems) -> tuple[str, str]:
     return code, script
 
 
-def missing(node: Node | None, key: str, todo: str) -> UserError:
-    """The error for a key that must be there."""
+def missing(node: Node | None, key: str, todo: str, *, below: str = "") -> UserError:
+    """The error for a key that must be there. `below`: of a mapping that isn't written either."""
     at = node.place if node else Place()
-    return UserError(f"the key '{key}' is missing", place=Place(file=at.file, line=at.line, field=child_field(at.field, key)), todo=todo)
+    field = child_field(child_field(at.field, below) if below else at.field, key)
+    return UserError(f"the key '{key}' is missing", place=Place(file=at.file, line=at.line, field=field), todo=todo)
 
 
 def read_folder(reader: Reader, what: str) -> str:

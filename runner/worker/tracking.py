@@ -23,7 +23,7 @@ def prepare() -> None:
         return
     try:
         for draft in facts["drafts"]:
-            _make(facts["store"], draft)
+            make_draft(facts["store"], draft)
     except OSError as error:
         sys.stderr.write("the run of MLflow could not be made: %s\n" % error)
     sys.meta_path.insert(0, _Noticing(facts["run_id"]))
@@ -36,7 +36,7 @@ def _is_installed() -> bool:
         return False
 
 
-def _make(store: str, draft: Dict[str, Any]) -> None:
+def make_draft(store: str, draft: Dict[str, Any]) -> None:
     """A folder of MLflow's file store, whole or not at all; whichever worker is first makes it.
 
     A draft is {"folder": path, "files": {path in there: text}, "folders": [path in there, …]}.

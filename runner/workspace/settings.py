@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from runner.errors import UserError, UserErrors, did_you_mean
 from runner.model.cluster import Quotas, RayCompute
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DATASTORE = "workspaceblobstore"  # Azure's name for it
 LOCAL = "local"
+NO_FOLDERS = ("databricks", "databricks-uc", "uc")  # MLflow's words for a service
 _KNOWN = (
     *("datastores", "default_datastore", "computes", "default_compute", "environments", "docker", "instance_types"),
     *("quotas", "administrators", "defaults", "data", "mlflow"),
@@ -249,15 +251,18 @@ class _Reading:
             return ""
         self._check(node, ("tracking_uri",))
         text, place = (self._text(node, "tracking_uri", required=True) or "").strip(), node.get("tracking_uri") or node
-        scheme, _, rest = text.partition(":")
-        allowed = "http(s)://… of a tracking server, or a folder"
-        if "://" not in text and scheme != "file":
-            return (node.base / Path(text).expanduser()).absolute().as_uri() if text else ""
+        scheme, colon, rest = text.partition(":")
+        if (not colon and text not in NO_FOLDERS) or (scheme == "file" and not rest.startswith("/")):
+            folder = unquote(rest) if colon else text
+            return (node.base / Path(folder).expanduser()).absolute().as_uri() if folder else ""
+        allowed = "http(s)://… of a tracking server, or a folder: a path, or file:///…"
         if scheme not in ("http", "https", "file"):
-            todo = f"start `mlflow server --backend-store-uri {scheme}://…` and write that server's address here"
+            todo = "let a server have it, `mlflow server --backend-store-uri …`, and write that server's address here"
             self._error(f"runs of MLflow cannot be kept at an address of the kind {scheme}:", place, allowed, todo)
         elif not rest.lstrip("/"):
             self._error("this is no address", place, allowed)
+        elif scheme == "file" and urlsplit(text).netloc not in ("", "localhost"):
+            self._error("this is a folder of another machine", place, allowed, "write file:///… with three strokes")
         return text
 
     def _choice(self, root: Node, key: str, default: str, named: Mapping[str, object]) -> str:

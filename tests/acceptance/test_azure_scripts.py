@@ -46,6 +46,7 @@ EXPECTED: dict[str, dict[str, str | dict[str, str]]] = {
         "passed_onNone": ABC,
         "passed_on#": {"a.txt": "A#\n", "b.txt": "B#\n", "c.txt": "C#\n"},
     },
+    "grouped_inputs": {"result": {"scores.txt": "AA!+BB!+CC!@4.5:3\n"}, "again": {"model.txt": "AA!+BB!+CC!@0.5\n"}},
     "load_job_yaml": {"model": {"model.txt": "AA+BB+CC@8\n"}},
     "loop_of_steps": {"all": "a+b+c@0.5\na+b+c@2.5\n"},
     "parallel_alone": {"rows": "a.txt a -\nb.txt b -\nc.txt c -\n"},

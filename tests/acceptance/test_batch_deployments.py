@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -192,17 +193,29 @@ def test_input_and_rows_in_blob_storage(lab: Lab, azurite: Any) -> None:
     assert azurite.client(container).download_blob("scored/predictions.csv").readall().decode() == ROWS
 
 
-@pytest.mark.needs("docker")
-def test_in_a_container(tmp_path: Path, test_image: Any) -> None:
-    lab = Lab(tmp_path)
-    lab.files(3)
+@pytest.mark.on_cluster
+@pytest.mark.not_in_blob("a test of its own says it of that")
+def test_in_every_place(anywhere: Callable[[Path], Lab], tmp_path: Path) -> None:
+    """With most of what a deployment may say."""
+    lab = anywhere(tmp_path)
+    lab.files(5)
     lab.script(NAMES_AND_MODEL)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights.txt").write_text("3")
-    deployment(lab, environment={"image": test_image("bare")})
-    done = lab.run("batch", "invoke", "-f", "deployment.yml", "--input", "input", "-n", "job", "--stream", "-o", "json")
+    settings = {
+        "mini_batch_size": 2, "max_concurrency_per_instance": 2, "output_action": "append_row", "output_file_name": "rows.txt",
+        "logging_level": "debug", "environment_variables": {"UNIT": "kg"}, "instance_count": 2,
+    }  # fmt: skip
+    image = {} if lab.where == "process" else {"environment": {"image": getattr(lab, "image", "")}}
+    deployment(lab, without=("resources",), settings=settings, **image)
+    done = lab.run(
+        *("batch", "invoke", "-f", "deployment.yml", "--input", "input", "--output-path", "out"),
+        *("-n", "job", *lab.local, "--stream", "-o", "json"),
+        timeout=300,
+    )
     assert done.status == 0, done.stderr
-    assert Path(done.job["outputs"]["score"]["path"]).read_text() == "f00000.txt 3\nf00001.txt 3\nf00002.txt 3\n"
+    assert (lab.folder / "out" / "rows.txt").read_text() == "".join(f"f{number:05d}.txt 3 kg\n" for number in range(5))
+    assert done.counts == (3, 3, 0)
 
 
 NAMES_AND_MODEL = """
@@ -211,7 +224,7 @@ import os
 def run(mini_batch):
     with open(os.environ["AZUREML_MODEL_DIR"] + "/model/weights.txt") as text:
         weight = text.read()
-    return [os.path.basename(path) + " " + weight for path in mini_batch]
+    return [" ".join((os.path.basename(path), weight, os.environ["UNIT"])) for path in mini_batch]
 """
 
 
@@ -235,6 +248,14 @@ PIPELINE = "deployments of pipeline components cannot be invoked here"
         ({"settings": {"mini_batch_size": "2 apples"}}, ["`settings.mini_batch_size`: '2 apples' is not a size of mini-batches"]),
         ({"settings": {"output_action": "append"}}, ["`settings.output_action`: the text 'append' is not an output action"]),
         ({"settings": {"output_file_name": "a/b.csv"}}, ["`settings.output_file_name`: the text 'a/b.csv' is not a name of a file"]),
+        (
+            {"settings": {"output_action": "summary_only", "output_file_name": "a.csv"}},
+            ["`settings.output_file_name`: with output_action: summary_only there is no file of rows"],
+        ),
+        (
+            {"settings": {"instance_count": 2}, "resources": {"instance_count": 2}},
+            ["`settings.instance_count`: 'instance_count' stands below settings: and below resources:"],
+        ),
         ({"settings": {"retry_settings": {"timeout": 0}}}, ["`settings.retry_settings.timeout`: "]),
         ({"settings": {"logging_level": "loud"}}, ["`settings.logging_level`: 'LOUD' is not one of the values"]),
         ({"mini_batch_size": 3}, ["`mini_batch_size`: 'mini_batch_size' stands twice"]),

@@ -101,7 +101,7 @@ def test_instances_log_to_one_run(anywhere: Callable[[Path], Lab], tmp_path: Pat
     run = runs_at(local_store(lab))["job"]
     assert (run["experiment"], run["status"], run["params"]) == ("trial", "FINISHED", {"model": "net"})
     assert run["metrics"]["size"] == [1.0] * 6
-    assert run["metrics"]["mini_batches_succeeded"] == [6]
+    assert run["metrics"]["mini_batches_succeeded"][-1] == 6
     record = json.loads((lab.state / "jobs" / "job" / "tracking.json").read_text())
     assert "variables" not in record
 
@@ -198,8 +198,8 @@ def test_processes_that_a_script_starts_log_to_it_too(lab: Lab) -> None:
     assert runs_at(local_store(lab))["job"]["metrics"]["child"] == [3]
 
 
-def pipeline(lab: Lab, *, arguments: str = "") -> Path:
-    path = lab.job(task={"program_arguments": arguments} if arguments else {})
+def pipeline(lab: Lab, *, arguments: str = "", **keys: Any) -> Path:
+    path = lab.job(task={"program_arguments": arguments} if arguments else {}, **keys)
     step = yaml.safe_load(path.read_text())
     step["inputs"]["data"]["path"] = "${{parent.inputs.data}}"
     step["inputs"]["data"] = "${{parent.inputs.data}}"
@@ -215,8 +215,9 @@ def pipeline(lab: Lab, *, arguments: str = "") -> Path:
 
 
 def test_steps_are_children_of_the_run_of_their_pipeline(lab: Lab) -> None:
-    lab.script(LOGS)
-    pipeline(lab, arguments="--metrics_name_prefix scores_ --push_metrics_to_parent True")
+    """Which have the counts of those that say so, also while they run."""
+    lab.script(LOGS.replace("import os", "import time").replace("    return", "    time.sleep(1.2)\n    return"))
+    pipeline(lab, arguments="--metrics_name_prefix scores_ --push_metrics_to_parent True", max_concurrency_per_instance=1)
     done = lab.score()
     assert done.status == 0, done.stderr
     assert "no effect" not in done.stderr
@@ -224,8 +225,25 @@ def test_steps_are_children_of_the_run_of_their_pipeline(lab: Lab) -> None:
     assert sorted(runs) == ["job", "job.scoring"]
     assert {run["status"] for run in runs.values()} == {"FINISHED"}
     assert runs["job.scoring"]["tags"]["mlflow.parentRunId"] == runs["job"]["id"]
-    assert runs["job.scoring"]["metrics"]["scores_mini_batches"] == runs["job"]["metrics"]["scores_mini_batches"] == [6]
+    assert runs["job.scoring"]["tags"]["azureml.pipelinerunid"] == "job"
+    counts = runs["job.scoring"]["metrics"]["scores_mini_batches"]
+    assert counts == runs["job"]["metrics"]["scores_mini_batches"] == sorted(counts)
+    assert (len(counts) > 1, counts[-1]) == (True, 6)
     assert "size" not in runs["job"]["metrics"]
+
+
+def test_a_step_that_was_reused_has_a_run_that_says_so(lab: Lab) -> None:
+    lab.script(LOGS)
+    pipeline(lab)
+    assert lab.score().status == 0
+    assert lab.score(name="next").status == 0
+    runs = runs_at(local_store(lab))
+    run = runs["next.scoring"]
+    tags = {key: value for key, value in run["tags"].items() if key.startswith("azureml.")}
+    reused = {"azureml.isreused": "true", "azureml.reusedrunid": "job.scoring", "azureml.reusedpipelinerunid": "job"}
+    assert tags == {"azureml.pipelinerunid": "next", **reused}
+    assert (run["status"], run["metrics"], run["tags"]["mlflow.parentRunId"]) == ("FINISHED", {}, runs["next"]["id"])
+    assert runs["next"]["status"] == "FINISHED"
 
 
 def test_commands_log_to_their_runs(lab: Lab) -> None:
@@ -251,7 +269,11 @@ def test_commands_log_to_their_runs(lab: Lab) -> None:
     ("uri", "message"),
     [
         ("sqlite:///runs.db", "workspace.yml:1 `mlflow.tracking_uri`: runs of MLflow cannot be kept at an address of the kind sqlite:"),
+        ("sqlite:runs.db", "runs of MLflow cannot be kept at an address of the kind sqlite:"),
+        ("postgresql://user:hushhush@host/db", "runs of MLflow cannot be kept at an address of the kind postgresql:"),
+        ("databricks", "runs of MLflow cannot be kept at an address of the kind databricks:"),
         ("https://", "workspace.yml:1 `mlflow.tracking_uri`: this is no address"),
+        ("file://host/runs", "workspace.yml:1 `mlflow.tracking_uri`: this is a folder of another machine"),
     ],
 )
 def test_an_address_that_cannot_be_used(lab: Lab, uri: str, message: str) -> None:
@@ -261,13 +283,15 @@ def test_an_address_that_cannot_be_used(lab: Lab, uri: str, message: str) -> Non
     done = lab.score()
     assert done.status == 2
     assert message in done.stderr
+    assert "hushhush" not in done.stderr
     assert lab.untouched
 
 
-def test_a_folder_that_the_workspace_names(lab: Lab) -> None:
+@pytest.mark.parametrize("uri", ["./my runs", "file:my%20runs"])
+def test_a_folder_that_the_workspace_names(lab: Lab, uri: str) -> None:
     lab.script(LOGS)
     lab.job()
-    lab.settings("mlflow: {tracking_uri: ./my runs}\n")
+    lab.settings(f"mlflow: {{tracking_uri: '{uri}'}}\n")
     assert lab.score(MLFLOW_TRACKING_URI="http://127.0.0.1:9").status == 0
     assert runs_at((lab.folder / "my runs").as_uri())["job"]["status"] == "FINISHED"
 
@@ -283,13 +307,14 @@ def test_a_server_that_does_not_answer(lab: Lab) -> None:
     assert "hushhush" not in done.stderr + everything_below(lab.state)
 
 
-def test_an_address_of_the_environment_that_only_mlflow_knows(lab: Lab) -> None:
+@pytest.mark.parametrize("uri", ["sqlite:////tmp/none.db", "file:./none"])
+def test_an_address_of_the_environment_that_only_mlflow_knows(lab: Lab, uri: str) -> None:
     lab.script("import os\n\ndef run(mini_batch):\n    return [os.environ['MLFLOW_TRACKING_URI'], os.environ.get('MLFLOW_RUN_ID')]\n")
     lab.job()
-    done = lab.score(MLFLOW_TRACKING_URI="sqlite:////tmp/none.db")
-    assert done.status == 0
-    assert set(lab.rows.read_text().split()) == {"sqlite:////tmp/none.db", "None"}
-    assert "the job has no run of MLflow: the runner keeps none at sqlite:" in done.stderr
+    done = lab.score(MLFLOW_TRACKING_URI=uri)
+    assert done.status == 0, done.stderr
+    assert set(lab.rows.read_text().split()) == {uri, "None"}
+    assert f"the job has no run of MLflow: the runner keeps none at {uri.partition(':')[0]}:" in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -329,7 +354,7 @@ def test_a_tracking_server(lab: Lab, server: str) -> None:
     step = runs["job.scoring"]
     assert (step["experiment"], step["params"], step["metrics"]["size"]) == ("trial", {"model": "net"}, [1] * 6)
     assert step["tags"]["mlflow.parentRunId"] == runs["job"]["id"]
-    assert runs["job"]["metrics"]["items"][0] == step["metrics"]["items"][0] == 6
+    assert runs["job"]["metrics"]["items"][-1] == step["metrics"]["items"][-1] == 6
     assert "hushhush" not in done.stdout + done.stderr + everything_below(lab.state)
 
 

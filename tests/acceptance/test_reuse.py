@@ -127,10 +127,12 @@ def test_a_whole_pipeline_that_has_run_before(chain):
     assert "score: Completed: taken from p1.score" in chain.said
     shown = chain.lab.run("job", "show", "p2.score", "-o", "json").job
     assert shown["reused_from"] == "p1.score"
+    assert shown["progress"] == chain.lab.run("job", "show", "p1.score", "-o", "json").job["progress"], "the counts are those of the run"
+    assert chain.shown["progress"]["mini_batches"]["succeeded"] == 3
     rows = Path(shown["outputs"]["rows"]["path"])
     assert "p2.score" in str(rows), "the outputs are the job's own"
     assert rows.read_text() == "ABC\n" * 3
-    assert "taken from p1.score" in (chain.lab.logs("p2") / "job_result.txt").read_text()
+    assert "3 of 3 mini-batches succeeded, taken from p1.score" in (chain.lab.logs("p2") / "job_result.txt").read_text()
 
 
 CHANGES: dict[str, tuple[Callable[[Chain], object], list[str]]] = {
@@ -192,7 +194,11 @@ def test_results_that_are_not_there_any_more(chain):
     rows = Path(chain.shown["jobs"]["score"]["outputs"]["rows"]["path"])
     rows.write_text("changed\n")
     assert chain.run() == ["score"], "its bytes are as before, so that the last one need not run"
-    shutil.rmtree(chain.lab.folder / ".runner" / "datastore" / "azureml" / "p1.prepare")
+    outputs = chain.lab.datastore / "azureml"
+    shutil.rmtree(outputs / "p1.prepare")
+    assert chain.run() == [], "the second has a copy"
+    for name in ("p2.prepare", "p3.prepare"):
+        shutil.rmtree(outputs / name)
     assert chain.run() == ["prepare"]
 
 
@@ -207,7 +213,58 @@ def test_the_source_may_go_afterwards(chain):
     chain.run()
     chain.lab.run("job", "delete", "p1", "--yes")
     assert chain.count == "3\n"
-    assert (chain.run(), chain.count) == (["prepare", "score", "last"], "3\n")
+    assert (chain.run(), chain.count) == ([], "3\n"), "copies are as good as what they were made from"
+    assert [job["reused_from"] for job in chain.shown["jobs"].values()] == ["p1.prepare", "p1.score", "p1.last"], "they have run"
+    chain.lab.run("job", "delete", "p2", "--yes")
+    rows = Path(chain.shown["jobs"]["score"]["outputs"]["rows"]["path"])
+    rows.write_text("changed\n")
+    assert chain.run() == ["score"], "a copy that was changed is none"
+    assert chain.shown["jobs"]["prepare"]["reused_from"] == "p1.prepare"
+    chain.number = 0
+    assert chain.run("--force-rerun") == ["prepare", "score", "last"]
+    assert chain.lab.run("job", "show", "p4", "-o", "json").job["jobs"]["last"]["reused_from"] == "p1.last"
+
+
+def test_equal_steps_of_one_pipeline_all_run(chain):
+    """Or else it would depend on which of them is faster; those of the next pipeline are known."""
+    chain.job["jobs"]["again"] = copy.deepcopy(chain.job["jobs"]["prepare"])
+    late = chain.job["jobs"]["late"] = copy.deepcopy(chain.job["jobs"]["prepare"])
+    late["inputs"]["after"] = "${{parent.jobs.last.outputs.count}}"
+    later = chain.job["jobs"]["later"] = copy.deepcopy(late)
+    later["inputs"]["after"] = "${{parent.jobs.last.outputs.count}}"
+    assert sorted(chain.run()) == ["last", *["prepare"] * 4, "score"]
+    assert chain.run() == []
+    taken = {name: job["reused_from"] for name, job in chain.shown["jobs"].items()}
+    assert (taken["prepare"], taken["again"], taken["late"], taken["later"]) == ("p1.again", "p1.again", "p1.late", "p1.late")
+
+
+BOUNDARIES = [  # of the first run, in which the outputs are there and nobody knows of them, or of the second; and what the next one runs
+    ("reuse.written", 1, ["prepare", "score", "last"]),
+    ("reuse.noted", 1, ["score", "last"]),
+    ("output.renamed", 1, ["score", "last"]),
+    ("reuse.drafted", 1, []),
+    ("reuse.copied", 1, []),
+    ("reuse.written", 2, []),
+    ("reuse.noted", 3, []),
+    ("reuse.taken", 2, []),
+    ("reuse.ended", 2, []),
+]
+
+
+@pytest.mark.parametrize(("name", "passage", "runs"), BOUNDARIES)
+def test_killed_between_outputs_and_what_is_known_of_them(chain, name, passage, runs):
+    """Neither the job that goes on nor the next one takes half of anything, or is stuck."""
+    if not runs:
+        chain.run()
+    words = ("job", "create", "-f", chain.write(), "-n", "killed", "--local", "--stream")
+    assert chain.lab.run(*words, RUNNER_FAILPOINT=f"{name}:{passage}").status == -9
+    assert chain.run() == runs
+    assert chain.count == "3\n"
+    before = len(chain.lab.ledger)
+    again = chain.lab.run("job", "resume", "-n", "killed", "--stream", "-o", "json")
+    assert again.status == 0, again.stderr
+    assert Path(again.job["outputs"]["count"]["path"]).read_text() == "3\n"
+    assert chain.lab.ledger[before:] == [], "what is missing is known from the other job"
 
 
 def test_a_written_path_gets_the_results(chain):
@@ -343,6 +400,24 @@ def test_blobs_count_by_their_etags(azurite, tmp_path):
 
 
 @pytest.mark.needs("azurite")
+def test_killed_in_the_midst_of_copying_blobs(azurite, tmp_path):
+    chain = Chain(in_blob(Lab, azurite)(tmp_path))
+    chain.run()
+    chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "made"  # from files to blobs: it runs
+    chain.run()
+    chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "again"
+    words = ("job", "create", "-f", chain.write(), "-n", "killed", "--local", "--stream")
+    assert chain.lab.run(*words, RUNNER_FAILPOINT="reuse.blob:2").status == -9
+    chain.job["jobs"]["prepare"]["outputs"]["made"]["path"] = "third"
+    assert chain.run() == []
+    assert [job["reused_from"] for job in chain.shown["jobs"].values()] == ["p2.prepare", "p2.score", "p1.last"]
+    resumed = chain.lab.run("job", "resume", "-n", "killed", "--stream", "-o", "json")
+    assert resumed.status == 0, resumed.stderr
+    for folder in ("again", "third"):
+        assert [path.read_text() for path in sorted((tmp_path / folder).iterdir())] == ["ABC\n"] * 3
+
+
+@pytest.mark.needs("azurite")
 def test_no_credential_is_kept_and_none_counts(azurite, tmp_path):
     chain = Chain(Lab(tmp_path))
     container = azurite.container()
@@ -352,7 +427,8 @@ def test_no_credential_is_kept_and_none_counts(azurite, tmp_path):
         chain.job["inputs"]["data"]["path"] = f"{azurite.endpoint}/{container}/input?{signature}"
         assert chain.run() == runs
         secret = signature.partition("sig=")[2].partition("&")[0]
-        kept = [file for name in ("results", "contents") for file in (tmp_path / ".runner" / "cache" / name).glob("*")]
+        kept = [file for name in ("results", "contents") for file in (tmp_path / ".runner" / "cache" / name).rglob("*")]
+        kept = [file for file in kept if file.is_file()]
         assert kept
         assert not [file for file in kept if secret in file.read_text() or "sig=" in file.read_text()]
 

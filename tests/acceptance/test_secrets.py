@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import pytest
 import yaml
@@ -131,6 +132,48 @@ def test_no_container_has_the_secret(tmp_path: Path, azurite: Azurite, test_imag
     streamed = case.lab.run("job", "stream", "job", "-o", "json")
     assert streamed.job["status"] == "Completed", streamed.stderr
     assert case.search(containers()) == []
+
+
+HUSH = "hush+hush/0123456789"
+HASH = "print(hashlib.sha256(os.environ['{name}'].encode()).hexdigest(), flush=True)"
+WAIT = "[time.sleep(0.05) for _ in range(1200) if not os.path.exists(os.environ['GO_ON'])]"
+
+
+@pytest.mark.needs("docker")
+@pytest.mark.parametrize("name", ["MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"])
+def test_no_container_has_the_password_of_a_tracking_server(tmp_path: Path, test_image: Callable[[str], str], name: str) -> None:
+    """It stands in the address of workspace.yml, or in the environment of `job create`; scripts and commands have it."""
+    lab, token = ContainerLab(tmp_path, image=test_image("bare")), name.endswith("TOKEN")
+    given = {name: HUSH} if token else {}
+    user = "" if token else f"me:{quote(HUSH, safe='')}@"
+    lab.settings(f"mlflow: {{tracking_uri: 'http://{user}127.0.0.1:9'}}\n")
+    told = HASH.format(name=name)
+    lab.script(f"import hashlib, os, time\n\ndef run(mini_batch):\n    {told}\n    {WAIT}\n    return mini_batch\n")
+    lab.files(1)
+    score = lab.job(environment_variables={"GO_ON": str(lab.ledger_file.parent / "go-on")})
+    step = yaml.safe_load(score.read_text())
+    text = f'python3 -c "import hashlib, os, time; {told}; {WAIT}"'
+    command = {"type": "command", "command": text, "environment_variables": step["environment_variables"]}
+    lab.place(command)
+    lab.write({"type": "pipeline", "jobs": {"score": step, "look": command}})
+    created = lab.run("job", "create", "-f", "job.yml", "-n", "job", **given)
+    assert created.status == 0, created.stderr
+    logs, expected = lab.logs(), hashlib.sha256(HUSH.encode()).hexdigest()
+
+    def prints() -> list[bytes]:
+        read = [path.read_bytes() for step in ("score", "look") for path in (logs / step / "user" / "stdout").rglob("*.txt")]
+        found = [text for text in read if text.strip()]
+        return found if len(found) == 2 else []
+
+    assert {text.decode().strip() for text in _until(prints)} == {expected}
+    mine = [data for _, data in containers() if str(tmp_path).encode() in data]
+    assert len(mine) == 2
+    assert search(HUSH, containers(), files_below(tmp_path, leave_out=["workspace.yml"])) == []
+    (lab.ledger_file.parent / "go-on").touch()
+    streamed = lab.run("job", "stream", "job", "-o", "json")
+    assert streamed.job["status"] == "Completed", streamed.stderr
+    outputs = said(created=created.stdout + created.stderr, streamed=streamed.stdout + streamed.stderr)
+    assert search(HUSH, files_below(tmp_path, leave_out=["workspace.yml"]), outputs) == []
 
 
 @pytest.mark.parametrize("end", ["cancel", "kill"])

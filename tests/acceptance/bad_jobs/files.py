@@ -125,7 +125,7 @@ PORTS = (
     set_row("eval-mount-on-files", "    path: ./images", "    mode: eval_mount\n    path: ./images", "for type: mltable"),
     set_row("input-empty", "  limit: 3", "  limit:", "no value"),
     set_row("input-without-path", "    path: ./images", "    mode: download", "the input has no path", at="  images:"),
-    set_row("input-name", "  limit: 3", "  lim.it: 3\n  limit: 3", "is not a name of an input", at="lim.it"),
+    set_row("input-name", "  limit: 3", "  lim..it: 3\n  limit: 3", "is not a name of an input", at="lim..it"),
     set_row("literal-type", "  limit: 3", "  limit: {type: integer, value: three}", "'three' is not of type integer"),
     set_row("literal-boolean-as-int", "  limit: 3", "  limit: {type: integer, value: true}", "the boolean true is not of type integer"),
     set_row("remote-dots", "    path: ./images", "    path: wasbs://c@acc.blob.core.windows.net/a/../x", "'..'"),

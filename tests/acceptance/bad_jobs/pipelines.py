@@ -25,6 +25,13 @@ PIPELINES = (
     step_row(
         "step-type-unknown", "    type: parallel", "    type: parralel", "the step 'first' has the unknown type", "did you mean 'parallel'"
     ),
+    BadJob(
+        id="step-misspelt",
+        edits="pipeline.yml",
+        changes=(("  second:\n", "  other:\n    comand: echo\n  second:\n"),),
+        says=("'type' is missing", "did you mean 'command' in the place of 'comand'?"),
+        at="other:",
+    ),
     BadJob(id="step-without-type", edits="pipeline.yml", changes=(("    type: parallel\n", ""),), says=("'type' is missing",), at="first:"),
     BadJob(
         id="step-name",
@@ -96,6 +103,7 @@ PIPELINES = (
         says=("no such file", "pipeline.yml:28"),
         names="componnt.yml",
     ),
+    step_row("component-folder", "./component.yml", "./images", "this is a folder, not a file", at="component: "),
     step_row("component-named", "./component.yml", "azureml:second:1", "is not a local file", at="component: "),
     step_row(
         "component-input-unknown",

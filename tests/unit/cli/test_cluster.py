@@ -441,7 +441,7 @@ def test_ctrl_c_only_detaches(client, fake, monkeypatch):
 def test_cancel(client, fake):
     _submit(client)
     key = client.store.paths("one").access_key.read_text()
-    assert client.cancel("one").status == "Queued"
+    assert client.cancel("one").status == "CancelRequested"
     assert fake.asked("POST", "/v1/jobs/one/cancel") == [{"key": key}]
     _end(client, "one", "Canceled")
     with pytest.raises(UserError, match="has ended already"):

@@ -80,6 +80,7 @@ IN_THEIR_OWN_WAY: dict[str, Change] = {
     "a variable": lambda step: replace(step, environment_variables={"A": "2"}),
     "no model": lambda step: replace(step, model=None),
     "conda": lambda step: replace(step, environment=Environment(conda={"dependencies": ["python", "pip"]})),
+    "no environment": lambda step: replace(step, environment=None),
     "an image": lambda step: replace(step, environment=Environment(image="other:1"), compute="cluster"),
     "a literal": lambda step: replace(step, inputs={**step.inputs, "n": JobInput(type="integer", value=2)}),
     "an input's type": lambda step: replace(step, inputs={**step.inputs, "data": replace(step.inputs["data"], type="custom_model")}),
@@ -138,6 +139,103 @@ def test_one_byte_of_a_build_context(place):
     before = place.key(step)
     (place.folder / "build" / "file").write_text("Build")
     assert place.key(step) != before
+
+
+def test_one_byte_of_what_a_conda_file_names(place):
+    """`-r requirements.txt` and what that names in turn, a package in a folder: the environment is made of them."""
+    (place.folder / "package").mkdir()
+    files = [place.folder / name for name in ("requirements.txt", "more.txt", "package/setup.py")]
+    for file in files:
+        file.write_text("-r more.txt" if file.name == "requirements.txt" else "six")
+    conda = {"dependencies": ["python", {"pip": ["-r requirements.txt", "./package"]}]}
+    environment = Environment(conda=conda, conda_path=str(place.folder / "conda.yml"))
+    for step in (environment, replace(environment, image="env:1")):
+        keys = {place.key(replace(place.step, environment=step, compute="cluster"), clusters=("cluster",))}
+        for file in files:
+            file.write_text(file.read_text() + " ")
+            keys.add(place.key(replace(place.step, environment=step, compute="cluster"), clusters=("cluster",)))
+        assert len(keys) == 4
+
+
+# Fields of what a step consists of → another value, and whether it counts. An image is one on a cluster, which counts by its name.
+PARTS: dict[type, dict[str, tuple[object, bool]]] = {
+    Environment: {
+        "name": ("x", False),
+        "version": ("2", False),
+        "image": ("other:1", True),
+        "conda": ({"dependencies": ["python", "pip"]}, True),
+        "conda_path": ("/elsewhere/conda.yml", False),
+        "build_context": ("build", True),
+        "dockerfile": ("Other", True),
+        "description": ("x", False),
+    },
+    JobInput: {
+        "type": ("custom_model", True),
+        "value": (2, True),
+        "path": ("model", True),  # by its content
+        "uri": ("azureml:x:1", False),
+        "mode": ("download", True),
+        "optional_unset": (True, True),
+    },
+    JobOutput: {
+        "type": ("uri_folder", True),
+        "path": ("elsewhere", False),
+        "uri": ("azureml://x", False),
+        "mode": ("upload", True),
+        "name": ("x", False),
+        "version": ("2", False),
+    },
+    Resources: {
+        "instance_count": (3, False),
+        "max_instance_count": (4, False),
+        "instance_type": (("big",), False),
+        "shm_size": ("9g", False),
+        "docker_args": (("-e", "A=1"), True),
+        "docker_args_base": ("/elsewhere", False),
+        "properties": ({"a": 1}, False),
+        "locations": (("x",), False),
+    },
+    SystemArguments: {
+        "allowed_failed_percent": (5, True),
+        "task_overhead_timeout": (1, False),
+        "progress_update_timeout": (1, False),
+        "first_task_creation_timeout": (1, False),
+        "resource_monitor_interval": (1, False),
+        "copy_logs_to_parent": (True, False),
+        "metrics_name_prefix": ("x", False),
+        "push_metrics_to_parent": (True, False),
+        "append_row_dataframe_header": (True, True),
+        "profiling_module": ("cProfile", False),
+    },
+}
+
+
+def changed(step: Step, part: type, name: str, value: object) -> Step:
+    change = {name: value}
+    if part is JobInput:
+        literal = name in ("value", "optional_unset")
+        one = "n" if literal else "data"
+        return replace(step, inputs={**step.inputs, one: replace(step.inputs[one], **change)})
+    if part is JobOutput:
+        return replace(step, outputs={"rows": replace(step.outputs["rows"], **change)})
+    field = {Environment: "environment", Resources: "resources", SystemArguments: "arguments"}[part]
+    return replace(step, **{field: replace(getattr(step, field), **change)})
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_field_of_a_part_is_decided_on(part):
+    assert PARTS[part].keys() == {field.name for field in dataclasses.fields(part)}
+
+
+@pytest.mark.parametrize(("part", "name"), [(part, name) for part, fields in PARTS.items() for name in fields])
+def test_what_counts_of_a_part(place, part, name):
+    value, counts = PARTS[part][name]
+    if name in ("path", "build_context"):
+        value = str(place.folder / str(value))
+    step = replace(place.step, compute="cluster", environment=Environment(image="env:1", conda={"dependencies": ["python"]}))
+    step = replace(step, program_arguments=())
+    other = changed(step, part, name, value)
+    assert (place.key(other, clusters=("cluster",)) != place.key(step, clusters=("cluster",))) == counts
 
 
 WITHOUT_EFFECT: dict[str, object] = {

@@ -14,14 +14,14 @@ import pytest
 import yaml
 
 from runner.report.tracking_stores import FolderStore, RunName, ServerStore, TrackedRun, TrackingUnavailable, store_of, without_secrets
-from runner.worker.tracking import _make
+from runner.worker.tracking import make_draft
 
 NAME = RunName(name="job", experiment="trial", tags={"mlflow.parentRunId": "abc"})
 
 
 def make(store: FolderStore, run: TrackedRun) -> Path:
     for draft in run.drafts:
-        _make(str(store.root), draft)  # type: ignore[arg-type]
+        make_draft(str(store.root), draft)  # type: ignore[arg-type]
     return store.root / run.experiment_id / run.run_id
 
 
@@ -67,7 +67,8 @@ def test_the_experiment_that_has_the_name_is_taken(tmp_path: Path) -> None:
     ("uri", "kind"),
     [
         ("http://host:5000", ServerStore), ("https://user:x@host/prefix", ServerStore), ("file:///a%20b", FolderStore),
-        ("/runs", FolderStore), ("./runs", type(None)), ("sqlite:///runs.db", type(None)), ("databricks", type(None)),
+        ("/runs", FolderStore), ("file:runs", type(None)), ("file://host/runs", type(None)),
+        ("./runs", type(None)), ("sqlite:///runs.db", type(None)), ("databricks", type(None)),
         ("azureml://westeurope.api.azureml.ms/x", type(None)),
     ],
 )  # fmt: skip

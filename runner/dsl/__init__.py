@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.sdk.group import group
 from runner.sdk.pipeline_function import pipeline
 
-__all__ = ["pipeline"]
+__all__ = ["group", "pipeline"]

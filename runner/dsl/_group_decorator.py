@@ -1,0 +1,5 @@
+"""Where `azure.ai.ml.dsl` has it."""
+
+from runner.sdk.group import group
+
+__all__ = ["group"]
