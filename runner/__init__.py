@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runner.ml_client import MLClient
     from runner.sdk.command_function import command
     from runner.sdk.io import Input, Output
-    from runner.sdk.loading import load_component, load_environment, load_job
+    from runner.sdk.loading import load_component, load_data, load_environment, load_job, load_model
 
 __all__ = [
     "Input",
@@ -26,8 +26,10 @@ __all__ = [
     "dsl",
     "entities",
     "load_component",
+    "load_data",
     "load_environment",
     "load_job",
+    "load_model",
     "parallel",
 ]
 
@@ -39,6 +41,8 @@ _PLACES = {
     "load_job": "runner.sdk.loading",
     "load_component": "runner.sdk.loading",
     "load_environment": "runner.sdk.loading",
+    "load_data": "runner.sdk.loading",
+    "load_model": "runner.sdk.loading",
     "MpiDistribution": "runner.sdk.settings",
     "PyTorchDistribution": "runner.sdk.settings",
     "RayDistribution": "runner.sdk.settings",
@@ -61,9 +65,9 @@ _PLACES = {
     "operations": "",
 }
 _ABSENT = """
-    load_batch_deployment load_batch_endpoint load_capability_host load_compute load_connection load_data load_datastore
+    load_batch_deployment load_batch_endpoint load_capability_host load_compute load_connection load_datastore
     load_deployment_template load_feature_set load_feature_store load_feature_store_entity load_index load_marketplace_subscription
-    load_model load_model_package load_online_deployment load_online_endpoint load_registry load_serverless_endpoint load_workspace
+    load_model_package load_online_deployment load_online_endpoint load_registry load_serverless_endpoint load_workspace
     load_workspace_connection spark
 """
 

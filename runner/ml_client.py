@@ -1,4 +1,4 @@
-"""`MLClient`: jobs and computes of a workspace on this machine, with the methods of `azure.ai.ml.MLClient`."""
+"""`MLClient`: jobs, computes and assets of a workspace on this machine, with the methods of `azure.ai.ml.MLClient`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import Place, UserError, did_you_mean
+from runner.sdk.asset_operations import (
+    AssetOperations,
+    ComponentOperations,
+    DataOperations,
+    EnvironmentOperations,
+    ModelOperations,
+    kind_of_entity,
+)
+from runner.sdk.datastore_operations import DatastoreOperations
 from runner.sdk.foreign import foreign_job, is_foreign
 from runner.sdk.job import Job
 from runner.sdk.record import UnknownNameError, plain, refuse_unknown
-from runner.sdk.submitted import Compute, JobFailedError, Poller, SubmittedJob, ValidationResult
+from runner.sdk.submitted import AmlCompute, Compute, JobFailedError, Poller, SubmittedJob, ValidationResult
 
 if TYPE_CHECKING:
     from runner.client import Client
     from runner.spec.load import LoadedJob
+    from runner.workspace.config import Workspace
 
 # Keywords that are about the connection to Azure: taken and without effect here.
 _OF_AZURE = (
@@ -26,15 +36,17 @@ _OF_AZURE = (
 )  # fmt: skip
 _OPTIONS = ("local", "python", "allow_large_snapshot", "priority")  # of a submission, as on the command line
 _ABSENT = (
-    "azure_openai_deployments", "batch_deployments", "batch_endpoints", "begin_create_or_update", "capability_hosts", "components",
-    "connections", "data", "datastores", "deployment_templates", "environments", "evaluators", "feature_sets",
-    "feature_store_entities", "feature_stores", "indexes", "marketplace_subscriptions", "models", "online_deployments",
+    "azure_openai_deployments", "batch_deployments", "batch_endpoints", "capability_hosts",
+    "connections", "deployment_templates", "evaluators", "feature_sets",
+    "feature_store_entities", "feature_stores", "indexes", "marketplace_subscriptions", "online_deployments",
     "online_endpoints", "registries", "schedules", "serverless_endpoints", "workspace_outbound_rules", "workspaces",
 )  # fmt: skip
+_BATCH = "`runner batch invoke -f deployment.yml --input PATH` runs the file of a batch deployment, without an endpoint"
+_INSTEAD = {"batch_deployments": _BATCH, "batch_endpoints": _BATCH}
 
 
 class MLClient:
-    """Jobs and computes of a workspace: a folder of this machine.
+    """Jobs, computes and assets of a workspace: a folder of this machine.
 
     The credential, the subscription, the resource group and the names of workspace and registry are taken as in Azure, so that scripts
     need no change, and have no effect: nothing is sent anywhere. `workspace` names the folder; otherwise it is found as on the command
@@ -59,6 +71,10 @@ class MLClient:
         self._client = Client(kwargs.get("workspace"))
         self._jobs = JobOperations(self._client, {key: kwargs[key] for key in _OPTIONS if key in kwargs})
         self._compute = ComputeOperations(self._client)
+        self._assets: dict[str, AssetOperations] = {
+            made._KIND: made(self._workspace) for made in (ComponentOperations, DataOperations, EnvironmentOperations, ModelOperations)
+        }
+        self._datastores = DatastoreOperations(self._workspace)
 
     @classmethod
     def from_config(
@@ -91,12 +107,41 @@ class MLClient:
     def compute(self) -> ComputeOperations:
         return self._compute
 
-    def create_or_update(self, entity: Any, **kwargs: Any) -> SubmittedJob:
-        """Submits a job; other things cannot be created here."""
-        return self.jobs.create_or_update(entity, **kwargs)
+    @property
+    def components(self) -> AssetOperations:
+        return self._assets["component"]
+
+    @property
+    def data(self) -> AssetOperations:
+        return self._assets["data"]
+
+    @property
+    def environments(self) -> AssetOperations:
+        return self._assets["environment"]
+
+    @property
+    def models(self) -> AssetOperations:
+        return self._assets["model"]
+
+    @property
+    def datastores(self) -> DatastoreOperations:
+        return self._datastores
+
+    def create_or_update(self, entity: Any, **kwargs: Any) -> Any:
+        """Submits a job, or registers a component, an environment, data or a model; returns what it then is."""
+        kind = kind_of_entity(entity)
+        return (self._assets[kind] if kind else self.jobs).create_or_update(entity, **kwargs)
+
+    def _workspace(self) -> Workspace:
+        return self._client.workspace
+
+    def begin_create_or_update(self, entity: Any, **kwargs: Any) -> Poller[Compute]:
+        """Of a compute: see `compute.begin_create_or_update`; other things cannot be created here."""
+        return self.compute.begin_create_or_update(entity, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        raise _absent("MLClient", name, _ABSENT, ("jobs", "compute", "create_or_update"))
+        places = ("jobs", "compute", "components", "data", "datastores", "environments", "models")
+        raise _absent("MLClient", name, _ABSENT, (*places, "create_or_update", "begin_create_or_update"))
 
     def __repr__(self) -> str:
         """The folder and the names, never the credential."""
@@ -136,7 +181,8 @@ def _read_config(file: Path) -> dict[str, str | None]:
 def _absent(owner: str, name: str, absent: Iterable[str], known: Iterable[str]) -> UnknownNameError:
     if name in absent:
         return UnknownNameError(
-            f"{owner}.{name} is not available in this release of runner: it runs commands, parallel jobs and pipelines of them."
+            f"{owner}.{name} is not available in this release of runner: it runs commands, parallel jobs and pipelines of them.",
+            todo=_INSTEAD.get(name, ""),
         )
     return UnknownNameError(f"{owner} has no attribute `{name}`", todo=did_you_mean(name, known))
 
@@ -249,7 +295,7 @@ class ComputeOperations:
     """`MLClient.compute`."""
 
     _ABSENT = (
-        "begin_attach", "begin_create_or_update", "begin_delete", "begin_restart", "begin_start", "begin_stop", "begin_update",
+        "begin_attach", "begin_delete", "begin_restart", "begin_start", "begin_stop", "begin_update",
         "enable_sso", "list_nodes", "list_sizes", "list_usage",
     )  # fmt: skip
 
@@ -263,6 +309,21 @@ class ComputeOperations:
     def list(self, *, compute_type: str | None = None) -> Iterable[Compute]:
         """The computes of the workspace, `local` first."""
         return iter([Compute(entry) for entry in self._client.computes() if compute_type in (None, entry["type"])])
+
+    def begin_create_or_update(self, compute: Any, **kwargs: Any) -> Poller[Compute]:
+        """The compute of that name, where the workspace has it: as it is. Raises a `UserError` that says how to describe it, otherwise."""
+        refuse_unknown("begin_create_or_update", kwargs, ("compute",))
+        name = getattr(compute, "name", None)
+        if not isinstance(compute, (AmlCompute, Compute)) and not is_foreign(compute):
+            raise UserError(
+                f"an object of type {type(compute).__qualname__} cannot be created here", allowed="a compute that workspace.yml describes"
+            )
+        if name not in {entry["name"] for entry in self._client.computes()}:
+            raise UserError(
+                f"the compute '{name}' cannot be made here: computes are machines that are there",
+                todo=f"describe it in workspace.yml, as this machine or as a cluster: computes: {{{name}: {{type: local}}}}",
+            )
+        return Poller(finished=lambda: True, await_end=lambda _timeout: None, outcome=lambda: self.get(str(name)), what=f"compute {name}")
 
     def __getattr__(self, name: str) -> Any:
         raise _absent("MLClient.compute", name, self._ABSENT, ("get", "list"))

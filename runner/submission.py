@@ -38,6 +38,7 @@ class Submission(Runs):
         *,
         name: str | None = None,
         local: bool = False,
+        python: str | None = None,
         uploads: Mapping[str, str] | None = None,
         blobs: Blobs | None = None,
         force_rerun: bool = False,
@@ -63,9 +64,12 @@ class Submission(Runs):
             instance_types=tuple(workspace.settings.instance_types),
             environments=workspace.environments,
             data=workspace.data,
+            models=workspace.models,
+            components=workspace.components,
             blobs=blobs,
             docker_policy=workspace.docker_policy,
             local=local,
+            python=python is not None,
             experiment=Path.cwd().name,
         )
         job = resolve(loaded, context)
@@ -89,7 +93,7 @@ class Submission(Runs):
         from runner.pipeline.run import plan_job
 
         blobs = self._blobs()
-        job = self.resolve(loaded, name=name, local=local, blobs=blobs)
+        job = self.resolve(loaded, name=name, local=local, python=python, blobs=blobs)
         self.store.check_free(job.name)
         self._warn_of_secrets(blobs)
         options = options_for(self.workspace, local=local, python=python, stores=self._stores(blobs))
@@ -120,7 +124,7 @@ class Submission(Runs):
 
         self._check_name(name or loaded.name)
         blobs = self._blobs()
-        job = self.resolve(loaded, name=name, local=local, blobs=blobs, force_rerun=force_rerun)
+        job = self.resolve(loaded, name=name, local=local, python=python, blobs=blobs, force_rerun=force_rerun)
         compute = self._cluster_of(job)
         if compute is not None:
             self._remote(compute).check()

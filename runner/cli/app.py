@@ -42,7 +42,7 @@ def _main(
 
 def run() -> int:
     """Runs the command of `sys.argv`. Mistakes of the user are told without a traceback; exit status 2."""
-    from runner.cli import batch, cluster, compute, data, datastore, doctor, image, job, node
+    from runner.cli import assets, batch, cluster, compute, data, datastore, doctor, image, job, node
 
     _prepare_streams()
     app.add_typer(job.app, name="job")
@@ -50,6 +50,8 @@ def run() -> int:
     app.add_typer(compute.app, name="compute")
     app.add_typer(datastore.app, name="datastore")
     app.add_typer(data.app, name="data")
+    for kind in ("component", "environment", "model"):
+        app.add_typer(assets.group(kind), name=kind)
     app.add_typer(image.app, name="image")
     app.add_typer(cluster.app, name="cluster")
     app.add_typer(node.app, name="node")

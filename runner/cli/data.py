@@ -1,4 +1,4 @@
-"""`runner data …`, in the manner of `az ml data`: the data assets of workspace.yml."""
+"""`runner data …`, in the manner of `az ml data`: registering and copying data that has a name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from runner.cli.assets import create_command
 from runner.cli.group import make_group
 from runner.cli.options import Format, NameOption, Output, Workspace, one_name
 from runner.cli.show import print_data, print_table
@@ -17,6 +18,9 @@ Version = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--version", "-v", metavar="VERSION", help="Default: the latest; for upload: the only one.", show_default=False),
 ]
+
+
+app.command("create")(create_command("data"))
 
 
 @app.command("list")
@@ -57,7 +61,7 @@ def upload(
     version: Version = None,
     workspace: Workspace = None,
 ) -> None:
-    """Copy a file or a folder to where a data asset of workspace.yml lies."""
+    """Copy a file or a folder to where a data asset lies."""
     from runner.cli.transfers import shown
     from runner.workspace import datastores
     from runner.workspace.config import find_workspace

@@ -86,9 +86,9 @@ def _job(node: Node, path: str, seen: set[Path]) -> Iterator[Finding]:
 def _component(node: Node, path: str, seen: set[Path]) -> Iterator[Finding]:
     if node.is_mapping:
         yield from _job(node, path, seen)
-    elif has_file(node) and (file := file_of(node).resolve()) not in seen:
+    elif has_file(node) and (file := file_of(node, {}).resolve()) not in seen:
         seen.add(file)
-        yield from _job(read_file(node), path, seen)
+        yield from _job(read_file(node, {}), path, seen)
 
 
 def _ports(node: Node, path: str, side: str, command: bool) -> Iterator[Finding]:

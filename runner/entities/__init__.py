@@ -32,10 +32,11 @@ if TYPE_CHECKING:
         VsCodeJobService,
     )
     from runner.sdk.step import Component
-    from runner.sdk.submitted import Compute, ValidationResult
+    from runner.sdk.submitted import AmlCompute, Compute, ValidationResult
     from runner.sdk.task import ParallelTask
 
 __all__ = [
+    "AmlCompute",
     "AmlTokenConfiguration",
     "Asset",
     "BatchRetrySettings",
@@ -87,14 +88,14 @@ _PLACES = {
         "JupyterLabJobService ManagedIdentityConfiguration QueueSettings ResourceConfiguration RetrySettings SshJobService "
         "TensorBoardJobService UserIdentityConfiguration VsCodeJobService",
         "runner.sdk.step": "Component",
-        "runner.sdk.submitted": "Compute ValidationResult",
+        "runner.sdk.submitted": "AmlCompute Compute ValidationResult",
         "runner.sdk.task": "ParallelTask",
     }.items()
     for name in names.split()
 }
 _ABSENT = """
     APIKeyConnection AadCredentialConfiguration AcceleratorMap AccessKeyConfiguration AccountKeyConfiguration AlertNotification
-    AmlCompute AmlComputeNodeInfo AmlComputeSshSettings ApiKeyConfiguration AssignedUserConfiguration AutoPauseSettings
+    AmlComputeNodeInfo AmlComputeSshSettings ApiKeyConfiguration AssignedUserConfiguration AutoPauseSettings
     AutoScaleSettings AzureAISearchConfig AzureAISearchConnection AzureAIServicesConnection AzureBlobDatastore
     AzureBlobStoreConnection AzureContentSafetyConnection AzureDataLakeGen1Datastore AzureDataLakeGen2Datastore AzureFileDatastore
     AzureMLBatchInferencingServer AzureMLOnlineInferencingServer AzureOpenAIConnection AzureOpenAIDeployment

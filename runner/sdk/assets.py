@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from runner.sdk.record import Record, coerced, refuse_unknown
+from runner.sdk.record import Record, Registered, coerced, refuse_unknown
 
 PathLike = str | os.PathLike[str]
 
@@ -21,13 +21,10 @@ class BuildContext(Record):
         self.path = path
 
 
-class Asset(Record):
+class Asset(Record, Registered):
     """What has a name and a version."""
 
     _EMPTY = frozenset(("tags", "properties"))
-
-    name: str | None
-    version: str | int | None
 
     def _reference(self) -> str:
         """How a job refers to it in its workspace."""

@@ -103,7 +103,7 @@ def _by_variable(steps: list[Any], variables: Mapping[str, Any], pipeline: str) 
     for variable, step in variables.items():
         if id(step) not in known:
             continue
-        name = step.name or variable
+        name = step.name.lower() if step.name else variable
         if name == "_":
             continue
         if name in names.values() and id(step) not in names:
@@ -113,11 +113,12 @@ def _by_variable(steps: list[Any], variables: Mapping[str, Any], pipeline: str) 
 
 
 def _base(step: Step) -> str:
-    return step.name or step._component_name
+    return step.name.lower() if step.name else step._component_name
 
 
 def _identifier(text: str) -> str:
-    return re.sub(r"\W", "_", text)
+    name = re.sub(r"[\W_]+", "_", text.lower()).strip("_")
+    return f"n{name}" if name[:1].isdigit() else name
 
 
 def _twice(name: str, pipeline: str) -> UserError:

@@ -104,6 +104,12 @@ class Command(CommandSettings, StepNode):
         super().__init__({**given, **kwargs})
         self._set_up(component, inputs, outputs)
 
+    def __call__(self, *args: Any, **inputs: Any) -> Command:
+        """A new step; unlike one of a parallel job, it is not called by the name that was given here, as on Azure."""
+        node = super().__call__(*args, **inputs)
+        node.name = None
+        return node
+
     def set_limits(self, *, timeout: int, **kwargs: Any) -> None:
         """`timeout`: the seconds that the command may take."""
         refuse_unknown("set_limits", kwargs, ("timeout",))

@@ -39,12 +39,7 @@ def foreign_job(job: Any) -> tuple[dict[str, Any], Path]:
     is_component = callable(job) and not hasattr(job, "component")
     if is_component or not (hasattr(job, "_to_dict") and hasattr(job, "inputs")):
         raise _no_job(job)
-    try:
-        mapping = _plain(job._to_dict())
-    except UserError:
-        raise
-    except Exception as error:  # whatever it finds wrong with its own object
-        raise UserError(f"azure.ai.ml cannot write this {type(job).__name__} down: {error}") from None
+    mapping = _written(job)
     for key in _ABOUT:
         value = getattr(job, key, None)
         if value and not mapping.get(key):
@@ -53,7 +48,26 @@ def foreign_job(job: Any) -> tuple[dict[str, Any], Path]:
     if mapping.get("type") == "pipeline" and is_foreign(component):
         declared = _plain(component._to_dict()).get("inputs") or {}
         mapping["inputs"] = {**{name: _not_given(port) for name, port in declared.items()}, **mapping.get("inputs", {})}
+    if mapping.get("type") == "pipeline":  # an output of which a file says nothing but the name is left out
+        mapping["outputs"] = {**{str(name): {} for name in job.outputs}, **mapping.get("outputs", {})}
     return _job(mapping), Path(getattr(job, "base_path", None) or ".").absolute()
+
+
+def _written(value: Any) -> Any:
+    try:
+        return _plain(value._to_dict())
+    except UserError:
+        raise
+    except Exception as error:  # whatever it finds wrong with its own object
+        raise UserError(f"azure.ai.ml cannot write this {type(value).__name__} down: {error}") from None
+
+
+def foreign_asset(asset: Any) -> tuple[dict[str, Any], Path]:
+    """The same of a component, an environment, data or a model."""
+    mapping = _written(asset)
+    if isinstance(mapping.get("path"), str):
+        mapping["path"] = _path(mapping["path"])
+    return _job(mapping), Path(getattr(asset, "base_path", None) or ".").absolute()
 
 
 def _no_job(job: Any) -> NotSupportedHere:

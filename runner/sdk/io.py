@@ -37,7 +37,7 @@ class Input(Record):
         **kwargs: Any,
     ) -> None:
         refuse_unknown("Input", kwargs, self._FIELDS)
-        self.type, self.path, self.mode = type, path, mode
+        self.type, self.path, self.mode = type, path, "ro_mount" if mode == "mount" else mode
         self.default, self.min, self.max, self.optional = default, min, max, optional
         self.enum = None if enum is None else list(enum)
         self.description, self.datastore, self.path_on_compute = description, datastore, path_on_compute

@@ -7,6 +7,13 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+# What does the work of names that are not here: a word in them, and the advice.
+_INSTEAD = {
+    "Batch": "`runner batch invoke -f deployment.yml --input PATH` runs the file of a batch deployment",
+    "Schedule": "let cron or a timer run `runner job create -f FILE`",
+    "Datastore": "datastores are described in workspace.yml",
+}
+
 
 def attributes(module: str, places: Mapping[str, str], absent: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package: `places` says in which module each name lives ("" is a submodule of its own);
@@ -28,6 +35,7 @@ def attributes(module: str, places: Mapping[str, str], absent: str) -> tuple[Cal
             raise AttributeError(f"module '{module}' has no attribute '{name}'" + (f": {near}" if near else ""))
         azure = f"azure.ai.ml{module.removeprefix('runner')}"
         sentence = f"`{name}` of {azure} is not available in this release of runner: it runs commands, parallel jobs and pipelines of them."
+        sentence += next((f" {advice}." for word, advice in _INSTEAD.items() if word in name), "")
         if _in_from_import():
             raise ImportError(sentence, name=module)
         raise AttributeError(sentence, name=name)

@@ -1,4 +1,4 @@
-"""`load_job`, `load_component`, `load_environment`: YAML files as Python objects."""
+"""`load_job`, `load_component`, `load_environment`, `load_data`, `load_model`: YAML files as Python objects."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from runner.errors import NotSupportedHere, Place, UserError, did_you_mean
-from runner.sdk.assets import Environment
+from runner.sdk.assets import Data, Environment, Model
 from runner.sdk.command_job import CommandJob
 from runner.sdk.command_node import Command, CommandComponent
 from runner.sdk.job import Job
 from runner.sdk.node import Parallel, ParallelComponent
 from runner.sdk.parallel_job import ParallelJob
-from runner.sdk.paths import rebased
+from runner.sdk.paths import absolute, rebased
 from runner.sdk.pipeline_component import Pipeline, PipelineComponent
 from runner.sdk.pipeline_job import PipelineJob
 from runner.sdk.record import plain, refuse_unknown
@@ -31,6 +31,7 @@ AnyComponent = CommandComponent | ParallelComponent | PipelineComponent
 Source = str | os.PathLike[str] | IO[str] | IO[bytes]
 
 _NOT_KEPT = ("$schema", "type", "comment", "services", "id", "creation_context", "status", "log_files", "resource_group", "resourceGroup")
+_WRITTEN = ("$schema", "id", "creation_context", "resource_group", "resourceGroup")  # by Azure, into the files of assets
 _ON_TOP = ("instance_count", "instance_type", "docker_args", "shm_size")
 
 
@@ -62,10 +63,18 @@ def load_component(
 ) -> AnyComponent:
     """A component, to be called in a pipeline function like what `command` and `parallel_run_function` give.
 
+    With `client`, `name` and `version` (or without: the latest) it is one that is registered in the workspace.
+
     Raises a `UserError` for unknown keys, NotSupportedHere for components of other types, and for names in a registry.
     """
+    client, name, version = (kwargs.pop(key, None) for key in ("client", "name", "version"))
+    if client is not None and name is not None:
+        of_workspace: AnyComponent = client.components.get(name, version)
+        return of_workspace
+    source = kwargs.pop("path", None) if source is None else source  # its name in older scripts
     if source is None:
-        raise NotSupportedHere("components can be loaded from files only", todo='write load_component("component.yml")')
+        allowed = 'load_component("component.yml"), load_component(client=ml_client, name="NAME", version="1")'
+        raise UserError("load_component needs a file, or a client and the name of a component", allowed=allowed)
     loaded = _read(source, relative_origin, params_override, kwargs)
     kind = loaded.type or "parallel"
     if kind not in _COMPONENTS:
@@ -83,10 +92,32 @@ def load_environment(
 ) -> Environment:
     """An environment file as an object; its paths become absolute."""
     loaded = _read(source, relative_origin, params_override, kwargs)
-    data = {key: value for key, value in loaded.mapping().items() if key != "$schema"}
+    data = {key: value for key, value in loaded.mapping().items() if key not in _WRITTEN}
     with _placed(loaded.root.place):
         environment: dict[str, Any] = rebased({"task": {"environment": data}}, loaded.base)["task"]["environment"]
         return Environment(**environment)
+
+
+def load_data(
+    source: Source, *, relative_origin: str | None = None, params_override: list[dict[str, Any]] | None = None, **kwargs: Any
+) -> Data:
+    """The file of a data asset as an object; a local path becomes absolute. `MLClient.data.create_or_update` registers it."""
+    return Data(**_located(source, relative_origin, params_override, kwargs))
+
+
+def load_model(
+    source: Source, *, relative_origin: str | None = None, params_override: list[dict[str, Any]] | None = None, **kwargs: Any
+) -> Model:
+    """The same of a model."""
+    return Model(**_located(source, relative_origin, params_override, kwargs))
+
+
+def _located(source: Source, origin: str | None, overrides: list[dict[str, Any]] | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    loaded = _read(source, origin, overrides, kwargs)
+    data = {key: value for key, value in loaded.mapping().items() if key not in _WRITTEN}
+    if isinstance(data.get("path"), str):
+        data["path"] = absolute(str(data["path"]), loaded.base)
+    return data
 
 
 class _placed:  # noqa: N801 — reads as a verb in `with`
@@ -193,6 +224,12 @@ def _command(data: Mapping[str, Any]) -> CommandJob | Command:
 def _parallel(data: Mapping[str, Any]) -> ParallelJob | Parallel:
     job: ParallelJob | Parallel = _step(ParallelJob, Parallel, data)
     return job
+
+
+def component_of(asset: Mapping[str, Any]) -> AnyComponent:
+    """A component of the workspace; its paths are absolute."""
+    made: AnyComponent = _component(str(asset.get("type") or "command").lower(), asset)
+    return made
 
 
 def _component(kind: str, data: Mapping[str, Any]) -> Any:

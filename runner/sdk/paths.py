@@ -15,7 +15,7 @@ def rebased(mapping: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The settings of a step or component with the relative paths of its code and environment made absolute."""
     whole = dict(mapping)
     if isinstance(whole.get("component"), str):
-        whole["component"] = _absolute(whole["component"], folder)
+        whole["component"] = absolute(whole["component"], folder)
     if isinstance(whole.get("component"), Mapping):
         whole["component"] = rebased(whole["component"], folder)
     if isinstance(whole.get("jobs"), Mapping):
@@ -30,19 +30,19 @@ def _with_paths(mapping: Mapping[str, Any], keys: tuple[str, ...], folder: Path)
     whole = dict(mapping)
     for key in keys:
         if isinstance(whole.get(key), str):
-            whole[key] = _absolute(whole[key], folder)
+            whole[key] = absolute(whole[key], folder)
     environment = whole.get("environment")
     if isinstance(environment, str) and environment.endswith((".yml", ".yaml")):
-        whole["environment"] = _absolute(environment, folder)
+        whole["environment"] = absolute(environment, folder)
     if isinstance(environment, Mapping):
         environment = whole["environment"] = dict(environment)
         if isinstance(environment.get("conda_file"), str):
-            environment["conda_file"] = _absolute(environment["conda_file"], folder)
+            environment["conda_file"] = absolute(environment["conda_file"], folder)
         if isinstance(environment.get("build"), Mapping) and "path" in environment["build"]:
-            environment["build"] = {**environment["build"], "path": _absolute(str(environment["build"]["path"]), folder)}
+            environment["build"] = {**environment["build"], "path": absolute(str(environment["build"]["path"]), folder)}
     return whole
 
 
-def _absolute(path: str, folder: Path) -> str:
+def absolute(path: str, folder: Path) -> str:
     path = path if path.startswith("file://") else path.removeprefix("file:")
     return path if _URI.match(path) or "${{" in path else os.path.normpath(folder / path)

@@ -68,6 +68,24 @@ def plain(value: Any, field: str = "") -> Any:
     )
 
 
+class Registered:
+    """What the workspace says of an asset that it has; without meaning for one that only Python knows."""
+
+    name: Any
+    version: Any
+    latest_version: str | None = None
+    creation_context: Any = None
+
+    @property
+    def id(self) -> str | None:
+        """How jobs refer to it: `azureml:name:version`."""
+        return f"azureml:{self.name}:{self.version}" if self.creation_context is not None else None
+
+    def _now_known(self, context: Any, latest: str | None) -> None:
+        object.__setattr__(self, "creation_context", context)
+        object.__setattr__(self, "latest_version", latest)
+
+
 class Record:
     """`_FIELDS` are the attributes, which are the keys of the mapping too; `_COERCE` turns what is assigned into what is kept."""
 

@@ -109,8 +109,9 @@ class JobService(Record):
         properties: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
+        older = kwargs.pop("job_service_type", None)
         refuse_unknown(self.__class__.__name__, kwargs, self._FIELDS)
-        self.type = type or self._TYPE
+        self.type = type or older or self._TYPE
         self.endpoint, self.nodes, self.status, self.port, self.properties = endpoint, nodes, status, port, properties
         self.ssh_public_keys, self.log_dir = kwargs.get("ssh_public_keys"), kwargs.get("log_dir")
 

@@ -12,7 +12,7 @@ from runner.sdk.building import current
 from runner.sdk.io import Input, as_output
 from runner.sdk.job import Job, input_ports, output_ports
 from runner.sdk.ports import NodeInput, NodeOutput, Ports
-from runner.sdk.record import Record, refuse_unknown
+from runner.sdk.record import Record, Registered, refuse_unknown
 from runner.sdk.settings import JobResourceConfiguration
 
 _numbers = itertools.count()
@@ -100,15 +100,19 @@ class SingleJob(StepSettings):
         self._outputs = output_ports(values, None)
 
 
-class Component(Record):
+class Component(Record, Registered):
     """What has inputs and outputs and can be called: `component(images=…)` gives a step."""
 
     _ABOUT = ("name", "version", "display_name", "description", "tags", "properties")
 
-    name: str | None
-    version: str | None
     inputs: dict[str, Any]
     outputs: dict[str, Any]
+
+    def __str__(self) -> str:
+        """As the YAML file of a component has it, as on Azure."""
+        from runner.sdk.text import to_yaml
+
+        return to_yaml(self._to_mapping())
 
 
 def declarations(kind: type[Any]) -> Callable[[Any], dict[str, Any]]:

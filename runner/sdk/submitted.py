@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
@@ -50,10 +51,9 @@ class SubmittedJob:
     """A job as the workspace knows it, at the moment when it was asked for.
 
     Beyond Azure's attributes: `progress` (counts of mini-batches and items), `error`, `logs` (a folder), `started_at`, `ended_at`.
+    In the place of Azure's studio, whose address scripts print and open, stands that folder: `studio_url`, `services["Studio"].endpoint`.
     """
 
-    services = None
-    studio_url = None
     log_files = None
 
     def __init__(self, record: Mapping[str, Any]) -> None:
@@ -62,7 +62,7 @@ class SubmittedJob:
         self.name: str = record["name"]
         self.type: str = record["type"]
         self.status: str = record["status"]
-        self.display_name: str = record.get("display_name") or self.name
+        self.display_name: str = record.get("display_name") or self.name.removeprefix(f"{record.get('parent') or ''}.")
         self.experiment_name: str = record.get("experiment_name") or ""
         self.description: str = record.get("description") or ""
         self.compute: str | None = record.get("compute")
@@ -77,8 +77,10 @@ class SubmittedJob:
             created_at=_moment(record.get("created_at")), last_modified_at=self.ended_at or self.started_at
         )
         self.progress: dict[str, Any] = dict(record.get("progress") or {})
-        self.error: dict[str, str] | None = record.get("error")
+        self.error: Named | None = Named(record["error"]) if record.get("error") else None
         self.logs: str = record.get("logs") or ""
+        self.studio_url: str = Path(self.logs).as_uri() if self.logs.startswith("/") else self.logs
+        self.services = Named({"Studio": SimpleNamespace(endpoint=self.studio_url, type="Studio", status=None)})
 
     @property
     def id(self) -> str:
@@ -97,9 +99,14 @@ def _moment(text: str | None) -> datetime | None:
 
 
 class Compute:
-    """A compute of the workspace."""
+    """A compute of the workspace. What it would have on Azure only, such as the size of its virtual machines, is None."""
 
     provisioning_state = "Succeeded"
+    size: str | None = None
+    tier: str | None = None
+    location: str | None = None
+    min_instances: int | None = None
+    max_instances: int | None = None
 
     def __init__(self, entry: Mapping[str, Any]) -> None:
         self._entry = dict(entry)
@@ -165,3 +172,16 @@ class Poller(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<{self.what}: {self.status()}>"
+
+
+class AmlCompute:
+    """What scripts make where they do not find their compute. Its settings are Azure's: taken, and without effect."""
+
+    type = "amlcompute"
+
+    def __init__(self, *, name: str, description: str | None = None, size: str | None = None, **kwargs: Any) -> None:
+        self.name, self.description, self.size = name, description, size
+        self.__dict__.update(kwargs)
+
+    def __repr__(self) -> str:
+        return f"AmlCompute(name={self.name!r})"

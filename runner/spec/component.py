@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner.errors import NotSupportedHere, UserError
+from runner.errors import NotSupportedHere, UserError, did_you_mean
 from runner.spec import schema
-from runner.spec.context import parse_at
+from runner.spec.context import find_version, known_versions, listed, names, parse_at
 from runner.spec.expressions import Scope, names_parent
 from runner.spec.kinds import advice
 from runner.spec.literals import Declaration, OutputDeclaration, read_declaration, read_output_mode, read_type
@@ -16,7 +17,7 @@ from runner.spec.load import written_type
 from runner.spec.problems import Problems
 from runner.spec.values import Reader, check_keys, near_case
 from runner.spec.yaml_source import Node, read_yaml, shown
-from runner.storage.uri import local_path
+from runner.storage.uri import Uri, local_path
 
 KINDS = ("command", "parallel")  # of steps that run, and of their components
 _KEYS = {"command": schema.COMMAND_COMPONENT, "parallel": schema.COMPONENT, "pipeline": schema.PIPELINE_COMPONENT}
@@ -28,6 +29,8 @@ _HINTS = {
 }
 # Key by key; others are replaced whole.
 _MERGED = ("resources", "retry_settings", "task", "environment_variables", "tags", "properties")
+_BARE = re.compile(r"(?!(?:azureml|file):)[A-Za-z0-9][A-Za-z0-9_.-]*[:@][A-Za-z0-9_.-]+")
+Registered = Mapping[str, Path]  # components of the workspace, by `name:version`: the files that hold them
 _NOT_SETTINGS = ("$schema", "type", "name", "version", "inputs", "outputs", "component")
 
 
@@ -41,12 +44,12 @@ class Component:
     outputs: Mapping[str, OutputDeclaration] = field(default_factory=dict)
 
 
-def read_component(step: Node, problems: Problems) -> Component | None:
+def read_component(step: Node, problems: Problems, known: Registered) -> Component | None:
     """The component that a step names, or None. Raises a UserError when it cannot be had."""
     node = step.get("component")
     if node is None:
         return None
-    tree = node if node.is_mapping else read_file(node)
+    tree = node if node.is_mapping else read_file(node, known)
     kind = _kind(tree)
     check_keys(tree, _KEYS[kind], f"of a {kind} component", problems, _HINTS[kind])
     for one in tree.walk() if kind != "pipeline" else ():
@@ -55,7 +58,7 @@ def read_component(step: Node, problems: Problems) -> Component | None:
     reader = Reader(tree, Scope(), problems)
     inputs, outputs = reader.mapping("inputs"), reader.mapping("outputs")
     name = tree.get("name")
-    if name is not None and not _is_component_name(name.text):
+    if name is not None and name.place.file and not _is_component_name(name.text):  # Azure's package checks those of files only
         problems.add(
             f"'{name.text}' is not a name of a component", name.place, allowed="small letters, digits and _, beginning with a letter"
         )
@@ -83,18 +86,18 @@ def _outputs(outputs: Node | None, problems: Problems) -> dict[str, OutputDeclar
     return found
 
 
-def with_component(step: Node, open_files: tuple[Path, ...]) -> tuple[Node, tuple[Path, ...]]:
+def with_component(step: Node, open_files: tuple[Path, ...], known: Registered) -> tuple[Node, tuple[Path, ...]]:
     """The step with its component in the place of a file's name, and that file. `open_files`: those that the step itself stands in."""
     node = step.get("component")
     if node is None or node.is_mapping:
         return step, ()
-    file = file_of(node).resolve()
+    file = file_of(node, known).resolve()
     if file in open_files:
         circle = [*open_files[open_files.index(file) :], file]
         raise UserError(
             f"the component contains itself: {' → '.join(one.name for one in circle)}", place=node.place, todo="name another component"
         )
-    tree = read_file(node)
+    tree = read_file(node, known)
     return replace(step, value={**step.entries, "component": tree}), (file,)
 
 
@@ -115,28 +118,48 @@ def kind_of(step: Node, component: Component | None) -> str:
 
 def has_file(node: Node) -> bool:
     """Whether a component is named by a path of this machine. Errors: UserError for a text that names nothing."""
-    return bool(node.text) and parse_at(node.text, node.place).is_local
+    return bool(node.text) and _named(node).is_local
 
 
-def read_file(node: Node) -> Node:
+def read_file(node: Node, known: Registered) -> Node:
     """Errors: UserError, where the file is named if there is none, where it is wrong otherwise."""
-    file = file_of(node)
+    file = file_of(node, known)
     if not file.is_file():
         problem = f"this is a folder, not a file: {file}" if file.is_dir() else f"no such file: {file}"
         raise UserError(problem, place=node.place, todo=f"paths in a file begin at its folder, {node.base}")
     return read_yaml(file, todo=f"it is named in {node.place}")
 
 
-def file_of(node: Node) -> Path:
+def file_of(node: Node, known: Registered) -> Path:
+    """The file that a step names, or the one that holds the registered component of that name."""
     text = node.text
     if node.is_list or not text:
         raise UserError(f"must name a file or be a mapping, not {node.kind}", place=node.place)
-    uri = parse_at(text, node.place)
-    if not uri.is_local:
+    uri = _named(node)
+    if uri.is_local:
+        return Path(local_path(uri, node.base))
+    if uri.kind != "asset":
         raise NotSupportedHere(
-            f"the component '{text}' is not a local file", place=node.place, allowed="./component.yml, or the component itself as a mapping"
+            f"the component '{text}' lies neither on this machine nor in this workspace",
+            place=node.place,
+            allowed="./component.yml, azureml:NAME:VERSION of this workspace, or the component itself as a mapping",
         )
-    return Path(local_path(uri, node.base))
+    key = find_version(uri, known)
+    if key is None:
+        raise UserError(
+            f"the workspace has no component '{text}'",
+            place=node.place,
+            allowed=listed(known_versions(uri, known), "components"),
+            todo=did_you_mean(uri.name, names(known) - {uri.name})
+            or "register it: runner component create -f component.yml; or name its file, ./component.yml",
+        )
+    return known[key]
+
+
+def _named(node: Node) -> Uri:
+    """As on Azure, `azureml:` may be left out before a name with a version or label."""
+    bare = _BARE.fullmatch(node.text) and not node.text.endswith((".yml", ".yaml"))
+    return parse_at(f"azureml:{node.text}" if bare else node.text, node.place)
 
 
 def _kind(tree: Node) -> str:

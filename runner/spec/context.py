@@ -21,7 +21,9 @@ DEFAULT_DATASTORE = "workspaceblobstore"
 
 @dataclass(frozen=True, kw_only=True)
 class ResolveContext:
-    """`environments` and `data` hold what the workspace knows by name: keys are `name:version`, or `name` where there are no versions."""
+    """`environments`, `data`, `models` and `components` hold what the workspace knows by name: keys are `name:version`, or `name` where
+    there are no versions.
+    """
 
     name: str  # of the job
     root: Path  # the workspace's folder
@@ -37,10 +39,13 @@ class ResolveContext:
         default_factory=dict
     )  # values as in `task.environment`; paths relative to `root`
     data: Mapping[str, DataAsset] = field(default_factory=dict)
+    models: Mapping[str, DataAsset] = field(default_factory=dict)
+    components: Mapping[str, Path] = field(default_factory=dict)  # the files that hold them
     blobs: Blobs = field(default_factory=Blobs)  # gathers the containers that the job uses
     identity: Mapping[str, object] | None = None  # of the job or step that is being read
     docker_policy: DockerPolicy = field(default_factory=DockerPolicy)  # its data roots include the datastores' folders
     local: bool = False  # --local
+    python: bool = False  # --python: with --local, no environment is used
     experiment: str = ""  # the name of the current folder
 
 
@@ -61,29 +66,39 @@ def parse_at(text: str, place: Place) -> Uri:
         raise placed(error, place) from None
 
 
-def locate(text: str, base: Path, context: ResolveContext, place: Place) -> str:
+def locate(text: str, base: Path, context: ResolveContext, place: Place, *, model: bool = False) -> str:
     """The absolute local path of what the user wrote, or its address; NotSupportedHere for what cannot be reached."""
-    return locate_data(text, base, context, place)[0]
+    return locate_data(text, base, context, place, model=model)[0]
 
 
-def locate_data(text: str, base: Path, context: ResolveContext, place: Place) -> tuple[str, str]:
-    """The same, and the type that a data asset has; otherwise that is empty."""
+def locate_data(text: str, base: Path, context: ResolveContext, place: Place, *, model: bool = False) -> tuple[str, str]:
+    """The same, and the type that a data asset has; otherwise that is empty. `model`: a model is meant rather than data, should both
+    have that name.
+    """
     uri = parse_at(text, place)
     if uri.kind != "asset":
         return _locate(uri, base, context, place), ""
-    key = find_version(uri, context.data)
-    if key is None:
-        raise UserError(
-            f"the workspace has no data asset '{text}'",
-            place=place,
-            allowed=listed(context.data, "data assets"),
-            todo=did_you_mean(uri.name, _names(context.data) - {uri.name}) or "describe it below `data` in workspace.yml, or give its path",
-        )
-    asset = context.data[key]
+    asset = _asset(uri, context, place, model)
     named = parse_at(asset.path, place)
     if named.kind == "asset":
         raise UserError(f"the data asset '{text}' names another one, '{asset.path}'", place=place, todo="give it a path in workspace.yml")
     return _locate(named, context.root, context, place), asset.type
+
+
+def _asset(uri: Uri, context: ResolveContext, place: Place, model: bool) -> DataAsset:
+    for known in (context.models, context.data) if model else (context.data, context.models):
+        key = find_version(uri, known)
+        if key is not None:
+            return known[key]
+    what, create = ("model", "runner model create -f model.yml") if model else ("data asset", "runner data create -f data.yml")
+    there = [*context.data, *context.models]
+    raise UserError(
+        f"the workspace has no {what} '{uri.text}'",
+        place=place,
+        allowed=listed(known_versions(uri, there), f"{what}s"),
+        todo=did_you_mean(uri.name, names(there) - {uri.name})
+        or f"register it: {create}; describe it below `data` in workspace.yml; or give its path",
+    )
 
 
 def locate_here(text: str, base: Path, context: ResolveContext, place: Place) -> str:
@@ -162,11 +177,22 @@ def find_version(uri: Uri, known: Iterable[str]) -> str | None:
         return next((key for key, version in versions.items() if version == uri.version), None)
     if uri.label not in (None, "latest") or not versions:
         return None
-    return max(versions, key=lambda key: [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.-]", versions[key])])
+    return max(versions, key=lambda key: version_order(versions[key]))
 
 
-def _names(keys: Iterable[str]) -> set[str]:
+def version_order(version: str) -> list[tuple[int, str]]:
+    """Sorts versions: by their numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.-]", version)]
+
+
+def names(keys: Iterable[str]) -> set[str]:
     return {key.partition(":")[0] for key in keys}
+
+
+def known_versions(uri: Uri, keys: Iterable[str]) -> list[str]:
+    """For messages: the versions of that name, or, where it has none, all that there is."""
+    keys = list(keys)
+    return [key for key in keys if key.partition(":")[0] == uri.name] or keys
 
 
 def listed(names: Iterable[str], what: str) -> str:

@@ -11,14 +11,14 @@ from runner.errors import UserError, did_you_mean
 from runner.model.image_reference import ALLOWED, parse_reference
 from runner.model.job import Environment
 from runner.spec import schema
-from runner.spec.context import ResolveContext, find_version, listed, locate_here, parse_at
+from runner.spec.context import ResolveContext, find_version, known_versions, listed, locate_here, names, parse_at
 from runner.spec.disk import is_file, is_folder
 from runner.spec.expressions import Scope
 from runner.spec.problems import Problems
 from runner.spec.python_source import from_python
 from runner.spec.values import Reader, as_text, check_keys
 from runner.spec.yaml_source import Node, read_yaml
-from runner.storage.uri import looks_like_uri
+from runner.storage.uri import Uri, looks_like_uri
 
 
 def read_environment(node: Node | None, scope: Scope, context: ResolveContext, problems: Problems) -> Environment | None:
@@ -44,23 +44,36 @@ def _read(node: Node | None, scope: Scope, context: ResolveContext, problems: Pr
     return _named(text, node, scope, context, problems)
 
 
-def _named(text: str, node: Node, scope: Scope, context: ResolveContext, problems: Problems) -> Environment:
-    """`azureml:name:version`, `@latest` and registry URIs: all looked up in the workspace."""
+def _named(text: str, node: Node, scope: Scope, context: ResolveContext, problems: Problems) -> Environment | None:
+    """`azureml:name:version`, `@latest` and registry URIs: all looked up in the workspace. `--python` needs none that is not there."""
     uri = parse_at(text if looks_like_uri(text) else f"azureml:{text}", node.place)
     key = find_version(uri, context.environments) if uri.kind in ("asset", "registry") else None
+    if key is None and context.local and context.python:
+        problems.notice(f"the environment '{text}' is not known here, and not used: --python names the interpreter")
+        return None
     if key is None:
-        known = listed(context.environments, "environments")
+        known = listed(known_versions(uri, context.environments), "environments")
         raise UserError(
             f"the environment '{text}' is not known",
             place=node.place,
             allowed=f"{known}; or image, conda_file, build",
-            todo=did_you_mean(uri.name, [name.partition(":")[0] for name in context.environments])
-            or "describe it below `environments` in workspace.yml, give a conda_file, or leave `environment` out to use this interpreter",
+            todo=_what_to_do(uri, context),
         )
     definition = from_python(context.environments[key], base=context.root, field=f"environments.{key}")
     found = _inline(definition, scope, context, problems)
     name, _, version = key.partition(":")
     return replace(found, name=name, version=version or None)
+
+
+def _what_to_do(uri: Uri, context: ResolveContext) -> str:
+    """Names of curated environments are near one another, and still not the same: a guess is not all that is said."""
+    guess = did_you_mean(uri.name, names(context.environments) - {uri.name})
+    version = f'"{uri.version or 1}"'
+    entry = f"environments: {{{uri.name or 'NAME'}: {{{version}: {{conda_file: conda.yml}}}}}}"
+    return f"{guess} Else " * bool(guess) + (
+        f"register it (runner environment create -f FILE), describe it in workspace.yml ({entry}), give a conda_file, leave `environment` out to use this interpreter, "
+        "or name one with --local --python PATH"
+    )
 
 
 def _inline(node: Node, scope: Scope, context: ResolveContext, problems: Problems) -> Environment:

@@ -21,9 +21,17 @@ from runner.storage.addresses import is_address
 from runner.storage.uri import looks_like_uri, without_query
 
 _PORT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_WEB = re.compile("https?://", re.IGNORECASE)
 _NO_LITERAL = dict.fromkeys(
     ("value", "default", "min", "max", "enum"), "that is for literals: write type: integer (or another) and no path"
 )
+
+
+def _means_data(text: str) -> bool:
+    """Whether a text without a type is where data lies. An address of the web is a text for whoever asks for it, as on Azure, unless it
+    has a signature: such a one is kept out of records.
+    """
+    return looks_like_uri(text) and (not _WEB.match(text) or "sig=" in text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +54,7 @@ class InputReader:
             raise UserError("the input has no value", place=node.place, todo="write a literal, a path, or a mapping with type and path")
         text = require_scalar(node)
         is_text = isinstance(node.value, str) and not has_expression(text)
-        if declared.is_data if declared else is_text and (name == self.split or looks_like_uri(text)):
+        if declared.is_data if declared else is_text and (name == self.split or _means_data(text)):
             return self._data(node, text, declared.type if declared else "", (declared.mode if declared else "") or "ro_mount", node)
         if declared:
             return self._declared_literal(convert(node, declared.type, self.scope), node, declared)
@@ -168,7 +176,7 @@ class InputReader:
         return text
 
     def _data(self, node: Node, text: str, kind: str, mode: str, at: Node) -> JobInput:
-        path, of_asset = locate_data(text, node.base, self.context, at.place)
+        path, of_asset = locate_data(text, node.base, self.context, at.place, model=kind.endswith("_model"))
         text = without_query(text)
         kind = kind or of_asset
         single = self._is_single(path, text, at)

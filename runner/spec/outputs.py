@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from runner.spec.yaml_source import Node
 from runner.storage.addresses import is_address
 from runner.storage.uri import without_query
 
+_HALF_EXPRESSION = re.compile(r"\$\{(name|output_name|default_datastore)\}")  # what an f-string makes of ${{name}}
 _KERNEL = ("/proc", "/sys")  # where root seems to have the permission to write
 
 
@@ -68,6 +70,9 @@ class OutputReader:
             path = own_place(self.default_datastore, self.job, name, self.context, at.place)
             self._check_place(path, path, kind, at)
             return JobOutput(type=kind, path=path, mode=mode)
+        if half := _HALF_EXPRESSION.search(text):
+            whole = f"${{{{{half[1]}}}}}"
+            self.problems.notice(f"output {name}: '{half[0]}' stays in its path as it is, it means nothing: write {whole}, no f-string")
         path, text = locate(text, at.base, self.context, at.place), without_query(text)
         self._check_place(path, text, kind, at)
         return JobOutput(type=kind, path=path, uri=text, mode=mode)

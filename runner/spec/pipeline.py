@@ -48,7 +48,7 @@ def resolve_pipeline(root: Node, context: ResolveContext, problems: Problems) ->
     steps, ports, bound = Steps(), Ports(), frame.bound
     with problems.catching():
         files = (Path(root.place.file).resolve(),) if root.place.file else ()
-        job, component = with_component(root, files)
+        job, component = with_component(root, files, context.components)
         read = read_pipeline(job, frame)
         if read is not None:
             ports = read.ports

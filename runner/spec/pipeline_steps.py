@@ -148,7 +148,7 @@ def read_pipeline(tree: Node, frame: Frame) -> PipelineTree | None:
     component: Component | None = None
     failed = True
     with problems.catching():
-        component = read_component(tree, problems)
+        component = read_component(tree, problems, frame.context.components)
         if component is not None:
             kind_of(tree, component)
             if jobs is not None:
@@ -177,7 +177,7 @@ def _nodes(tree: Node, ports: dict[str, Ports], files: dict[str, tuple[Path, ...
         ports[name] = Ports(unknown=True)
         with problems.catching():
             _check_step(name, node)
-            found[name], files[name] = with_component(node, group.files)
+            found[name], files[name] = with_component(node, group.files, group.frame.context.components)
     return found
 
 

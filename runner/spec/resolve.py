@@ -10,7 +10,7 @@ from runner.model.job import PipelineJob, Step
 from runner.spec import schema
 from runner.spec.component import KINDS
 from runner.spec.context import DEFAULT_DATASTORE, ResolveContext
-from runner.spec.kinds import advice
+from runner.spec.kinds import advice, check_is_job
 from runner.spec.load import LoadedJob
 from runner.spec.pipeline import resolve_pipeline
 from runner.spec.ports import Frame
@@ -59,6 +59,7 @@ def _kind(loaded: LoadedJob) -> str:
     if (deployed := loaded.root.get("code_configuration") or loaded.root.get("endpoint_name")) is not None:
         todo = "run it over an input: `runner batch invoke -f FILE --input PATH`"
         raise UserError("this is a batch deployment, not a job", place=deployed.place, todo=todo)
+    check_is_job(loaded.root)
     if not kind:
         raise missing(loaded.root, "type", advice(loaded.root))
     known = (*KINDS, "pipeline")

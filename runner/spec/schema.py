@@ -95,6 +95,9 @@ OTHER_JOBS = (
     "base",
     "flow_parallel",
     "flow",
+    "if_else",
+    "do_while",
+    "parallel_for",
 )
 OTHER_TASKS = ("function", "model")
 

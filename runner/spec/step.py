@@ -28,7 +28,7 @@ def resolve_step(tree: Node, frame: Frame) -> Resolved:
     kind = written_type(tree)
     failed = True
     with problems.catching():
-        component = read_component(tree, problems)
+        component = read_component(tree, problems, frame.context.components)
         kind = kind_of(tree, component)
         failed = False
     if kind in KINDS:

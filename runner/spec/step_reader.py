@@ -89,7 +89,8 @@ class StepReader(ABC):
                 self.problems.notice(f"{key} is what Azure writes into its records; it has no effect here")
         if self.reader.mapping("services"):
             self.problems.notice("services are kept without effect: workers offer no interactive services")
-        if self.reader.written("version"):
+        version = self.reader.written("version")
+        if version and version.place.file:  # no file: Python writes that of the component out
             self.problems.notice("version has no effect on a job: components have versions")
         if self.reader.written("comment"):
             self.problems.notice("comment is kept in the job file only")

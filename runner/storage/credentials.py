@@ -50,7 +50,8 @@ def advice(store: BlobStore) -> str:
     """What to do about a credential that is refused."""
     if store.described:
         return "mend its credentials in workspace.yml"
-    return "make a new SAS, or describe the container as a datastore in workspace.yml"
+    public = "credentials: anonymous"
+    return f"make a new SAS, or describe the container as a datastore in workspace.yml ({public} for a public one)"
 
 
 def what_is_wrong(store: BlobStore, doing: str, code: str) -> str:

@@ -170,6 +170,9 @@ def _azureml(text: str, rest: str) -> Uri:
         )
     if workspace and (match := re.match(r"(?P<kind>[^/]+)/(?P<name>[^/]+)/versions/(?P<version>[^/]+)$", body)):
         return Uri(kind="asset", text=text, asset_kind=match["kind"], name=match["name"], version=match["version"], workspace=workspace)
+    if body.startswith("jobs/"):
+        todo = f"write the path of that output: `runner job show -n {body.split('/')[1] or 'NAME'}` tells it"
+        raise UserError(f"'{text}': outputs of other jobs have no address here", allowed=ALLOWED, todo=todo)
     raise UserError(
         f"'{text}' is not a complete azureml:// path",
         allowed="azureml://datastores/<datastore>/paths/<path>, azureml://registries/<registry>/<kind>/<name>/versions/<version>",

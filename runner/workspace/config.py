@@ -16,6 +16,7 @@ from runner.model.docker import DockerPolicy
 from runner.model.paths import JobPaths
 from runner.storage.addresses import is_address
 from runner.storage.datastores import BlobDatastore
+from runner.workspace.assets import AssetFiles, Known, as_data, as_environment
 from runner.workspace.settings import DEFAULT_DATASTORE, LOCAL, Settings, read_settings
 
 CONFIG_FILE = "workspace.yml"
@@ -66,10 +67,29 @@ class Workspace:
         return {DEFAULT_DATASTORE: self.state / "datastore", **self.settings.datastores}
 
     @property
-    def data(self) -> dict[str, DataAsset]:
-        """The data assets, by `name:version`."""
+    def assets(self) -> AssetFiles:
+        """What has been registered."""
+        return AssetFiles(root=self.state / "assets")
+
+    @property
+    def described_data(self) -> dict[str, DataAsset]:
+        """The data assets of workspace.yml, by `name:version`."""
         named = self.settings.data.items()
         return {f"{name}:{version}": entry for name, versions in named for version, entry in versions.items()}
+
+    @property
+    def data(self) -> Mapping[str, DataAsset]:
+        """All data assets, by `name:version`; so with the next ones."""
+        return Known(self.described_data, self.assets.files("data"), as_data)
+
+    @property
+    def models(self) -> Mapping[str, DataAsset]:
+        return Known({}, self.assets.files("model"), as_data)
+
+    @property
+    def components(self) -> Mapping[str, Path]:
+        """The files that hold them."""
+        return self.assets.files("component")
 
     @property
     def shared_datastores(self) -> dict[str, Path]:
@@ -110,8 +130,13 @@ class Workspace:
         raise UserError("the workspace has no cluster", todo=todo)
 
     @property
-    def environments(self) -> dict[str, Mapping[str, object]]:
+    def environments(self) -> Mapping[str, Mapping[str, object]]:
         """As `task.environment` has them, by `name:version`; paths are absolute."""
+        return Known(self.described_environments, self.assets.files("environment"), as_environment)
+
+    @property
+    def described_environments(self) -> dict[str, Mapping[str, object]]:
+        """Those of workspace.yml."""
         found: dict[str, Mapping[str, object]] = {}
         for name, versions in self.settings.environments.items():
             for version, entry in versions.items():
@@ -191,6 +216,15 @@ class Workspace:
                 f"the workspace {self.root} cannot be written to: {error.strerror}",
                 todo=f"run the command in another folder, or name a workspace with --workspace or {VARIABLE}",
             ) from error
+
+    def make_assets(self) -> AssetFiles:
+        """Makes the folders of what is registered, on the first registration. Idempotent."""
+        self.make()
+        try:
+            self.assets.make(_make_for_all if self.is_shared else None)
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be made: {error.strerror}") from error
+        return self.assets
 
     def _make_shared(self) -> None:
         base = self.datastores[self.settings.default_datastore]

@@ -30,6 +30,12 @@ def list_datastores(workspace: Workspace) -> list[dict[str, object]]:
     return [_datastore(workspace, name) for name in _names(workspace)]
 
 
+def describe_datastore(workspace: Workspace, name: str) -> dict[str, object]:
+    """One by name; nothing is asked of the network. Errors: UserError for an unknown one."""
+    _check_known(workspace, name)
+    return _datastore(workspace, name)
+
+
 def show_datastore(workspace: Workspace, name: str) -> tuple[dict[str, object], UserError | None]:
     """One by name, and why it cannot be reached, if so. Errors: UserError for an unknown one."""
     _check_known(workspace, name)
@@ -222,7 +228,8 @@ def _unknown(workspace: Workspace, uri: Uri) -> str:
         f"the workspace has no data asset '{uri.text.removeprefix('azureml:')}'",
         allowed=", ".join(known) or "(the workspace has no data assets)",
         todo=did_you_mean(uri.name, names - {uri.name})
-        or f'describe it in {workspace.root / "workspace.yml"}: data: {{NAME: {{"1": {{type: uri_folder, path: …}}}}}}',
+        or "register it: runner data create -f data.yml; or describe it in "
+        f'{workspace.root / "workspace.yml"}: data: {{NAME: {{"1": {{type: uri_folder, path: …}}}}}}',
     )
 
 

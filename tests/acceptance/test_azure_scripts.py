@@ -50,8 +50,20 @@ EXPECTED: dict[str, dict[str, str | dict[str, str]]] = {
     "load_job_yaml": {"model": {"model.txt": "AA+BB+CC@8\n"}},
     "loop_of_steps": {"all": "a+b+c@0.5\na+b+c@2.5\n"},
     "parallel_alone": {"rows": "a.txt a -\nb.txt b -\nc.txt c -\n"},
+    "registered_components": {
+        "prepared": {"a.txt": "AA\n", "b.txt": "BB\n", "c.txt": "CC\n"},
+        "model": {"model.txt": "AA+BB+CC@0.05\n"},
+    },
+    "assets_from_yaml": {
+        "model": {"model.txt": "AA+BB+CC@0.5\n"},
+        "result": {"scores.txt": "AA+BB+CC@0.5:3\n"},
+        "alone": {"scores.txt": "m@1:3\n"},
+    },
+    "kept_as_registered": {"result": {"scores.txt": "A!+B!+C!@2:3\n"}},
     "made_of_entities": {"prepared": {"a.txt": "A!?\n", "b.txt": "B!?\n", "c.txt": "C!?\n"}},
 }
+# What our client returns is called in a pipeline function: the real package takes components of its own only.
+REPLACED_ONLY = {"registered_components", "kept_as_registered"}
 
 
 def ran(lab: Lab, text: str, prelude: str) -> dict[str, str | dict[str, str]]:
@@ -80,7 +92,7 @@ def test_with_the_name_replaced(tmp_path: Path, script: str) -> None:
     assert ran(Lab(tmp_path), text, PRELUDE.format(target="runner")) == EXPECTED[script]
 
 
-@pytest.mark.parametrize("script", EXPECTED)
+@pytest.mark.parametrize("script", sorted(EXPECTED.keys() - REPLACED_ONLY))
 def test_objects_of_azures_package(tmp_path: Path, script: str) -> None:
     text = (SCRIPTS / f"{script}.py").read_text()
     assert ran(Lab(tmp_path), text, REAL + PRELUDE.format(target="azure.ai.ml")) == EXPECTED[script]

@@ -63,6 +63,18 @@ KEYS = (
     set_row("command-key", "logging_level: INFO", "command: python x.py", "unknown key 'command'", "task.entry_script"),
     BadJob(id="type-missing", changes=(("type: parallel\n", ""),), says=("'type' is missing", "type: parallel")),
     set_row("type-unknown", "type: parallel", "type: paralel", "did you mean 'parallel'"),
+    *(
+        BadJob(
+            id=f"file-of-{word}", text=f"$schema: https://x.example/latest/{word}.schema.json\nname: x\n", says=(says, todo), at="$schema"
+        )
+        for word, says, todo in (
+            ("environment", "this is an environment, not a job", "`environments` in workspace.yml"),
+            ("data", "this is a data asset, not a job", "`data` in workspace.yml"),
+            ("schedule", "this is a schedule, not a job", "runner job create -f FILE"),
+            ("batchEndpoint", "this is a batch endpoint, not a job", "runner batch invoke"),
+            ("managedOnlineDeployment", "this is an online deployment, not a job", "cannot run here"),
+        )
+    ),
     set_row("type-sweep", "type: parallel", "type: sweep", "jobs of type sweep cannot run here", "command, parallel, pipeline"),
     BadJob(
         id="inputs-not-a-mapping",
@@ -141,6 +153,13 @@ PORTS = (
         "    path: azureml://datastores/workspaceblobstor/paths/x",
         "datastore",
         "workspaceblobstore",
+    ),
+    set_row(
+        "output-of-a-job",
+        "    path: ./images",
+        "    path: azureml://jobs/other_job/outputs/model/paths/x",
+        "outputs of other jobs have no address here",
+        "runner job show -n other_job",
     ),
     set_row("datastore-incomplete", "    path: ./images", "    path: azureml://datastores/x", "not a complete azureml:// path"),
     set_row("datastore-dots", "    path: ./images", "    path: azureml://datastores/workspaceblobstore/paths/../x", "'..'"),

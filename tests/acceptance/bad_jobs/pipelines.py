@@ -20,7 +20,7 @@ PIPELINES = (
     step_row("settings-boolean", "  default_compute: local", "  force_rerun: 2", "2 is not a boolean"),
     *(
         step_row(f"step-type-{kind}", "    type: parallel", f"    type: {kind}", f"the step 'first' is of type {kind}", "command, parallel")
-        for kind in ("sweep", "spark", "automl", "import", "data_transfer")
+        for kind in ("sweep", "spark", "automl", "import", "data_transfer", "if_else", "do_while", "parallel_for")
     ),
     step_row(
         "step-type-unknown", "    type: parallel", "    type: parralel", "the step 'first' has the unknown type", "did you mean 'parallel'"
@@ -104,7 +104,7 @@ PIPELINES = (
         names="componnt.yml",
     ),
     step_row("component-folder", "./component.yml", "./images", "this is a folder, not a file", at="component: "),
-    step_row("component-named", "./component.yml", "azureml:second:1", "is not a local file", at="component: "),
+    step_row("component-named", "./component.yml", "azureml:second:1", "has no component 'azureml:second:1'", at="component: "),
     step_row(
         "component-input-unknown",
         "      ratio: 0.5",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.model.batch import Progress
 from runner.pipeline import results as results_module
 from runner.pipeline.results import Earlier, Results, StepOf
 
@@ -24,7 +25,9 @@ def results(tmp_path: Path) -> Results:
 
 
 def note(results: Results, holder: StepOf, origin: StepOf | None = None) -> None:
-    results.note("f", Earlier(holder=holder, origin=origin or holder, outputs={"rows": ("/rows", "c")}))
+    results.note(
+        "f", Earlier(holder=holder, origin=origin or holder, outputs={"rows": ("/rows", "c")}, progress=Progress(total=2, succeeded=2))
+    )
 
 
 def test_the_last_run_comes_first_and_then_its_copies(results: Results) -> None:

@@ -164,3 +164,21 @@ def test_paths_of_azures_objects_lose_what_was_put_before_them(azure: ModuleType
 def _file(folder: Path, text: str) -> Path:
     (folder / "one.yml").write_text(text)
     return folder / "one.yml"
+
+
+def test_names_and_services_as_older_scripts_write_them(folder: Path, resolved: Callable[[Any], Any]) -> None:
+    from runner.entities import JobService
+
+    service = JobService(job_service_type="jupyter_lab", nodes="all")
+    assert service.type == "jupyter_lab"
+    download = command(
+        name="download-input", command="true", environment=None, services={"lab": service}, inputs={"url": "https://x.example/a.csv"}
+    )
+
+    @dsl.pipeline
+    def whole(url):  # type: ignore[no-untyped-def]
+        download(url=url)
+
+    job = resolved(whole("https://acc.blob.core.windows.net/c/iris.csv"))
+    (step,) = job.steps.values()
+    assert step.inputs["url"].value == "https://acc.blob.core.windows.net/c/iris.csv"

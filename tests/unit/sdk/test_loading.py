@@ -136,3 +136,15 @@ def test_mistakes(folder: Path, text: str, sentence: str) -> None:
 def test_unknown_keywords_of_load_functions(folder: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'params_override'"):
         load_job(written(folder, "job.yml", STEP), param_override=[])
+
+
+def test_older_scripts_name_the_file_path(folder: Path) -> None:
+    component = load_component(path=written(folder, "component.yml", COMPONENT))
+    assert component.name == "score"
+    assert "\nname: score\nversion:" in str(component)
+
+
+def test_mount_is_read_only(folder: Path) -> None:
+    from runner import Input
+
+    assert Input(path="x", mode="mount").mode == "ro_mount"

@@ -88,7 +88,7 @@ def test_create_or_update(client: MLClient, fake: Fake) -> None:
     assert (name, keywords) == ("submit", {"local": True, "python": "python3"})
     mapping = loaded.mapping()
     assert (mapping["description"], mapping["compute"], mapping["tags"], mapping["experiment_name"]) == ("d", "c", {"k": "v"}, "e")
-    assert (made.name, made.status, made.display_name, made.services, made.studio_url) == ("j", "Completed", "j", None, None)
+    assert (made.name, made.status, made.display_name) == ("j", "Completed", "j")
     assert made.outputs.rows.path == made.outputs["rows"].path == "/o"
     assert made.creation_context.created_at == datetime(2026, 1, 2, 3, 4, 5, 678000, timezone.utc)
     assert "status: Completed" in str(made)
@@ -139,6 +139,47 @@ def test_validate_tells_mistakes(folder: Path) -> None:
         MLClient().jobs.validate(job(), raise_on_failure=True)
 
 
+def test_in_the_place_of_the_studio_stand_the_logs(client: MLClient, fake: Fake) -> None:
+    fake.answer = record(logs="/a b/logs", error={"message": "it broke", "code": "UserError"})
+    made = client.jobs.get("j")
+    assert made.studio_url == made.services["Studio"].endpoint == "file:///a%20b/logs"
+    assert made.error is not None
+    assert (made.error.message, made.error["code"]) == ("it broke", "UserError")
+
+
+def test_a_step_without_a_name_to_show_is_shown_by_its_own(client: MLClient, fake: Fake) -> None:
+    fake.answer = record(name="p.train", parent="p")
+    assert client.jobs.get("p.train").display_name == "train"
+
+
+def test_a_compute_that_is_there_can_be_created(folder: Path) -> None:
+    from runner.entities import AmlCompute
+
+    client = MLClient()
+    made = client.begin_create_or_update(AmlCompute(name="local", size="STANDARD_D2", min_instances=0)).result()
+    assert made is not None
+    assert (made.name, made.type, made.size) == ("local", "local", None)
+    with pytest.raises(UserError, match=r"computes: \{cpu: \{type: local\}\}"):
+        client.compute.begin_create_or_update(AmlCompute(name="cpu", max_instances=4))
+    with pytest.raises(UserError, match="an object of type int cannot be created here"):
+        client.begin_create_or_update(3)
+
+
+def test_endpoints_are_told_what_does_their_work(client: MLClient) -> None:
+    with pytest.raises(AttributeError, match="runner batch invoke"):
+        _ = client.batch_endpoints
+    with pytest.raises(ImportError, match="runner batch invoke"):
+        from runner.entities import BatchEndpoint  # noqa: F401
+
+
+def test_exceptions_have_azures_names(client: MLClient, fake: Fake) -> None:
+    from runner.exceptions import JobException, MlException, UserErrorException, ValidationException
+
+    assert JobException is JobFailedError
+    assert ValidationException is UserErrorException is UserError
+    assert issubclass(JobException, MlException)
+
+
 def test_computes(folder: Path) -> None:
     compute = MLClient().compute
     assert [one.name for one in compute.list()] == ["local"]
@@ -151,4 +192,4 @@ def test_computes(folder: Path) -> None:
 def test_other_operations_give_one_sentence(client: MLClient, get: Any) -> None:
     with pytest.raises(AttributeError, match="is not available in this release of runner"):
         get(client)
-    assert not hasattr(client, "models")
+    assert not hasattr(client, "schedules")

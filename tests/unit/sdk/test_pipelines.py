@@ -355,3 +355,21 @@ def test_names_and_bindings_are_azures(azure: ModuleType, folder: Path, function
             steps = job._to_mapping()["jobs"] if ml is runner else job._to_dict()["jobs"]
             jobs[ml.__name__] = {name: step["inputs"]["data"]["path"] for name, step in steps.items()}
     assert list(jobs["runner"].items()) == list(jobs["azure.ai.ml"].items())
+
+
+def test_steps_of_commands_are_named_as_azure_names_them(azure: ModuleType) -> None:
+    """By their variables, whatever `name` the command was given; otherwise by that, as an identifier."""
+
+    def names(package: Any) -> list[str]:
+        made = {name: package.command(name=name, command="true", environment="e:1") for name in ("first", "with-R", "2 nd")}
+
+        @package.dsl.pipeline  # type: ignore[untyped-decorator]
+        def whole() -> None:
+            one = made["first"]()  # noqa: F841
+            made["with-R"]()
+            made["2 nd"]()
+            made["first"]()
+
+        return list(whole().jobs)
+
+    assert names(runner) == names(azure) == ["one", "with_r", "n2_nd", "one_1"]

@@ -336,6 +336,32 @@ class TestSettings:
         )
         assert job.notices == ()
 
+    def test_what_an_f_string_makes_of_an_expression_is_noticed(self, step: Make) -> None:
+        job = step(("path: ./out/rows.txt", "path: ./${name}/rows.txt"))
+        assert "'${name}' stays in its path as it is, it means nothing: write ${{name}}" in job.notices[0]
+        assert not step(("path: ./out/rows.txt", "path: ./${{name}}/rows.txt")).notices
+
+    def test_an_address_of_the_web_without_a_type_is_a_text(self, step: Make) -> None:
+        job = step(("  limit: 3", "  limit: 3\n  url: https://acc.blob.core.windows.net/c/iris.csv"))
+        assert (job.inputs["url"].type, job.inputs["url"].value) == ("string", "https://acc.blob.core.windows.net/c/iris.csv")
+        assert not job.notices
+
+    def test_an_environment_that_is_not_known_does_not_matter_to_an_interpreter_of_ones_own(self, step: Make) -> None:
+        curated = ("  code: ./src", "  code: ./src\n  environment: azureml://registries/azureml/environments/sklearn-1.5/labels/latest")
+        job = step(curated, local=True, python=True)
+        assert job.environment is None
+        assert "is not known here, and not used: --python names the interpreter" in job.notices[0]
+        for given in ({"local": True}, {"python": True}):
+            with pytest.raises(
+                UserError, match=r'environments: \{sklearn-1.5: \{"1": \{conda_file: conda.yml\}\}\}.*--local --python PATH'
+            ):
+                step(curated, **given)
+
+    def test_a_name_like_that_of_another_environment_is_a_guess_only(self, step: Make) -> None:
+        known = {"sklearn-1.0:1": {"conda_file": "conda.yml"}}
+        with pytest.raises(UserError, match=r"did you mean 'sklearn-1.0'\? Else describe it in workspace.yml"):
+            step(("  code: ./src", "  code: ./src\n  environment: azureml:sklearn-1.5@latest"), environments=known)
+
     def test_the_name_of_an_output_is_said_to_register_nothing(self, step: Make) -> None:
         job = step(("path: ./out/rows.txt", "path: ./out/rows.txt\n    name: scores\n    version: 3"))
         assert [notice for notice in job.notices if "registers no data assets" in notice]
