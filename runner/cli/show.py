@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runner.cli.options import Format
-from runner.errors import one_line
+from runner.errors import one_line, printable
 from runner.workspace.records import JobRecord
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _print_plan(plan: StepPlan) -> None:
         rows.insert(0, ("compute", plan.compute))
     print(f"Step {plan.step}")
     for label, text in rows:
-        print(f"  {label:<13} {text}")
+        print(f"  {label:<13} {printable(text)}")
     print()
 
 

@@ -7,6 +7,7 @@ is one word, or part of one, and nothing of it is run. The text begins by taking
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from runner.spec.expressions import Scope, as_text, check_closed, drop_optional,
 from runner.spec.problems import Problems
 from runner.spec.yaml_source import shown
 
+LONGEST = 131_071 - 4096  # bytes of one argument on Linux (MAX_ARG_STRLEN), less what is put before the command
 _WHOLE = r"\$\{\{.*?\}\}"
 _LOOSE = re.compile(r"(\$\{)?\b((inputs|outputs)\.([A-Za-z_][\w-]*))")
 _VARIABLE = "RUNNER_{}"  # names that begin so are the runner's: a job cannot set them (settings.py)
@@ -64,6 +66,12 @@ def read_command(text: str, scope: Scope, place: Place, problems: Problems) -> C
     replaced = _Scanner(variable=variable).replaced(text)
     if "\0" in replaced or any("\0" in value for value in values.values()):
         raise UserError("the command has a NUL character", place=place, todo="remove it")
+    if too_long := [written for written, value in (("the command", replaced), *values.items()) if len(os.fsencode(value)) > LONGEST]:
+        raise UserError(
+            f"{shown(too_long[0])} has more than {LONGEST:,} bytes, which is all that the system takes in one argument",
+            place=place,
+            todo="hand it over in a file",
+        )
     taken = " ".join(f"{_VARIABLE.format(number)}=${{{number}}}" for number in range(1, len(values) + 1))
     return Command(text=f"{taken}{_TAKEN}{replaced}" if values else replaced, values=tuple(values.values()))
 

@@ -207,7 +207,9 @@ class InputReader:
         if not is_address(path):
             if reason := trouble(path):
                 raise UserError(f"'{text}' {reason}", place=at.place, todo=_where(text, path))
-            return not is_folder(path)
+            if not is_file(path) and not is_folder(path):  # a pipe, say: nobody knows when it ends, and it can be read once only
+                raise UserError(f"'{text}' is neither a file nor a folder", place=at.place, todo="copy what comes from it into a file")
+            return is_file(path)
         with at_place(at.place):
             there = self.context.blobs.there(path)
         if there == "nothing":

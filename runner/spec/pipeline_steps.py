@@ -14,6 +14,7 @@ from runner.spec.component import KINDS, Component, kind_of, read_component, wit
 from runner.spec.expressions import Ports, Scope
 from runner.spec.kinds import advice
 from runner.spec.load import written_type
+from runner.spec.places import Places
 from runner.spec.ports import Frame, declared_ports
 from runner.spec.script import missing
 from runner.spec.settings import identity
@@ -37,6 +38,7 @@ class Steps:
     done: dict[str, Step] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     depends_on: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    places: Places = field(default_factory=Places)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,18 +87,16 @@ def _resolve(name: str, node: Node, group: Group, ports: Mapping[str, Ports], st
 
 
 def _check_places(name: str, node: Node, step: Step, steps: Steps) -> None:
-    """Errors: UserError for an output that is another step's, too."""
-    places = {output.path: (other, port) for other, one in steps.done.items() for port, output in one.outputs.items()}
+    """Errors: UserError for an output that is another step's, too, or lies in one."""
+    clashes = {port: steps.places.clash(output.path) for port, output in step.outputs.items()}
     for port, output in step.outputs.items():
-        if output.path in places:
-            other = ".".join(places[output.path])
+        steps.places.take(output.path, (name, port))
+    for port, clash in clashes.items():
+        if clash:
             outputs = node.get("outputs")
             at = (outputs.get(port) if outputs else None) or node
-            raise UserError(
-                f"the output '{port}' of the step '{name}' has the path of '{other}': {output.path}",
-                place=at.place,
-                todo="give each a path of its own, or leave it out",
-            )
+            todo = "give each a path of its own, or leave it out"
+            raise UserError(f"the output '{port}' of the step '{name}' {clash}", place=at.place, todo=todo)
 
 
 def _resolve_inner(name: str, node: Node, group: Group, ports: Mapping[str, Ports], steps: Steps) -> tuple[tuple[str, ...], Ports]:

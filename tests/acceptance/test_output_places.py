@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ def test_two_steps_at_one_place(tmp_path):
     assert done.status == 2
     assert "the output 'o' of the step 'b' has the path of 'a.o'" in done.stderr
     assert "job.yml:" in done.stderr
+
+
+def test_a_step_in_the_folder_of_another_and_a_pipe_as_input(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    jobs = {"a": writes("./one"), "b": writes("./one/two"), "c": {**writes(None), "inputs": {"i": {"type": "uri_file", "path": "./pipe"}}}}
+    done = run(Lab(tmp_path), jobs)
+    assert done.status == 2
+    assert "the output 'o' of the step 'b' lies in that of 'a.o'" in done.stderr
+    assert "'./pipe' is neither a file nor a folder" in done.stderr
 
 
 def test_what_was_there_before_is_no_known_result(tmp_path):

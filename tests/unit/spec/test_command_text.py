@@ -107,6 +107,13 @@ def test_a_command_without_expressions_stays_as_it_is() -> None:
     assert (command.text, command.values) == ("echo \"$1\" $(ls) '$X'\n", ())
 
 
+@pytest.mark.parametrize(("text", "big"), [("x ${{inputs.big}}", "inputs.big"), ("echo " + 140_000 * "x", "the command")])
+def test_what_is_too_long_for_the_system(text: str, big: str) -> None:
+    scope = Scope(own=Ports(inputs={"big": JobInput(type="string", value=140_000 * "y")}))
+    with pytest.raises(UserError, match=rf"(?s)'{big}' has more than 126,975 bytes.*in a file"):
+        read_command(text, scope, PLACE, Problems())
+
+
 def test_each_value_is_handed_over_once() -> None:
     command = read_command("a ${{inputs.a}} ${{ inputs.a }} '${{inputs.n}}'", SCOPE, PLACE, Problems())
     assert command.values == ("/data/my images", "7")
