@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.errors import UserError
+from runner.errors import UserError, printable
 from runner.model.cluster import RayCompute
 from runner.model.events import Observer
 from runner.resumption import Resumption
@@ -152,6 +152,18 @@ class Client(Submission, Resumption):
     def cluster(self, name: str | None = None) -> RayCompute:
         """The cluster of that name, or the only one."""
         return self.workspace.ray_compute(name) if name else self.workspace.only_cluster()
+
+
+def last_page(record: JobRecord) -> str:
+    """What is told of a job that has ended: its `job_result.txt`."""
+    try:
+        page = (Path(record.logs) / "job_result.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        page = ""
+    if record.status not in page.split("\n", 1)[0]:  # an interrupted job has none, or an old one
+        message = record.error["message"] if record.error else ""
+        page = f"Job {record.name}: {record.status}\n\n{message}\n\nLogs: {record.logs}\n"
+    return printable(page)
 
 
 def exit_status(record: JobRecord) -> int:

@@ -41,10 +41,12 @@ class Place:
     file: str | None = None
     line: int | None = None  # 1-based
     field: str | None = None
+    named_at: str = ""  # where another file names this one
 
     def __str__(self) -> str:
         where = ":".join(str(part) for part in (self.file, self.line) if part is not None)
-        return " ".join(part for part in (where, f"`{self.field}`" if self.field else "") if part)
+        named = f"(named at {self.named_at})" if self.named_at else ""
+        return " ".join(part for part in (where, f"`{self.field}`" if self.field else "", named) if part)
 
 
 class RunnerError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -233,7 +234,8 @@ class JobOperations:
         return iter([SubmittedJob(record.to_json()) for record in records[: kwargs.get("max_results")]])
 
     def stream(self, name: str) -> None:
-        """Follows a job until it has ended, with its progress on stderr. Raises `JobFailedError` if it fails."""
+        """Follows a job until it has ended, with its progress and its last page on stderr. Raises `JobFailedError` if it fails."""
+        from runner.client import last_page
         from runner.report.progress import progress_view
 
         view = progress_view()
@@ -241,6 +243,7 @@ class JobOperations:
             record = self._client.stream(name, view)
         finally:
             view.close()
+        print(f"\n{last_page(record)}", file=sys.stderr)
         if record.status == "Failed":
             raise JobFailedError((record.error or {}).get("message") or f"job {name} has failed: see {record.logs}")
 

@@ -30,7 +30,7 @@ from runner.cli.options import (
     the_file,
 )
 from runner.cli.show import print_data, print_findings, print_job, print_jobs, print_plans, print_table
-from runner.errors import Place, UserError, printable
+from runner.errors import Place, UserError
 
 if TYPE_CHECKING:
     from runner.client import Client
@@ -335,22 +335,11 @@ def _detached(name: str) -> int:
 
 def _end(record: JobRecord, output: Format | None, *, streamed: bool) -> int:
     """The page of a job that was followed to its end, on stderr; the job, on stdout, unless a person has seen all; the exit status."""
-    from runner.client import exit_status
+    from runner.client import exit_status, last_page
 
     if output is not None or not (streamed and sys.stdout.isatty()):
         print_job(record, output)
     if streamed:
         sys.stdout.flush()
-        _print_page(record)  # last, so that on a terminal the job in full does not push it out of sight
+        print(f"\n{last_page(record)}", file=sys.stderr)  # last, so that on a terminal the job in full does not push it out of sight
     return exit_status(record)
-
-
-def _print_page(record: JobRecord) -> None:
-    try:
-        page = (Path(record.logs) / "job_result.txt").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        page = ""
-    if record.status not in page.split("\n", 1)[0]:  # an interrupted job has none, or an old one
-        message = record.error["message"] if record.error else ""
-        page = f"Job {record.name}: {record.status}\n\n{message}\n\nLogs: {record.logs}\n"
-    print(f"\n{printable(page)}", file=sys.stderr)

@@ -72,7 +72,13 @@ def _done(job: JobRecord) -> str:
         return "-"
     failed = f", {progress.failed} failed" if progress.failed else ""
     total = f"{progress.total}" if progress.listed or job.finished else f"{progress.total}…"
-    return f"{progress.succeeded + progress.failed}/{total}{failed}"
+    reused = f", {_reused(job)} reused" if _reused(job) else ""
+    return f"{progress.succeeded + progress.failed}/{total}{reused}{failed}"
+
+
+def _reused(job: JobRecord) -> int:
+    """Mini-batches that ran in the job that the results were taken from."""
+    return sum(one.progress.succeeded for one in (job, *job.jobs.values()) if one.reused_from)
 
 
 def _job_rows(record: JobRecord) -> Rows:
@@ -83,6 +89,8 @@ def _job_rows(record: JobRecord) -> Rows:
             value = {name: _without_counts(job) for name, job in value.items()}
         if key in ("progress", "jobs", "inputs", "outputs", "error", "tags", "properties"):
             yield from _nested(key, value)
+            if key == "progress" and _reused(record):
+                yield "progress.mini_batches.reused", _reused(record)
         elif value:
             yield key, value
 
@@ -162,10 +170,12 @@ def _split(plan: StepPlan) -> Iterator[tuple[str, str]]:
     from runner.workspace.units import show_size
 
     later = "known when it runs"
-    unknown = plan.items is None and not plan.mini_batches  # made by a step that has not run
-    yield "mini-batches", later if unknown else f"{plan.mini_batches:,}"
+    yield "mini-batches", later if plan.mini_batches is None else f"{plan.mini_batches:,}"
     yield "items", later if plan.items is None else f"{plan.items:,} {plan.unit}"
-    yield "size", later if unknown else f"{show_size(plan.bytes)}, the largest mini-batch {show_size(plan.largest)}"
+    if plan.bytes is None or plan.largest is None:
+        yield "size", later
+    else:
+        yield "size", f"{show_size(plan.bytes)}, the largest mini-batch {show_size(plan.largest)}"
     yield "workers", _workers(plan)
 
 

@@ -142,7 +142,7 @@ def _files_below(root: Path, below: str = "", above: frozenset[tuple[int, int]] 
         for entry in entries:
             if entry.is_dir():
                 yield from _files_below(root, f"{below}{entry.name}/", above | {identity})
-            elif entry.is_file() or entry.is_symlink():  # pipes and sockets are nobody's input
+            elif entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists()):  # pipes and sockets are nobody's input
                 yield below + entry.name
 
 

@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISREG
 
 from runner.engine.workcopy import clone_file
 from runner.failpoints import failpoint
@@ -66,12 +67,13 @@ def _copy_file(source: Path, target: Path) -> None:
 def _copy_folder(source: Path, target: Path, stop: Stop) -> None:
     def copy(one: str, other: str) -> str:
         _go_on(stop)
-        return clone_file(one, other)
+        return clone_file(one, other) if S_ISREG(Path(one).stat().st_mode) else other  # reading a pipe would wait for ever
 
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = _draft_of(target)
     try:
         shutil.copytree(source, draft, symlinks=True, copy_function=copy)
+        _turn_links(draft, source, target)
         failpoint("reuse.drafted")
         if not target.exists() or not any(target.iterdir()):
             draft.replace(target)
@@ -83,6 +85,15 @@ def _copy_folder(source: Path, target: Path, stop: Stop) -> None:
                 Path(folder, name).replace(place / name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _turn_links(draft: Path, source: Path, target: Path) -> None:
+    """Links that name a place in `source` in full name the one in `target`: what they were copied from may be deleted."""
+    for folder, below, files in os.walk(draft):
+        for link in (Path(folder, name) for name in (*below, *files)):
+            if link.is_symlink() and (place := link.readlink()).is_relative_to(source.absolute()):
+                link.unlink()
+                link.symlink_to(target.absolute() / place.relative_to(source.absolute()))
 
 
 def _draft_of(target: Path) -> Path:

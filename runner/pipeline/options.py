@@ -74,11 +74,11 @@ class StepPlan:
 
     step: str
     input: str  # one line: what is split, and how
-    mini_batches: int | None  # None: a command has none
+    mini_batches: int | None  # None, as below: a command has none, or they are made by a step that has not run
     items: int | None  # files; rows where they are known without reading
     unit: str  # "files" or "rows"
-    bytes: int
-    largest: int  # bytes of the largest mini-batch
+    bytes: int | None
+    largest: int | None  # bytes of the largest mini-batch
     instances: int
     workers: int | None  # in all; None: decided on the nodes of a cluster
     arguments: tuple[str, ...]  # the script's sys.argv[1:]

@@ -21,6 +21,7 @@ from runner.pipeline.reuse import Reuse
 from runner.pipeline.step_run import StepRun
 from runner.pipeline.tracking import track_reused
 from runner.storage.problems import StorageUnavailable
+from runner.workspace.records import load_quietly
 
 
 @dataclass(kw_only=True)
@@ -88,7 +89,9 @@ class PipelineRun:
         if reason:
             observe(StatusChanged(at=time.time(), status="NotRun", reason=reason))
             return RunResult(status="NotRun")
-        if self.options.resume and (before := _completed_before(step, paths)):
+        if self.options.resume and (before := self._completed_before(step, paths)):
+            if before.progress.total:
+                observe(Progressed(at=time.time(), progress=before.progress))
             observe(StatusChanged(at=time.time(), status="Completed", reason="completed in an earlier run of this job"))
             return before
         known = self.options.resume and paths.manifest.exists()
@@ -104,6 +107,19 @@ class PipelineRun:
         if result.status == "Completed":
             self._note(step, paths, result)
         return result
+
+    def _completed_before(self, step: Step, paths: JobPaths) -> RunResult | None:
+        """Of a step that has the results of another job, the counts stand in the record only."""
+        if not paths.journal.exists():
+            return None
+        restored = read_journal(paths.journal)
+        if restored.ended != "Completed":
+            return None
+        if step.command:
+            return RunResult(status="Completed", progress=Progress(listed=True))
+        record = load_quietly(self.paths)
+        job = record.jobs.get(step.step or "") if record else None
+        return RunResult(status="Completed", progress=job.progress if job and job.reused_from else restored.progress)
 
     def _note(self, step: Step, paths: JobPaths, result: RunResult) -> None:
         """The step has ended: if it takes long until the next can begin, it is the pipeline that says so."""
@@ -215,12 +231,3 @@ def _observer_of(name: str, observe: Observer) -> Observer:
         observe(replace(event, step=name))
 
     return tell
-
-
-def _completed_before(step: Step, paths: JobPaths) -> RunResult | None:
-    if not paths.journal.exists():
-        return None
-    restored = read_journal(paths.journal)
-    if restored.ended != "Completed":
-        return None
-    return RunResult(status="Completed", progress=Progress(listed=True) if step.command else restored.progress)

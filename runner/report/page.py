@@ -40,10 +40,10 @@ def _steps(steps: Mapping[str, Summary], told: str) -> Iterator[str]:
     for name, summary in steps.items():
         progress = summary.progress
         done = f"{progress.succeeded:,} of {progress.total:,} mini-batches succeeded" if progress.total else _took(summary)
-        done += f", taken from {summary.reused_from}" if progress.total and summary.reused_from else ""
         failed = f", {progress.failed:,} failed" if progress.failed else ""
         items = f", {progress.items_failed:,} items failed" if progress.items_failed else ""
-        yield f"  {name:<{width}}  {summary.status:<10}  {done}{failed}{items}".rstrip()
+        reason = f", {summary.reason}" if progress.total and summary.reason else ""
+        yield f"  {name:<{width}}  {summary.status:<10}  {done}{failed}{items}{reason}".rstrip()
         if summary.status == "Failed" and summary.end is not None and not told.startswith(f"step '{name}': "):
             yield from (f"  {'':<{width}}  {line}" for line in _brief(summary.end))
 
@@ -59,8 +59,8 @@ def _brief(end: JobEnded) -> Iterator[str]:
 
 
 def _took(summary: Summary) -> str:
-    if summary.reused_from or summary.reason:
-        return summary.reason or f"taken from {summary.reused_from}"
+    if summary.reason:
+        return summary.reason
     return "" if summary.running is None or summary.ended is None else duration(summary.ended - summary.running)
 
 

@@ -46,13 +46,18 @@ class Speed:
         self._last: tuple[float, Progress] | None = None
 
     def update(self, at: float, progress: Progress) -> None:
-        self._first = self._first or (at, progress)
         self._last = (at, progress)
+        self._first = self._first or self._last
 
     def started(self, at: float) -> None:
         """The moment at which the job began to run."""
         if self._first is None:
             self._first = (at, Progress())
+
+    @property
+    def running(self) -> bool:
+        """Whether anything has been measured."""
+        return self._first is not None and self._first is not self._last
 
     @property
     def items(self) -> float:
@@ -179,7 +184,8 @@ class PlainProgress(_View):
         self._say(prefix + status + (f": {reason}" if reason else ""))
 
     def _progressed(self, event: Progressed, prefix: str) -> None:
-        now, pace = time.monotonic(), self._paces.setdefault(prefix, _Pace())
+        now = time.monotonic()
+        pace = self._paces.setdefault(prefix, _Pace(next=now + _FIRST_PAUSE))
         if now < pace.next or event.progress == pace.shown:
             return
         pace.next, pace.pause = now + pace.pause, min(_LONGEST_PAUSE, pace.pause * _GROWTH)
@@ -196,6 +202,11 @@ class PlainProgress(_View):
             pass  # nobody reads any more; the job goes on
 
 
+def _rate(speed: Speed) -> list[str]:
+    """Nothing for a step that has not run, but has the results of another job."""
+    return [f"{rate(speed.items, 1)} items/s"] if speed.running else []
+
+
 def short_counts(progress: Progress, speed: Speed) -> str:
     """`12/100, 1 failed, 10.0 s left, 34.5 items/s`: what matters first, because a narrow terminal cuts off the end."""
     parts = [f"{_done(progress):,}/{progress.total:,}{'' if progress.listed else '…'}"]
@@ -203,7 +214,7 @@ def short_counts(progress: Progress, speed: Speed) -> str:
         parts.append(f"{progress.failed:,} failed")
     if speed.remaining is not None and _done(progress) < progress.total:
         parts.append(f"{duration(speed.remaining)} left")
-    return ", ".join([*parts, f"{rate(speed.items, 1)} items/s"])
+    return ", ".join([*parts, *_rate(speed)])
 
 
 def counts(progress: Progress, speed: Speed) -> str:
@@ -215,7 +226,7 @@ def counts(progress: Progress, speed: Speed) -> str:
         parts.append(f"{progress.failed:,} failed")
     if progress.retries:
         parts.append(f"{progress.retries:,} retries")
-    parts.append(f"{rate(speed.items, 1)} items/s")
+    parts += _rate(speed)
     if speed.remaining is not None and _done(progress) < progress.total:
         parts.append(f"{duration(speed.remaining)} left")
     return ", ".join(parts)

@@ -42,8 +42,7 @@ class Summary:
     running: float | None = None
     ended: float | None = None
     status: str = ""
-    reason: str = ""  # of a step that has not run
-    reused_from: str = ""
+    reason: str = ""  # why a step has not run, or not in this run: whose results it has
     progress: Progress = field(default_factory=Progress)
     finished_here: int = 0  # mini-batches of this run, without those of an earlier one
     nodes: int = 0
@@ -103,8 +102,7 @@ class Summary:
     def _status(self, event: StatusChanged | JobEnded) -> None:
         self.status = event.status
         if isinstance(event, StatusChanged):
-            self.reused_from = event.reused_from or self.reused_from
-            self.reason = event.reason if event.status == "NotRun" else ""
+            self.reason = event.reason if event.status in ("NotRun", "Completed") else ""
         self.started = self.started or event.at
         if event.status == "Running":
             self.running = self.running or event.at

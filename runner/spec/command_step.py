@@ -53,7 +53,14 @@ class CommandStepReader(StepReader):
             text = "" if node.is_unset else require_scalar(node)
             if not text.strip():
                 raise UserError("the command is empty", place=node.place, todo=f"write what is to be run, {_EXAMPLE}")
-            return read_command(text, self.scope, node.place, self.problems)
+            command = read_command(text, self.scope, node.place, self.problems)
+            if not command.text.strip():
+                raise UserError(
+                    "nothing is left of the command when what stands in $[[ ]] is left out",
+                    place=node.place,
+                    todo=f"write what is to be run, {_EXAMPLE}",
+                )
+            return command
         return Command(text="true")
 
     def _timeout(self) -> float:

@@ -50,6 +50,7 @@ def read_component(step: Node, problems: Problems, known: Registered) -> Compone
     if node is None:
         return None
     tree = node if node.is_mapping else read_file(node, known)
+    problems.name_file(tree.place.file, node.place)
     kind = _kind(tree)
     check_keys(tree, _KEYS[kind], f"of a {kind} component", problems, _HINTS[kind])
     for one in tree.walk() if kind != "pipeline" else ():

@@ -178,6 +178,8 @@ def _nodes(tree: Node, ports: dict[str, Ports], files: dict[str, tuple[Path, ...
         with problems.catching():
             _check_step(name, node)
             found[name], files[name] = with_component(node, group.files, group.frame.context.components)
+            if (component := found[name].get("component")) is not None:
+                problems.name_file(component.place.file, node.place)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from runner.errors import NotSupportedHere, Place, UserError, UserErrors
 from runner.spec.expressions import FollowUpError
@@ -12,13 +13,19 @@ from runner.spec.expressions import FollowUpError
 class Problems:
     """Errors in the order they were found, and notices: lines said before the job starts."""
 
-    def __init__(self, errors: list[UserError] | None = None) -> None:
+    def __init__(self, errors: list[UserError] | None = None, named: dict[str, Place] | None = None) -> None:
         self.errors: list[UserError] = [] if errors is None else errors
+        self._named: dict[str, Place] = {} if named is None else named  # files of components, and who names each
         self.notices: list[str] = []
 
     def for_step(self) -> Problems:
         """The same list of errors, with notices of its own."""
-        return Problems(self.errors)
+        return Problems(self.errors, self._named)
+
+    def name_file(self, file: str | None, place: Place) -> None:
+        """What is wrong in that file is told with the place that names it, the first of several."""
+        if file and file != place.file:
+            self._named.setdefault(file, place)
 
     def add(self, problem: str, place: Place | None, *, allowed: str = "", todo: str = "") -> None:
         self._append(UserError(problem, place=place, allowed=allowed, todo=todo))
@@ -32,8 +39,16 @@ class Problems:
             self.notices.append(text)
 
     def _append(self, error: UserError) -> None:
+        error = self._with_name(error)
         if not isinstance(error, FollowUpError) and str(error) not in map(str, self.errors):
             self.errors.append(error)
+
+    def _with_name(self, error: UserError) -> UserError:
+        named = self._named.get(error.place.file or "") if error.place else None
+        if named is None or error.place is None or type(error) not in (UserError, NotSupportedHere):
+            return error
+        place = replace(error.place, named_at=str(replace(named, field=None, named_at="")))
+        return type(error)(error.problem, place=place, allowed=error.allowed, todo=error.todo)
 
     @contextmanager
     def catching(self) -> Iterator[None]:

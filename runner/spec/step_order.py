@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from heapq import heappop, heappush
 
 from runner.errors import UserError
 from runner.spec.expressions import steps_named
@@ -26,17 +27,27 @@ def _texts(node: Node) -> Iterator[str]:
 
 def in_order(depends_on: Mapping[str, tuple[str, ...]], nodes: Mapping[str, Node]) -> list[str]:
     """Every step after those it depends on, otherwise in the order of the file. A circle is an error that names it."""
-    order: list[str] = []
-    while len(order) < len(depends_on):
-        ready = next((name for name, needs in depends_on.items() if name not in order and set(needs) <= set(order)), None)
-        if ready is None:
-            circle = _circle({name: [n for n in needs if n not in order] for name, needs in depends_on.items() if name not in order})
-            raise UserError(
-                f"the steps wait for each other: {' → '.join([*circle, circle[0]])}",
-                place=nodes[circle[0]].place,
-                todo="a step can use the outputs of earlier steps only",
-            )
-        order.append(ready)
+    missing = {name: set(needs) for name, needs in depends_on.items()}
+    places = {name: place for place, name in enumerate(depends_on)}
+    waiting: dict[str, list[str]] = {name: [] for name in depends_on}
+    for name, needs in missing.items():
+        for other in needs:
+            waiting[other].append(name)
+    ready = [places[name] for name, needs in missing.items() if not needs]  # in the order of the file, so a heap
+    names, order = list(depends_on), list[str]()
+    while ready:
+        order.append(names[heappop(ready)])
+        for name in waiting[order[-1]]:
+            missing[name].discard(order[-1])
+            if not missing[name]:
+                heappush(ready, places[name])
+    if circling := {name: [n for n in depends_on[name] if n in needs] for name, needs in missing.items() if needs}:
+        circle = _circle(circling)
+        raise UserError(
+            f"the steps wait for each other: {' → '.join([*circle, circle[0]])}",
+            place=nodes[circle[0]].place,
+            todo="a step can use the outputs of earlier steps only",
+        )
     return order
 
 

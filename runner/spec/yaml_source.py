@@ -225,6 +225,7 @@ class _Converter:
             ]
             return Node(value=children, place=place, base=self._base)
         assert isinstance(node, yaml.ScalarNode)
+        self._join_halves(node, place)
         return Node(value=self._scalar(node, place), text=str(node.value), place=place, base=self._base)
 
     def _entries(self, node: yaml.MappingNode, place: Place) -> dict[str, Node]:
@@ -244,7 +245,21 @@ class _Converter:
             entries[key] = self.convert(value_node, at)
         return {**merged, **entries}
 
+    def _join_halves(self, node: yaml.ScalarNode, place: Place) -> None:
+        """JSON writes 😀 as `"\\ud83d\\ude00"`, which PyYAML leaves as two. Errors: UserError for one without the other."""
+        half = next((letter for letter in node.value if "\ud800" <= letter <= "\udfff"), "")
+        try:
+            node.value = node.value.encode("utf-16", "surrogatepass").decode("utf-16") if half else node.value
+        except UnicodeDecodeError:
+            raise UserError(
+                f"'\\u{ord(half):04x}' is half a character",
+                place=replace(place, line=node.start_mark.line + 1),
+                todo="write the character itself",
+            ) from None
+
     def _key(self, node: yaml.Node, place: Place) -> str:
+        if isinstance(node, yaml.ScalarNode):
+            self._join_halves(node, place)
         if isinstance(node, yaml.ScalarNode) and node.tag == _STR:
             return str(node.value)
         written = node.value if isinstance(node, yaml.ScalarNode) else "a list or mapping"

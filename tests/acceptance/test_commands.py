@@ -584,7 +584,8 @@ def test_a_command_whose_node_is_lost_is_run_again_on_another(on_cluster: Cluste
     assert lab.run("job", "create", "-f", "job.yml", "-n", "moved").status == 0
     eventually(lambda: len(lab.ledger) == 1, timeout=60, what="the command runs")
     log = lab.logs("moved") / "sys" / "master_role.txt"
-    started = eventually(lambda: re.search(r"node_0 started with .* on (\S+)", log.read_text()), what="the log says where")
+    where = re.compile(r"node_0 started with .* on (\S+)")
+    started = eventually(lambda: log.exists() and where.search(log.read_text()), what="the log says where")
     lab.cluster.kill_container(lab.cluster.node(started[1]))
     eventually(lambda: len(lab.ledger) == 2, timeout=60, what="it runs again")
     gate.touch()

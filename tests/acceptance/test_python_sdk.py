@@ -83,8 +83,8 @@ def test_a_job_from_its_making_to_its_result(lab: Lab, client: MLClient, capsys:
     submitted = client.jobs.create_or_update(job)
     assert (submitted.name, submitted.display_name) == ("first", "First")
     client.jobs.stream("first")
-    assert "Completed" in capsys.readouterr().err
     done = client.jobs.get("first")
+    assert capsys.readouterr().err.endswith(f"\n{(Path(done.logs) / 'job_result.txt').read_text()}\n"), "as the command line"
     assert (done.status, done.type, done.tags) == ("Completed", "parallel", {"a": "b"})
     assert done.progress["mini_batches"]["total"] == 3
     assert rows(client, "first") == [f"{name} --n 3 7" for name in EVERY]

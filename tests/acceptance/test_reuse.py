@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 import uuid
@@ -21,6 +22,7 @@ from tests.azurite import Azurite
 
 SCRIPT = """
 import os
+import re
 from ledger import note
 
 def init():
@@ -132,7 +134,13 @@ def test_a_whole_pipeline_that_has_run_before(chain):
     rows = Path(shown["outputs"]["rows"]["path"])
     assert "p2.score" in str(rows), "the outputs are the job's own"
     assert rows.read_text() == "ABC\n" * 3
-    assert "2 of 2 mini-batches succeeded, taken from p1.score" in (chain.lab.logs("p2") / "job_result.txt").read_text()
+    page = (chain.lab.logs("p2") / "job_result.txt").read_text()
+    assert re.search(r"^  score +Completed +(\d+) of \1 mini-batches succeeded, taken from p1\.score$", page, re.MULTILINE)
+    earlier = chain.lab.run("job", "show", "p1", "-o", "json").job
+    assert shown["progress"] == earlier["jobs"]["score"]["progress"], "what was counted there"
+    assert chain.shown["progress"] == earlier["progress"]
+    done = earlier["progress"]["mini_batches"]["succeeded"]
+    assert f"  {done}/{done}, {done} reused  " in chain.lab.run("job", "list").stdout
 
 
 CHANGES: dict[str, tuple[Callable[[Chain], object], list[str]]] = {

@@ -32,6 +32,7 @@ _SPLIT_LITERAL = """\
 COMMANDS = (
     BadJob(id="command-missing", edits="command.yml", changes=((f"{_LINE}\n", ""),), says=("'command' is missing", "command: python")),
     text_row("empty", "''", "the command is empty"),
+    text_row("nothing-left", "$[[ ]]", "nothing is left of the command"),
     text_row("unset", "", "the command is empty"),
     text_row("list", "[python, train.py]", "must be one text, not a list", "command: |"),
     text_row("unknown-input", "python score.py ${{inputs.image}}", "this job has no input 'image'", "did you mean 'images'"),

@@ -22,6 +22,10 @@ SYNTAX = (
         at=None,
     ),
     BadJob(id="alias-circle", text="type: parallel\na: &a [*a]\n", says=("refers to the value that it stands in",), at="a: &a"),
+    BadJob(
+        id="half-a-character", text='type: parallel\ndisplay_name: "a \\ud83d b"\n', says=("ud83d", "half a character"), at="display_name"
+    ),
+    BadJob(id="half-a-character-in-a-key", text='type: parallel\n"\\udc00": 1\n', says=("udc00", "half a character"), at='"\\udc00"'),
     BadJob(id="too-deep", text="type: " + "[" * 3000 + "\n", says=("nested too deeply",), at=None),
     BadJob(id="two-documents", text="type: parallel\n---\ntype: parallel\n", says=("YAML syntax", "single document"), at="---"),
     BadJob(

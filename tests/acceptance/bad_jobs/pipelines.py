@@ -133,7 +133,7 @@ PIPELINES = (
     step_row("component-literal-gets-data", "      ratio: 0.5", "      ratio: ${{parent.inputs.images}}", "bound to data"),
     step_row("component-output-unknown", "      result: ", "      results: ", "no output 'results'", "did you mean 'result'"),
     component_row("component-type", "type: parallel", "type: sweep", "components of type sweep cannot run here", "command, parallel"),
-    component_row("component-key", "mini_batch_size: 1", "mini_batch_sizes: 1", "did you mean 'mini_batch_size'"),
+    component_row("component-key", "mini_batch_size: 1", "mini_batch_sizes: 1", "did you mean 'mini_batch_size'", "(named at "),
     component_row("component-compute", "mini_batch_size: 1", "compute: local", "it stands in the step"),
     component_row("component-input-declared", "    min: 0", "    minimum: 0", "did you mean 'min'"),
     component_row("component-default-type", "    default: red", "    default: blue", "'blue' is not one of the values"),

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from runner.model.batch import ErrorRecord
-from runner.model.events import JobEnded, StatusChanged
+from runner.model.batch import ErrorRecord, Progress
+from runner.model.events import JobEnded, Progressed, StatusChanged
 from runner.report.page import render
 from runner.report.summary import Summary
 
@@ -39,4 +39,17 @@ def test_each_failed_step_is_told_of_once_and_what_others_waited_for() -> None:
         "  count    Failed      2.0 s",
         "           an image is missing",
         "  view     NotRun      step 'prepare' has not completed",
+    ]
+
+
+def test_a_step_that_has_the_results_of_another_job_has_its_counts() -> None:
+    taken = Summary()
+    taken(Progressed(at=1.0, progress=Progress(total=36, succeeded=36, items=72, listed=True)))
+    taken(StatusChanged(at=1.0, status="Completed", reason="taken from p1.score", reused_from="p1.score"))
+    command = Summary()
+    command(StatusChanged(at=1.0, status="Completed", reason="completed in an earlier run of this job"))
+    text = render("job", summary("Completed"), outputs={}, logs=Path("logs"), steps={"score": taken, "count": command})
+    assert text.splitlines()[2:4] == [
+        "  score  Completed   36 of 36 mini-batches succeeded, taken from p1.score",
+        "  count  Completed   completed in an earlier run of this job",
     ]

@@ -27,6 +27,12 @@ def test_counts_tell_whether_the_total_is_known():
     assert counts(done, speed) == "10 of 50 mini-batches (20 %), 1 failed, 2 retries, 10 items/s, 40.0 s left"
 
 
+def test_what_has_not_run_has_no_speed():
+    speed, taken = Speed(), Progress(total=50, listed=True, succeeded=50, items=100)
+    speed.update(10.0, taken)
+    assert counts(taken, speed) == "50 of 50 mini-batches (100 %)"
+
+
 def test_what_an_earlier_run_did_does_not_count_as_speed():
     speed = Speed()
     speed.update(0.0, Progress(total=100, listed=True, succeeded=90, items=900))
