@@ -57,6 +57,13 @@ def test_code_and_environment_stay_as_they_were(workspace: Workspace, place: Pat
     assert Path(load(workspace, "component", "prep:1")["environment"]["conda_file"]).read_text().startswith("dependencies")
 
 
+def test_numbers_stay_as_they_are_written(workspace: Workspace) -> None:
+    inputs = "inputs: {a: {type: string, default: 1.10}, b: {type: number, default: 0.5}, c: {type: integer, default: 3}}\n"
+    put(workspace, "component", COMPONENT + inputs)
+    found = load(workspace, "component", "prep:1")["inputs"]
+    assert [found[name]["default"] for name in "abc"] == ["1.10", 0.5, 3]
+
+
 def test_a_version_is_registered_once(workspace: Workspace, place: Path) -> None:
     versioned = COMPONENT + "version: 1\n"
     put(workspace, "component", versioned)
