@@ -31,7 +31,7 @@ class Contents:
 
     def __init__(self, folder: Path, stores: Stores, stop: Callable[[], bool] = lambda: False) -> None:
         self._folder, self._stores, self._stop = folder, stores, stop
-        self._noted: dict[str, str] = {}
+        self._noted: dict[str, tuple[str, str]] = {}  # path → (state of all there, content)
         self.unread = 0  # bytes that had to be read, so far as that is known
 
     def counted(self) -> Contents:
@@ -41,14 +41,15 @@ class Contents:
         return one
 
     def note(self, path: str, content: str) -> None:
-        """What is known to lie at a path from now on: copies of blobs have other ETags than what they were made from."""
-        self._noted[path] = content
+        """What is known to lie at a path as long as nothing changes there: copies of blobs have other ETags than what they were made
+        from, and those of files need not be read. Errors: as `of`.
+        """
+        self._noted[path] = self._state_of(path), content
 
     def of(self, path: str) -> str:
         """The content there, "" for nothing. Errors: OSError, and those of `Stores`."""
-        if path in self._noted:
-            return self._noted[path]
-        return self.now(path)
+        state, content = self._noted.get(path, ("", ""))
+        return content if state and state == self._state_of(path) else self.now(path)
 
     def now(self, path: str) -> str:
         """As `of`, whatever was noted."""
@@ -76,6 +77,9 @@ class Contents:
         if root.is_file():
             return {("", _state(root))}
         return {(name, _state(root / name)) for name in _files_below(root)} if root.exists() else set()
+
+    def _state_of(self, path: str) -> str:
+        return _digest(f"{name}\0{state}" for name, state in sorted(self.pieces(path)))
 
     def _of_blobs(self, address: str) -> str:
         kind = self._stores.kind(address)

@@ -455,3 +455,17 @@ def test_a_job_of_its_own_always_runs(tmp_path):
     lab.job(max_concurrency_per_instance=1)
     assert [lab.score(name=name).status for name in ("a", "b")] == [0, 0]
     assert lab.ledger == ["score", "score"]
+
+
+def test_a_step_that_writes_to_its_input_is_never_known(tmp_path):
+    lab = Lab(tmp_path)
+    lab.ledger_file.parent.mkdir(exist_ok=True)
+    step = {"type": "command", "environment_variables": {"LEDGER": str(lab.ledger_file)}, "outputs": {"o": {"type": "uri_folder"}}}
+    first = {**step, "command": 'echo first >> "$LEDGER"; echo good > ${{outputs.o}}/x'}
+    command = 'echo second >> "$LEDGER"; echo bad > ${{inputs.i}}/x; echo > ${{outputs.o}}/y'
+    given = {"i": {"type": "uri_folder", "path": "${{parent.jobs.first.outputs.o}}"}}
+    lab.write({"type": "pipeline", "jobs": {"first": first, "second": {**step, "command": command, "inputs": given}}}, file="job.yml")
+    for number in (1, 2):
+        done = lab.run("job", "create", "-f", "job.yml", "-n", f"j{number}", "--local", "--stream")
+        assert done.status == 0, done.stderr
+        assert lab.ledger == ["first", "second"] * number
