@@ -146,6 +146,16 @@ def _many(root: Path, index: int) -> None:
         register(workspace, "data", read_yaml(file))
 
 
+def test_in_a_shared_workspace_everybody_can_register(place: Path) -> None:
+    (place / "shared").mkdir()
+    (place / "workspace.yml").write_text(f"datastores: {{s: {{path: {place}/shared, shared: true}}}}\ndefault_datastore: s\n")
+    workspace = find_workspace(place)
+    put(workspace, "component", COMPONENT)
+    assert workspace.assets.root.is_relative_to(place / "shared")
+    folders = [workspace.assets.root, *(one for one in workspace.assets.root.iterdir())]
+    assert {oct(one.stat().st_mode & 0o7777) for one in folders} == {"0o1777"}
+
+
 def test_processes_do_not_overwrite_one_another(workspace: Workspace, place: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_many, args=(place, index)) for index in range(4)]
