@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from runner.errors import UserError, did_you_mean
 from runner.sdk.assets import Data, Environment, Model
 from runner.sdk.foreign import foreign_asset, is_foreign
+from runner.sdk.function_component import is_pipeline_function, mapping_of_function
 from runner.sdk.loading import component_of
 from runner.sdk.record import UnknownNameError, refuse_unknown
 from runner.sdk.step import Component
@@ -95,6 +96,8 @@ class AssetOperations:
         return iter(found[: kwargs.get("max_results")])
 
     def _mapping(self, entity: Any) -> tuple[dict[str, Any], Path]:
+        if self._KIND == "component" and is_pipeline_function(entity):
+            return mapping_of_function(entity), Path.cwd()
         if is_foreign(entity) and kind_of_entity(entity) == self._KIND:
             return foreign_asset(entity)
         if isinstance(entity, Mapping) and not isinstance(entity, self._CLASS):
@@ -173,6 +176,8 @@ def kind_of_entity(entity: object) -> Kind | None:
         ("Environment", "environment"),
         ("Model", "model"),
     )
+    if is_pipeline_function(entity):
+        return "component"
     known = isinstance(entity, Entity) or is_foreign(entity)
     return next((kind for name, kind in kinds if name in names), None) if known else None
 

@@ -57,7 +57,7 @@ def pipeline(
     func: Callable[..., Any] | None = None,
     *,
     name: str | None = None,
-    version: str | None = None,  # noqa: ARG001 — of a registered component; a job has none
+    version: str | None = None,
     display_name: str | None = None,
     description: str | None = None,
     experiment_name: str | None = None,
@@ -96,17 +96,24 @@ def pipeline(
                 around.called(None, job)
             return job
 
+        build._pipeline_version = version  # type: ignore[attr-defined]  # of the component that it may be registered as
         return build
 
     return decorate(func) if func is not None else decorate
 
 
-def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """With annotations as objects, also where the function's file has `from __future__ import annotations`."""
     try:
         return inspect.signature(function, eval_str=True).parameters
     except NameError:  # of a name that only type checkers see
         return inspect.signature(function).parameters
+
+
+def version_of(function: Callable[..., Any]) -> str | None:
+    """What `@pipeline(version=…)` says."""
+    version: str | None = getattr(function, "_pipeline_version", None)
+    return version
 
 
 def _summary(function: Callable[..., Any]) -> str | None:
@@ -116,7 +123,7 @@ def _summary(function: Callable[..., Any]) -> str | None:
 
 def _arguments(function: Callable[..., Any], args: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any]:
     """What was given, by name. Required ones may be missing: they can be set on the job (`job.inputs.x = …`)."""
-    parameters = _parameters(function)
+    parameters = parameters_of(function)
     for parameter in parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise UserError(f"the pipeline function `{function.__name__}` takes {parameter}: the inputs of a pipeline have names")
@@ -139,7 +146,7 @@ def _arguments(function: Callable[..., Any], args: tuple[Any, ...], given: Mappi
 
 def _fill(job: PipelineJob, function: Callable[..., Any], given: Mapping[str, Any], raw: tuple[str, ...]) -> None:
     """Runs the function and takes from it inputs, steps and outputs."""
-    parameters = _parameters(function)
+    parameters = parameters_of(function)
     optional = {key for key, parameter in parameters.items() if parameter.default is None}
     inputs = _inputs(parameters, given, raw)
     references = {key: PipelineInput(port, optional=key in optional) for key, port in inputs.items()}

@@ -12,7 +12,7 @@ from runner.spec.component import file_of, has_file, read_file
 from runner.spec.context import parse_at
 from runner.spec.disk import is_file, is_folder
 from runner.spec.expressions import has_expression
-from runner.spec.yaml_source import Node, read_yaml
+from runner.spec.yaml_source import Node, read_yaml, scalar_text
 from runner.storage.uri import local_path, looks_like_uri
 from runner.workspace.snapshot import plan_snapshot
 
@@ -114,8 +114,16 @@ class Keeper:
 
 
 def _plain(node: Node) -> Plain:
-    found = node.plain()
-    return found if isinstance(found, dict) else {}
+    return {key: _value(child) for key, child in node.entries.items()}
+
+
+def _value(node: Node) -> object:
+    """As it is written: 1.10 may be meant for a text."""
+    if node.is_mapping:
+        return _plain(node)
+    if node.is_list:
+        return [_value(one) for one in node.items]
+    return node.text if isinstance(node.value, float) and scalar_text(node.value) != node.text else node.value
 
 
 def _absolute(node: Node) -> str:
@@ -131,4 +139,4 @@ def _input(node: Node) -> object:
     if node.is_mapping:
         path = node.get("path")
         return {**_plain(node), **({"path": _absolute(path)} if path and not path.is_mapping else {})}
-    return _absolute(node) if isinstance(node.value, str) and looks_like_uri(node.text) else node.plain()
+    return _absolute(node) if isinstance(node.value, str) and looks_like_uri(node.text) else _value(node)

@@ -112,6 +112,36 @@ def test_jobs_refer_to_them(client: MLClient, folder: Path) -> None:
     assert alone.inputs["m"].path == str(folder / "model.txt"), "a model's name, where a model is meant"  # type: ignore[union-attr]
 
 
+def test_pipeline_functions(client: MLClient, folder: Path) -> None:
+    client.create_or_update(Environment(name="env", image="words:1"))
+    component = client.components.create_or_update(prep())
+
+    @pipeline(name="chain", version="3", description="in a row")
+    def chain(letters: Input, times: int = 2, rate=0.5, word: str | None = None):
+        first = component(x=letters)
+        second = component(x=first.outputs.o)
+        return {"o": second.outputs.o}
+
+    registered = client.components.create_or_update(chain)
+    assert (registered.name, registered.version, registered.description) == ("chain", "3", "in a row")
+    assert [registered.inputs[name].type for name in ("letters", "times", "rate", "word")] == ["uri_folder", "integer", "number", "string"]
+    assert (registered.inputs["rate"].default, registered.inputs["word"].optional) == (0.5, True)
+
+    @pipeline()
+    def around(x):
+        return {"o": client.components.get("chain")(letters=x).outputs.o}
+
+    job = client._client.resolve(around(Input(path="data"))._loaded(), local=True)
+    assert list(job.steps) == ["chain_first", "chain_second"]  # type: ignore[union-attr]
+
+    @pipeline()
+    def unknown(letters):
+        component(x=letters)
+
+    with pytest.raises(UserError, match=r"the type of the parameter `letters`(.|\n)*annotate it"):
+        client.create_or_update(unknown)
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

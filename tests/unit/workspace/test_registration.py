@@ -57,6 +57,13 @@ def test_code_and_environment_stay_as_they_were(workspace: Workspace, place: Pat
     assert Path(load(workspace, "component", "prep:1")["environment"]["conda_file"]).read_text().startswith("dependencies")
 
 
+def test_numbers_stay_as_they_are_written(workspace: Workspace) -> None:
+    inputs = "inputs: {a: {type: string, default: 1.10}, b: {type: number, default: 0.5}, c: {type: integer, default: 3}}\n"
+    put(workspace, "component", COMPONENT + inputs)
+    found = load(workspace, "component", "prep:1")["inputs"]
+    assert [found[name]["default"] for name in "abc"] == ["1.10", 0.5, 3]
+
+
 def test_a_version_is_registered_once(workspace: Workspace, place: Path) -> None:
     versioned = COMPONENT + "version: 1\n"
     put(workspace, "component", versioned)
@@ -137,6 +144,16 @@ def _many(root: Path, index: int) -> None:
     file.write_text(f"name: digits\ndescription: '{index}'\npath: data\n")
     for _ in range(10):
         register(workspace, "data", read_yaml(file))
+
+
+def test_in_a_shared_workspace_everybody_can_register(place: Path) -> None:
+    (place / "shared").mkdir()
+    (place / "workspace.yml").write_text(f"datastores: {{s: {{path: {place}/shared, shared: true}}}}\ndefault_datastore: s\n")
+    workspace = find_workspace(place)
+    put(workspace, "component", COMPONENT)
+    assert workspace.assets.root.is_relative_to(place / "shared")
+    folders = [workspace.assets.root, *(one for one in workspace.assets.root.iterdir())]
+    assert {oct(one.stat().st_mode & 0o7777) for one in folders} == {"0o1777"}
 
 
 def test_processes_do_not_overwrite_one_another(workspace: Workspace, place: Path) -> None:
