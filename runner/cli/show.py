@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -143,10 +145,19 @@ def print_findings(found: Iterable[Finding], output: Format | None) -> None:
             output,
         )
         return
+    counts: Counter[str] = Counter()
     for one in found:
+        counts[one.status] += 1
         print(f"{one.place.file}:{one.place.line}: {one.key}: {COMPARED[one.status]}")
         if one.here and one.status != "same":
-            print(f"    {one.here}")
+            print(f"    {_without_links(one.here)}")
+    said = ", ".join(f"{counts[status]} {text}" for status, text in COMPARED.items() if counts[status])
+    print(f"{counts.total()} keys: {said}")
+
+
+def _without_links(text: str) -> str:
+    """Of Markdown: the words of links, and not where they lead."""
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
 
 
 def _print_plan(plan: StepPlan) -> None:

@@ -66,7 +66,7 @@ def named_image(
         return mapped, found
     if parse_reference(mapped).is_id:
         problem = f"the image {mapped} is not on this machine, and an id cannot be pulled"
-        raise UserError(problem, place=Place(field="task.environment.image"), todo="name it by tag or digest")
+        raise UserError(problem, place=Place(field="environment.image"), todo="name it by tag or digest")
     return mapped, pull(engine, mapped, seconds=docker.pull_timeout, say=say, on_cancel=on_cancel)
 
 
@@ -94,7 +94,8 @@ def pull(engine: Engine, name: str, *, seconds: float, say: Say, on_cancel: OnCa
 
 def pull_error(name: str, error: EngineError) -> UserError:
     todo = next(advice for pattern, advice in PULL_ADVICE if re.search(pattern, str(error), re.IGNORECASE))
-    return UserError(f"the image {name} cannot be pulled: {error}", place=Place(field="task.environment.image"), todo=todo)
+    todo += "; or run the job without containers: --local"
+    return UserError(f"the image {name} cannot be pulled: {error}", place=Place(field="environment.image"), todo=todo)
 
 
 def stopped(what: str, stop: Stopped, seconds: float, setting: str) -> UserError:

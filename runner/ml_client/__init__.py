@@ -64,7 +64,7 @@ class MLClient:
         self.workspace_name, self.registry_name = workspace_name, registry_name
         self._client = Client(kwargs.get("workspace"))
         self._jobs = JobOperations(self._client, {key: kwargs[key] for key in OPTIONS if key in kwargs})
-        self._compute = ComputeOperations(self._client)
+        self._compute = ComputeOperations(self._client, local=bool(kwargs.get("local")))
         self._assets: dict[str, AssetOperations] = {
             made._KIND: made(self._workspace) for made in (ComponentOperations, DataOperations, EnvironmentOperations, ModelOperations)
         }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from runner.errors import UserError
 from runner.ml_client.absent import absent_name
 from runner.sdk.foreign import is_foreign
-from runner.sdk.record import refuse_unknown
+from runner.sdk.record import not_found, refuse_unknown
 from runner.sdk.submitted import AmlCompute, Compute, Poller
 
 if TYPE_CHECKING:
@@ -23,12 +23,21 @@ class ComputeOperations:
         "enable_sso", "list_nodes", "list_sizes", "list_usage",
     )  # fmt: skip
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, *, local: bool = False) -> None:
+        """`local`: all jobs run on this machine, whatever compute they name."""
+        self._client, self._local = client, local
 
     def get(self, name: str) -> Compute:
-        """One compute of the workspace; raises a `UserError` that lists the known ones."""
-        return Compute(self._client.compute(name))
+        """One compute of the workspace; raises a `UserError` that lists the known ones, unless all jobs run on this machine anyhow."""
+        if self._local and not self._is_known(name):
+            return Compute({**self._client.compute("local"), "name": name})
+        try:
+            return Compute(self._client.compute(name))
+        except UserError as error:
+            raise (error if self._is_known(name) else not_found(error)) from None
+
+    def _is_known(self, name: str) -> bool:
+        return name in self._client.workspace.computes
 
     def list(self, *, compute_type: str | None = None) -> Iterable[Compute]:
         """The computes of the workspace, `local` first."""
@@ -42,10 +51,11 @@ class ComputeOperations:
             raise UserError(
                 f"an object of type {type(compute).__qualname__} cannot be created here", allowed="a compute that workspace.yml describes"
             )
-        if name not in {entry["name"] for entry in self._client.computes()}:
+        if not self._local and not self._is_known(str(name)):
             raise UserError(
                 f"the compute '{name}' cannot be made here: computes are machines that are there",
-                todo=f"describe it in workspace.yml, as this machine or as a cluster: computes: {{{name}: {{type: local}}}}",
+                todo=f"describe it in workspace.yml, as this machine or as a cluster: computes: {{{name}: {{type: local}}}}; "
+                "or run all jobs on this machine: MLClient(…, local=True)",
             )
         return Poller(finished=lambda: True, await_end=lambda _timeout: None, outcome=lambda: self.get(str(name)), what=f"compute {name}")
 

@@ -13,7 +13,7 @@ from runner.errors import UserError
 from runner.ml_client.absent import absent_name
 from runner.sdk.foreign import foreign_job, is_foreign
 from runner.sdk.job import Job
-from runner.sdk.record import plain, refuse_unknown
+from runner.sdk.record import not_found, plain, refuse_unknown
 from runner.sdk.submitted import JobFailedError, Poller, SubmittedJob, ValidationResult
 
 if TYPE_CHECKING:
@@ -56,7 +56,10 @@ class JobOperations:
 
     def get(self, name: str) -> SubmittedJob:
         """The job as it is now; `<pipeline>.<step>` names a step."""
-        return SubmittedJob(self._client.get(name).to_json())
+        try:
+            return SubmittedJob(self._client.get(name).to_json())
+        except UserError as error:
+            raise not_found(error) from None
 
     def list(self, *, parent_job_name: str | None = None, list_view_type: str = "ActiveOnly", **kwargs: Any) -> Iterable[SubmittedJob]:
         """The jobs, newest first; with `parent_job_name` the steps of that pipeline. Beyond Azure: `tag="key=value"`, `status`,

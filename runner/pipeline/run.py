@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from runner.engine.journal import read_journal
 from runner.errors import UserError
 from runner.model.events import JobEnded, Message, Observer, StatusChanged
 from runner.model.job import Job, PipelineJob, Step
@@ -36,11 +37,17 @@ def run_job(job: Job, paths: JobPaths, options: RunOptions, observe: Observer, c
         options.stores.stop_waiting()  # nothing that waits for a storage now is of use to anybody
 
 
+def _is_unfinished(paths: JobPaths) -> bool:
+    """Whether a step has begun, and has not completed."""
+    return paths.journal.exists() and read_journal(paths.journal).ended != "Completed"
+
+
 def finish_partial(job: Job, paths: JobPaths, observe: Observer, stores: Stores | None = None) -> RunResult:
     """`job finish --partial`: publishes what succeeded, in order. Errors: UserError for a job that has nothing, or that is complete."""
     if isinstance(job, PipelineJob):
-        step = f"{job.name}.{next(iter(job.steps), 'STEP')}"
-        raise UserError("a pipeline is finished step by step", todo=f"name a step: runner job finish --partial -n {step}")
+        begun = [name for name, step in job.steps.items() if not step.command and _is_unfinished(paths.step(name))]
+        todo = f"name a step: runner job finish --partial -n {job.name}.{begun[0]}" if begun else "none of its steps has rows to publish"
+        raise UserError("a pipeline is finished step by step", todo=todo)
     result = publish_partial(job, paths, observe, stores)
     observe(Message(at=time.time(), level="WARNING", text=f"published {result.progress.succeeded} of {result.progress.total} mini-batches"))
     observe(StatusChanged(at=time.time(), status="Completed", reason="incomplete"))

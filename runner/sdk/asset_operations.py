@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
@@ -14,7 +13,7 @@ from runner.sdk.assets import Data, Environment, Model
 from runner.sdk.foreign import foreign_asset, is_foreign
 from runner.sdk.function_component import is_pipeline_function, mapping_of_function
 from runner.sdk.loading import component_of
-from runner.sdk.record import UnknownNameError, refuse_unknown
+from runner.sdk.record import UnknownNameError, not_found, refuse_unknown
 from runner.sdk.step import Component
 from runner.sdk.submitted import CreationContext
 
@@ -75,7 +74,7 @@ class AssetOperations:
         try:
             key = find(workspace, self._KIND, reference)
         except UserError as error:
-            raise _not_found(error) from None
+            raise not_found(error) from None
         return self._entity(key, load(workspace, self._KIND, key))
 
     def list(self, name: str | None = None, **kwargs: Any) -> Iterable[Any]:
@@ -180,12 +179,3 @@ def kind_of_entity(entity: object) -> Kind | None:
         return "component"
     known = isinstance(entity, Entity) or is_foreign(entity)
     return next((kind for name, kind in kinds if name in names), None) if known else None
-
-
-def _not_found(error: UserError) -> UserError:
-    """Scripts catch Azure's own error, to register what is not there yet; whoever does has imported it."""
-    azure = sys.modules.get("azure.core.exceptions")
-    if azure is None:
-        return error
-    kind: type[UserError] = type("AssetNotFoundError", (UserError, azure.ResourceNotFoundError), {})
-    return kind(error.problem, place=error.place, allowed=error.allowed, todo=error.todo)

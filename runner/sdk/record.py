@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import PurePath
@@ -84,6 +85,15 @@ class Registered:
     def _now_known(self, context: Any, latest: str | None) -> None:
         object.__setattr__(self, "creation_context", context)
         object.__setattr__(self, "latest_version", latest)
+
+
+def not_found(error: UserError) -> UserError:
+    """Scripts catch Azure's own error, to register what is not there yet; whoever does has imported it."""
+    azure = sys.modules.get("azure.core.exceptions")
+    if azure is None:
+        return error
+    kind: type[UserError] = type("NotFoundError", (UserError, azure.ResourceNotFoundError), {})
+    return kind(error.problem, place=error.place, allowed=error.allowed, todo=error.todo)
 
 
 class Record:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from runner.errors import Place, UserError
+from runner.model.job import JobInput
 from runner.spec.expressions import Scope, as_text, check_closed, drop_optional, has_expression, meaning
 from runner.spec.problems import Problems
 from runner.spec.yaml_source import shown
@@ -63,7 +64,15 @@ def read_command(text: str, scope: Scope, place: Place, problems: Problems) -> C
         values.setdefault(inner, as_text(meaning(inner, scope, place), written, place))
         return f"${{{_VARIABLE.format([*values].index(inner) + 1)}}}"
 
-    replaced = _Scanner(variable=variable).replaced(text)
+    scanner = _Scanner(variable=variable)
+    replaced = scanner.replaced(text)
+    for inner in scanner.bare:
+        found = meaning(inner, scope, place)
+        if isinstance(found, JobInput) and not found.is_data and len(values[inner].split()) > 1:
+            problems.notice(
+                f"command: the value of '${{{{{inner}}}}}' has blanks and is one word here, where Azure makes several of it; "
+                f"for several write $(echo ${{{{{inner}}}}})"
+            )
     if "\0" in replaced or any("\0" in value for value in values.values()):
         raise UserError("the command has a NUL character", place=place, todo="remove it")
     if too_long := [written for written, value in (("the command", replaced), *values.items()) if len(os.fsencode(value)) > LONGEST]:
@@ -123,6 +132,7 @@ class _Scanner:
     written: list[str] = field(default_factory=list)
     open: list[tuple[str, str]] = field(default_factory=lambda: [("plain", "")])  # (kind, what closes it), innermost last
     here: list[_HereDocument] = field(default_factory=list)  # whose texts begin with the next line
+    bare: list[str] = field(default_factory=list)  # expressions that stand in no quotes and no other command
 
     def replaced(self, text: str, kind: str = "plain") -> str:
         self.open = [(kind, "")]
@@ -148,6 +158,8 @@ class _Scanner:
 
     def _expression(self, piece: str) -> None:
         kind = self.open[-1][0]
+        if kind == "plain" and len(self.open) == 1:
+            self.bare.append(piece.removeprefix("\\")[3:-2].strip())
         value = _WRITTEN[kind].format(self.variable(piece.removeprefix("\\")))
         # A backslash before a value: outside quotes it would vanish, inside it would stay.
         self.written.append(("\\\\" if piece.startswith("\\") and kind != "plain" else "") + value)

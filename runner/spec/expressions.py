@@ -116,7 +116,15 @@ def meaning(inner: str, scope: Scope, place: Place) -> Meaning:
     parts = inner.split(".")
     head = parts[0]
     if head == "inputs" or head == "outputs":
-        return _port(parts[1:], scope.own, head, "this job", inner, place)
+        try:
+            return _port(parts[1:], scope.own, head, "this job", inner, place)
+        except FollowUpError:
+            raise
+        except UserError as error:
+            above = getattr(scope.parent, head) if scope.parent else {}
+            if not error.todo and ".".join(parts[1:]) in above:  # what stands in the inputs of a step is the pipeline's
+                error = UserError(error.problem, place=place, allowed=error.allowed, todo=f"did you mean '${{{{parent.{inner}}}}}'?")
+            raise error from None
     if head == "parent" or (head == "parents" and scope.parent is None):
         return _of_parent(parts[1:], scope, inner, place)
     if len(parts) == 1 and head in scope.words:

@@ -206,7 +206,7 @@ class InputReader:
         """Whether a file stands there, and not a folder. Errors: UserError where there is nothing."""
         if not is_address(path):
             if reason := trouble(path):
-                raise UserError(f"'{text}' {reason}", place=at.place, todo=_where(text, path))
+                raise UserError(f"'{text}' {reason}", place=at.place, todo=_where(text, path, at))
             if not is_file(path) and not is_folder(path):  # a pipe, say: nobody knows when it ends, and it can be read once only
                 raise UserError(f"'{text}' is neither a file nor a folder", place=at.place, todo="copy what comes from it into a file")
             return is_file(path)
@@ -238,10 +238,11 @@ def _check_shape(found: JobInput, kind: str, at: Node) -> None:
             )
 
 
-def _where(text: str, path: str) -> str:
+def _where(text: str, path: str, at: Node) -> str:
     if text.startswith("~"):
         return "~ is not expanded: write the whole path"
-    return f"looked for {path}" + ("" if text.startswith("/") else "; paths are relative to the job file")
+    origin = "the job file" if at.place.file else f"{at.base}"  # of a value that stands in no file
+    return f"looked for {path}" + ("" if text.startswith("/") else f"; paths are relative to {origin}")
 
 
 def read_inputs(

@@ -133,8 +133,12 @@ def interrupted(record: JobRecord) -> JobRecord:
         f"What was finished is kept: go on with `runner job resume {record.parent or record.name}`"
     )
     error = {"message": message, "code": "interrupted", "log": record.logs}
-    jobs = {name: interrupted(job) if job.started_at and not job.finished else job for name, job in record.jobs.items()}
+    jobs = {name: job if job.finished else _interrupted_step(job) for name, job in record.jobs.items()}
     return replace(record, status=FAILED, error=error, jobs=jobs)
+
+
+def _interrupted_step(job: JobRecord) -> JobRecord:
+    return interrupted(job) if job.started_at else replace(job, status=NOT_RUN, reason="the pipeline was interrupted before")
 
 
 def write_json(path: Path, data: object, *, durable: bool = True, mode: int = 0o644) -> None:

@@ -188,6 +188,24 @@ def test_computes(folder: Path) -> None:
         compute.get("cpu")
 
 
+def test_where_all_runs_here_any_compute_is_this_machine(folder: Path) -> None:
+    from runner.entities import AmlCompute
+
+    client = MLClient(local=True)
+    assert (client.compute.get("cpu-cluster").name, client.compute.get("cpu-cluster").type) == ("cpu-cluster", "local")
+    made = client.begin_create_or_update(AmlCompute(name="cpu-cluster", max_instances=4)).result()
+    assert made is not None
+    assert made.name == "cpu-cluster"
+
+
+def test_what_is_not_there_is_azures_error_too(folder: Path) -> None:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    for get in (MLClient().compute.get, MLClient().jobs.get):
+        with pytest.raises(ResourceNotFoundError):
+            get("nothing")
+
+
 @pytest.mark.parametrize("get", [lambda c: c.workspaces, lambda c: c.jobs.archive, lambda c: c.compute.begin_start])
 def test_other_operations_give_one_sentence(client: MLClient, get: Any) -> None:
     with pytest.raises(AttributeError, match="is not available in this release of runner"):

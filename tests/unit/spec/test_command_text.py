@@ -114,6 +114,24 @@ def test_what_is_too_long_for_the_system(text: str, big: str) -> None:
         read_command(text, scope, PLACE, Problems())
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x ${{inputs.words}}", True),
+        ("x --a=${{inputs.words}}", True),
+        ('x "${{inputs.words}}"', False),
+        ("x '${{inputs.words}}'", False),
+        ("x $(echo ${{inputs.words}})", False),
+        ("x ${{inputs.a}} ${{inputs.n}}", False),
+    ],
+)
+def test_a_text_of_several_words_is_told_of(text: str, told: bool) -> None:
+    inputs = {**SCOPE.own.inputs, "words": JobInput(type="string", value="--b 1")}
+    problems = Problems()
+    read_command(text, Scope(own=Ports(inputs=inputs)), PLACE, problems)
+    assert [("for several write $(echo ${{inputs.words}})" in notice) for notice in problems.notices] == [True] * told
+
+
 def test_each_value_is_handed_over_once() -> None:
     command = read_command("a ${{inputs.a}} ${{ inputs.a }} '${{inputs.n}}'", SCOPE, PLACE, Problems())
     assert command.values == ("/data/my images", "7")

@@ -98,3 +98,8 @@ def test_only_expression() -> None:
     assert only_expression(" ${{ inputs.x }} ") == "inputs.x"
     assert only_expression("${{inputs.x}}/y") is None
     assert only_expression("${{a}}${{b}}") is None
+
+
+def test_what_is_the_pipelines_is_guessed() -> None:
+    with pytest.raises(UserError, match=r"(?s)has no input 'images'.*did you mean '\$\{\{parent.inputs.images\}\}'\?"):
+        meaning("inputs.images", CHILD, PLACE)

@@ -17,7 +17,7 @@ from runner.workspace.jobs import JobStore
 from runner.workspace.keeper import RecordKeeper
 from runner.workspace.locks import take_lock
 from runner.workspace.names import check_name, generate_name
-from runner.workspace.records import JobRecord
+from runner.workspace.records import JobRecord, interrupted
 
 
 def test_generated_names_are_valid_and_differ():
@@ -54,6 +54,17 @@ def test_unfinished_job_without_owner_is_interrupted(store, make_job):
     assert job.status == "Failed"
     assert job.error["code"] == "interrupted"
     assert "runner job resume lost" in job.error["message"]
+
+
+def test_steps_of_an_interrupted_pipeline_that_had_not_begun():
+    steps = {
+        "done": JobRecord(name="p.done", type="command", status="Completed", started_at="x"),
+        "runs": JobRecord(name="p.runs", type="command", status="Running", started_at="x", parent="p"),
+        "waits": JobRecord(name="p.waits", type="command", status="Queued"),
+    }
+    shown = interrupted(JobRecord(name="p", type="pipeline", status="Running", jobs=steps)).jobs
+    assert [one.status for one in shown.values()] == ["Completed", "Failed", "NotRun"]
+    assert "interrupted" in shown["waits"].reason
 
 
 def test_unfinished_job_with_owner_shows_its_latest_counts(store, make_job):
