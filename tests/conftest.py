@@ -223,16 +223,11 @@ def cluster_of_the_session(test_image: Callable[[str], str]) -> Iterator[Cluster
 
 @pytest.fixture
 def cluster(cluster_of_the_session: Cluster) -> Cluster:
-    """A head and three nodes (node-1 and node-2 of type small, node-3 big), made once; what a test has broken is mended for the next."""
+    """A head and three nodes (node-1 and node-2 of type small, node-3 big), made once in each test process (about 1.5 GB): its tests mostly
+    wait, so that several clusters beside one another take less time. What a test has broken is mended for the next.
+    """
     cluster_of_the_session.repair()
     return cluster_of_the_session
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several test processes one of them runs all tests with the cluster: two clusters would be too much for small machines."""
-    for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()) or any(CLUSTER in marker.args for marker in item.iter_markers("needs")):
-            item.add_marker(pytest.mark.xdist_group(CLUSTER))
 
 
 def pytest_configure(config: pytest.Config) -> None:
