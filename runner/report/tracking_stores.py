@@ -74,7 +74,7 @@ class FolderStore:
         tags = {f"tags/{key}": value for key, value in tags_of(run).items()}
         drafts.append({"folder": str(folder), "files": {"meta.yaml": _yaml(meta), **tags}, "folders": ["metrics", "params", "artifacts"]})
         if known:
-            self._change(folder, STATUSES["RUNNING"], None)
+            self._change(folder, STATUSES["RUNNING"], None, meta)
         return TrackedRun(run_id=run_id, experiment_id=experiment_id, drafts=tuple(drafts))
 
     def log(self, run: TrackedRun, metrics: Mapping[str, float]) -> None:
@@ -86,7 +86,12 @@ class FolderStore:
                 file.write(f"{int(time.time() * 1000)} {value} 0\n")
 
     def end(self, run: TrackedRun, status: str) -> None:
-        self._change(self._folder(run.run_id, run.experiment_id), STATUSES[status], int(time.time() * 1000))
+        import yaml
+
+        folder = self._folder(run.run_id, run.experiment_id)
+        drafts: list[Any] = [draft["files"] for draft in run.drafts if draft["folder"] == str(folder)]
+        meta = yaml.safe_load(drafts[0]["meta.yaml"]) if drafts else {}
+        self._change(folder, STATUSES[status], int(time.time() * 1000), meta)
 
     def _folder(self, run_id: str, experiment_id: str) -> Path:
         return self.root / experiment_id / run_id
@@ -108,13 +113,14 @@ class FolderStore:
                 return meta.parent.name
         return str(10**17 + int(hashlib.sha256(name.encode()).hexdigest(), 16) % (9 * 10**17))
 
-    def _change(self, folder: Path, status: int, end_time: int | None) -> None:
+    def _change(self, folder: Path, status: int, end_time: int | None, meta: Mapping[str, object]) -> None:
+        """`meta`: as it was at first. A worker that is killed while MLflow writes there leaves a part of it, or none."""
         file = folder / "meta.yaml"
         if not file.is_file():
             return
         with _told():
             beside = file.with_name(f"meta.yaml.{os.getpid()}")
-            beside.write_text(_yaml({**_read(file), "status": status, "end_time": end_time}), encoding="utf-8")
+            beside.write_text(_yaml({**meta, **_read(file), "status": status, "end_time": end_time}), encoding="utf-8")
             beside.replace(file)
 
 

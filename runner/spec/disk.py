@@ -15,6 +15,10 @@ def is_folder(path: str) -> bool:
     return stat.S_ISDIR(_mode(path))
 
 
+def is_pipe(path: str) -> bool:
+    return stat.S_ISFIFO(_mode(path))
+
+
 def lies_in(path: str, folder: str) -> bool:
     """Whether a path is inside a folder, whatever links lead there."""
     return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents

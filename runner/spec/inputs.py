@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from runner.errors import UserError
 from runner.model.job import DATA_TYPES, FOLDER_TYPES, LITERAL_TYPES, JobInput, JobOutput
 from runner.spec.context import ResolveContext, at_place, locate_data
-from runner.spec.disk import is_file, is_folder, trouble
+from runner.spec.disk import is_file, is_folder, is_pipe, trouble
 from runner.spec.expressions import Scope, as_text, has_expression, meaning, only_expression
 from runner.spec.literals import Declaration, check_declared, convert, infer_literal, long_literal, read_type
 from runner.spec.problems import Problems
@@ -207,9 +207,9 @@ class InputReader:
         if not is_address(path):
             if reason := trouble(path):
                 raise UserError(f"'{text}' {reason}", place=at.place, todo=_where(text, path, at))
-            if not is_file(path) and not is_folder(path):  # a pipe, say: nobody knows when it ends, and it can be read once only
-                raise UserError(f"'{text}' is neither a file nor a folder", place=at.place, todo="copy what comes from it into a file")
-            return is_file(path)
+            if is_pipe(path):  # it can be read once only, and nobody knows when it ends
+                raise UserError(f"'{text}' is a pipe, not a file or a folder", place=at.place, todo="copy what comes from it into a file")
+            return not is_folder(path)
         with at_place(at.place):
             there = self.context.blobs.there(path)
         if there == "nothing":

@@ -157,7 +157,10 @@ class ParallelStepReader(StepReader):
             given = self.scope.own.inputs.get(bound or "")
             if given is not None and given.path and is_address(given.path):
                 return given.path
-            path = locate(task.text("model"), node.base, self.frame.context, node.place, model=True)
+            text = task.text("model")
+            if bound and not text:  # the input has a mistake of its own
+                return None
+            path = locate(text, node.base, self.frame.context, node.place, model=True)
             if not self._is_missing(path, node) or (only_expression(node.text) or "").startswith("parent.jobs."):
                 return self.frame.context.uploads.get(path, path)
             if given is None or given.path != path:

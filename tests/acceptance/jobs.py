@@ -247,12 +247,12 @@ class ClusterLab(ContainerLab):
         return lab
 
     def clear(self) -> None:
-        """The state is that of all labs on the cluster: its jobs end and go."""
+        """The state is that of all labs on the cluster: its jobs end and go, the last of them a moment after it has ended."""
         for job in json.loads(self.run("job", "list", "-o", "json").stdout or "[]"):
             if job["status"] not in ("Completed", "Failed", "Canceled"):
                 self.run("job", "cancel", job["name"])
                 self.run("job", "stream", job["name"])
-            self.run("job", "delete", job["name"], "--yes")
+            self.cluster.wait_until(lambda name=job["name"]: self.run("job", "delete", name, "--yes").status == 0, f"{job['name']} can go")
 
     @property
     def nodes(self) -> set[str]:

@@ -242,7 +242,7 @@ PIPELINE = "deployments of pipeline components cannot be invoked here"
         ({"modle": 1}, ["unknown key 'modle' of a batch deployment", "did you mean 'model'?"]),
         ({"model": "nowhere"}, ["`model`: ", "'nowhere' does not exist"]),
         ({"model": {"name": "x"}}, ["`model`: the key 'path' is missing"]),
-        ({"model": "azureml:none:3"}, ["`model`: the workspace has no data asset 'azureml:none:3'"]),
+        ({"model": "azureml:none:3"}, ["`model`: the workspace has no model 'azureml:none:3'"]),
         ({"code_configuration": {"code": "code"}}, ["`code_configuration`: the key 'scoring_script' is missing"]),
         ({"code_configuration": {"code": "code", "scoring_script": "other.py"}}, ["`code_configuration.scoring_script`: ", "other.py"]),
         ({"settings": {"mini_batch_size": "2 apples"}}, ["`settings.mini_batch_size`: '2 apples' is not a size of mini-batches"]),

@@ -33,7 +33,7 @@ def test_a_step_in_the_folder_of_another_and_a_pipe_as_input(tmp_path):
     done = run(Lab(tmp_path), jobs)
     assert done.status == 2
     assert "the output 'o' of the step 'b' lies in that of 'a.o'" in done.stderr
-    assert "'./pipe' is neither a file nor a folder" in done.stderr
+    assert "'./pipe' is a pipe, not a file or a folder" in done.stderr
 
 
 def test_what_was_there_before_is_no_known_result(tmp_path):

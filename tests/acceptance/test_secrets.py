@@ -29,6 +29,9 @@ def run(mini_batch):
     print("worked on", mini_batch)
     return [open(path).read() for path in mini_batch]
 """
+# The commands of the kind `env` have a key in their environment, and all processes of the machine are searched for it.
+pytestmark = pytest.mark.xdist_group("secrets")
+
 VARIABLE = "LAKE_KEY"  # of the kind `env`
 OWN = ("workspace.yml", "job.yml", "key.txt")  # the user's own files
 
@@ -83,7 +86,6 @@ class Case:
         return search(self.canary, files_below(self.lab.folder, leave_out=OWN), *more)
 
 
-@pytest.mark.xdist_group("secrets")  # the commands of the kind `env` have it in their environment, and all processes are searched
 @pytest.mark.parametrize("kind", ["account_key", "file", "env", "sas_token", "connection_string", "job_file"])
 def test_nothing_has_the_secret(kind: str, tmp_path: Path, azurite: Azurite) -> None:
     case = Case(kind, Lab(tmp_path), azurite)

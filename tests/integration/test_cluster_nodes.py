@@ -118,10 +118,10 @@ def test_what_a_killed_run_has_left_is_swept(test_image):
         process.kill()
     client = docker.from_env()
     try:
-        names = [container.name for container in client.containers.list() if container.name.startswith(Path(root).name)]
+        names = [container.name for container in client.containers.list(ignore_removed=True) if container.name.startswith(Path(root).name)]
         assert len(names) == 1
         sweep(client)
-        assert not [container for container in client.containers.list(all=True) if container.name in names]
+        assert not [container for container in client.containers.list(all=True, ignore_removed=True) if container.name in names]
         assert not [network for network in client.networks.list() if f"-{process.pid}-" in network.name]
         assert not Path(root).exists()
     finally:

@@ -51,6 +51,19 @@ def test_a_run_in_a_folder(tmp_path: Path) -> None:
     assert yaml.safe_load((folder / "meta.yaml").read_text())["status"] == 1
 
 
+@pytest.mark.parametrize("left", ["", "artifact_uri: file:///x\nend_time: nu", "a: ["])
+def test_a_run_whose_worker_was_killed_while_it_wrote(tmp_path: Path, left: str) -> None:
+    store = FolderStore(tmp_path / "runs")
+    run = store.begin(NAME, "")
+    meta = make(store, run) / "meta.yaml"
+    whole = yaml.safe_load(meta.read_text())
+    meta.write_text(left)
+    store.end(run, "FAILED")
+    found = yaml.safe_load(meta.read_text())
+    assert found.keys() == whole.keys()
+    assert (found["run_id"], found["status"]) == (run.run_id, 4)
+
+
 def test_the_experiment_that_has_the_name_is_taken(tmp_path: Path) -> None:
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "meta.yaml").write_text("name: trial\nexperiment_id: '7'\n")
