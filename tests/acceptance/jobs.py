@@ -252,7 +252,10 @@ class ClusterLab(ContainerLab):
             if job["status"] not in ("Completed", "Failed", "Canceled"):
                 self.run("job", "cancel", job["name"])
                 self.run("job", "stream", job["name"])
-            self.cluster.wait_until(lambda name=job["name"]: self.run("job", "delete", name, "--yes").status == 0, f"{job['name']} can go")
+            self.cluster.wait_until(lambda name=job["name"]: self._is_gone(name), f"{job['name']} can go")
+
+    def _is_gone(self, name: str) -> bool:
+        return self.run("job", "delete", name, "--yes").status == 0 or self.run("job", "show", name).status != 0
 
     @property
     def nodes(self) -> set[str]:
