@@ -65,5 +65,5 @@ def test_for_people(tmp_path):
     assert lines[lines.index("job.yml:6: jobs.look.command: differs") + 1].startswith("    ")
     assert "job.yml:12: jobs.score.task.entry_script: differs" in lines
     assert "job.yml:1: type: same as Azure ML" in lines
-    assert lines[-1].startswith("17 keys: ")
+    assert lines[-1].startswith("16 keys: ")
     assert "](" not in "".join(lines)
