@@ -94,7 +94,6 @@ def pull(engine: Engine, name: str, *, seconds: float, say: Say, on_cancel: OnCa
 
 def pull_error(name: str, error: EngineError) -> UserError:
     todo = next(advice for pattern, advice in PULL_ADVICE if re.search(pattern, str(error), re.IGNORECASE))
-    todo += "; or run the job without containers: --local"
     return UserError(f"the image {name} cannot be pulled: {error}", place=Place(field="environment.image"), todo=todo)
 
 

@@ -81,7 +81,11 @@ def base_image(
         return built_image(engine, environment, docker=docker, cache=cache, say=say, on_cancel=on_cancel)
     if environment.image is None:
         raise UserError("the environment names no image", todo="give `image` or `build`")
-    return named_image(engine, environment.image, docker=docker, say=say, on_cancel=on_cancel, refresh=refresh)
+    try:
+        return named_image(engine, environment.image, docker=docker, say=say, on_cancel=on_cancel, refresh=refresh)
+    except UserError as error:
+        todo = "; or ".join(filter(None, (error.todo, "run the job without containers: --local")))
+        raise UserError(error.problem, place=error.place, allowed=error.allowed, todo=todo) from error
 
 
 def architecture_notice(image: Image, name: str) -> tuple[str, ...]:

@@ -60,4 +60,4 @@ class ComputeOperations:
         return Poller(finished=lambda: True, await_end=lambda _timeout: None, outcome=lambda: self.get(str(name)), what=f"compute {name}")
 
     def __getattr__(self, name: str) -> Any:
-        raise absent_name("MLClient.compute", name, self._ABSENT, ("get", "list"))
+        raise absent_name("MLClient.compute", name, self._ABSENT, ("get", "list", "begin_create_or_update"))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from runner.compute.local import cores
 from runner.engine.journal import Journal, read_journal
@@ -13,13 +14,14 @@ from runner.engine.sole_file import Superseded
 from runner.errors import UserError
 from runner.failpoints import failpoint
 from runner.model.batch import Progress
-from runner.model.events import Event, JobEnded, Message, Observer, Progressed, StatusChanged
+from runner.model.events import Event, JobEnded, Message, Observer, StatusChanged
 from runner.model.job import PipelineJob, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.options import Cancellation, RunOptions, RunResult
 from runner.pipeline.reuse import Reuse
 from runner.pipeline.step_run import StepRun
 from runner.pipeline.tracking import track_reused
+from runner.pipeline.voice import Voice
 from runner.storage.problems import StorageUnavailable
 from runner.workspace.records import load_quietly
 
@@ -86,13 +88,13 @@ class PipelineRun:
         step, paths = self.job.steps[name], self.paths.step(name)
         reason = self._why_not(name)
         observe = _observer_of(name, self.observe)
+        voice = Voice(step, observe)
         if reason:
-            observe(StatusChanged(at=time.time(), status="NotRun", reason=reason))
+            voice.status("NotRun", reason)
             return RunResult(status="NotRun")
         if self.options.resume and (before := self._completed_before(step, paths)):
-            if before.progress.total:
-                observe(Progressed(at=time.time(), progress=before.progress))
-            observe(StatusChanged(at=time.time(), status="Completed", reason="completed in an earlier run of this job"))
+            voice.progressed(before.progress)
+            voice.status("Completed", "completed in an earlier run of this job")
             return before
         known = self.options.resume and paths.manifest.exists()
         if (not known or step.command) and (taken := self._taken(step, paths, observe)):  # a command begins afresh
@@ -135,10 +137,8 @@ class PipelineRun:
 
     def _taken(self, step: Step, paths: JobPaths, observe: Observer) -> RunResult | None:
         """The results of an earlier job in the place of a run, where there are any; the journal says so to a job that goes on."""
-
-        def tell(text: str) -> None:
-            observe(StatusChanged(at=time.time(), status="Preparing", reason=text))
-
+        voice = Voice(step, observe)
+        tell = partial(voice.status, "Preparing")
         earlier = self._reuse.find(step, paths, tell)
         if earlier is None or not self._reuse.take(earlier, step, tell):
             return None
@@ -152,12 +152,8 @@ class PipelineRun:
         finally:
             journal.close()
         failpoint("reuse.ended")
-        track_reused(
-            step, paths, self.options, lambda text: observe(Message(at=time.time(), level="WARNING", text=text)),
-            job=name, pipeline=earlier.origin.pipeline,
-        )  # fmt: skip
-        if not step.command:
-            observe(Progressed(at=time.time(), progress=earlier.progress))
+        track_reused(step, paths, self.options, voice.warn, job=name, pipeline=earlier.origin.pipeline)
+        voice.progressed(earlier.progress)
         observe(StatusChanged(at=time.time(), status="Completed", reason=f"taken from {name}", reused_from=name))
         return RunResult(status="Completed", progress=earlier.progress)
 

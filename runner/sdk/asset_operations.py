@@ -57,7 +57,7 @@ class AssetOperations:
             from_python(mapping, base=base),
             skip_if_no_change=bool(kwargs.get("skip_if_no_change")),
         )
-        return self._entity(key, asset)
+        return self._entity(key, asset, self._latest(key))
 
     def get(self, name: str, version: str | None = None, label: str | None = None) -> Any:
         """One version; `label="latest"`: the highest. Errors: a `UserError` that lists the known ones; it is Azure's
@@ -75,7 +75,7 @@ class AssetOperations:
             key = find(workspace, self._KIND, reference)
         except UserError as error:
             raise not_found(error) from None
-        return self._entity(key, load(workspace, self._KIND, key))
+        return self._entity(key, load(workspace, self._KIND, key), self._latest(key))
 
     def list(self, name: str | None = None, **kwargs: Any) -> Iterable[Any]:
         """The versions of that name, the latest first; without a name one entry for each, with its `latest_version`."""
@@ -86,13 +86,19 @@ class AssetOperations:
         if view is not None and str(getattr(view, "value", view)) == "ArchivedOnly":
             return iter(())
         workspace = self._find()
-        found = []
-        for own in keys(workspace, self._KIND, name):
-            entity = self._entity(own, load(workspace, self._KIND, own))
+        found, own = [], keys(workspace, self._KIND, name)
+        for key in own[: kwargs.get("max_results")]:
+            latest = key if name is None else own[0]
+            entity = self._entity(key, load(workspace, self._KIND, key), latest.partition(":")[2])
             if name is None:
                 entity.version = None
             found.append(entity)
-        return iter(found[: kwargs.get("max_results")])
+        return iter(found)
+
+    def _latest(self, key: str) -> str:
+        from runner.workspace.listing import keys
+
+        return keys(self._find(), self._KIND, key.partition(":")[0])[0].partition(":")[2]
 
     def _mapping(self, entity: Any) -> tuple[dict[str, Any], Path]:
         if self._KIND == "component" and is_pipeline_function(entity):
@@ -108,15 +114,12 @@ class AssetOperations:
             )
         return entity._to_mapping(), Path.cwd()
 
-    def _entity(self, key: str, asset: Plain) -> Any:
-        from runner.workspace.listing import created_at, latest
-
-        workspace = self._find()
+    def _entity(self, key: str, asset: Plain, latest: str) -> Any:
         name, _, version = key.partition(":")
         entity = self._made({**asset, "name": name, "version": version})
-        moment = created_at(workspace, self._KIND, key)
+        moment = self._find().assets.since(self._KIND, key)
         made = datetime.fromtimestamp(moment, tz=timezone.utc) if moment else None
-        entity._now_known(CreationContext(created_at=made), latest(workspace, self._KIND, name))
+        entity._now_known(CreationContext(created_at=made), latest)
         return entity
 
     def _made(self, asset: Plain) -> Any:

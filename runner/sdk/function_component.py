@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.errors import UserError
+from runner.sdk.group import group_of
 from runner.sdk.io import Input
 from runner.sdk.pipeline_function import parameters_of, version_of
 from runner.sdk.record import plain
@@ -38,6 +39,11 @@ def mapping_of_function(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _declaration(function: Callable[..., Any], parameter: inspect.Parameter) -> dict[str, Any]:
     annotation, default = parameter.annotation, parameter.default
+    if group_of(annotation, default) is not None:
+        raise UserError(
+            f"the parameter `{parameter.name}` of the pipeline function `{function.__name__}` takes a group, which no component here has",
+            todo="register a function whose parameters are the fields of the group",
+        )
     given = default is not parameter.empty
     if isinstance(annotation, Input):
         found = plain(annotation)

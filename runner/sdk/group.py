@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
@@ -47,7 +48,7 @@ def group(cls: type[T]) -> type[T]:
     def init(self: Any, **values: Any) -> None:
         refuse_unknown(cls.__name__, values, fields)
         for name, field in fields.items():
-            value = values.get(name, field.default)
+            value = values[name] if name in values else deepcopy(field.default)  # what is set on it later is this one's alone
             setattr(self, name, field.group() if value is None and field.group else value)
 
     def show(self: Any) -> str:

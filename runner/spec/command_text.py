@@ -19,7 +19,7 @@ from runner.spec.expressions import Scope, as_text, check_closed, drop_optional,
 from runner.spec.problems import Problems
 from runner.spec.yaml_source import shown
 
-LONGEST = 131_071 - 4096  # bytes of one argument on Linux (MAX_ARG_STRLEN), less what is put before the command
+LONGEST = 131_071  # bytes of one argument on Linux: MAX_ARG_STRLEN without the NUL at its end
 _WHOLE = r"\$\{\{.*?\}\}"
 _LOOSE = re.compile(r"(\$\{)?\b((inputs|outputs)\.([A-Za-z_][\w-]*))")
 _VARIABLE = "RUNNER_{}"  # names that begin so are the runner's: a job cannot set them (settings.py)
@@ -75,14 +75,15 @@ def read_command(text: str, scope: Scope, place: Place, problems: Problems) -> C
             )
     if "\0" in replaced or any("\0" in value for value in values.values()):
         raise UserError("the command has a NUL character", place=place, todo="remove it")
-    if too_long := [written for written, value in (("the command", replaced), *values.items()) if len(os.fsencode(value)) > LONGEST]:
+    taken = " ".join(f"{_VARIABLE.format(number)}=${{{number}}}" for number in range(1, len(values) + 1))
+    whole = f"{taken}{_TAKEN}{replaced}" if values else replaced
+    if too_long := [written for written, value in (("the command", whole), *values.items()) if len(os.fsencode(value)) > LONGEST]:
         raise UserError(
             f"{shown(too_long[0])} has more than {LONGEST:,} bytes, which is all that the system takes in one argument",
             place=place,
             todo="hand it over in a file",
         )
-    taken = " ".join(f"{_VARIABLE.format(number)}=${{{number}}}" for number in range(1, len(values) + 1))
-    return Command(text=f"{taken}{_TAKEN}{replaced}" if values else replaced, values=tuple(values.values()))
+    return Command(text=whole, values=tuple(values.values()))
 
 
 def with_values(text: str, values: Sequence[str]) -> str:

@@ -180,6 +180,16 @@ def find_version(uri: Uri, known: Iterable[str]) -> str | None:
     return max(versions, key=lambda key: version_order(versions[key]))
 
 
+def latest_of(known: Iterable[str]) -> dict[str, str]:
+    """Name → the key that is meant without a version."""
+    found: dict[str, str] = {}
+    for key in known:
+        name, _, version = key.partition(":")
+        if name not in found or version_order(found[name].partition(":")[2]) < version_order(version):
+            found[name] = key
+    return found
+
+
 def version_order(version: str) -> list[tuple[int, str]]:
     """Sorts versions: by their numbers."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.-]", version)]

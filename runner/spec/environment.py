@@ -38,10 +38,15 @@ def _read(node: Node | None, scope: Scope, context: ResolveContext, problems: Pr
     if node.is_mapping:
         return _inline(node, scope, context, problems)
     text = as_text(node, scope)
-    if (text.startswith("file:") or text.endswith((".yml", ".yaml"))) and not text.startswith("azureml:"):
+    if names_file(text):
         path = locate_here(text, node.base, context, node.place)
         return _inline(read_yaml(Path(path), todo=f"named by {node.place}"), scope, context, problems)
     return _named(text, node, scope, context, problems)
+
+
+def names_file(text: str) -> bool:
+    """Whether a text in the place of an environment is the path of its file, and no name."""
+    return (text.startswith("file:") or text.endswith((".yml", ".yaml"))) and not text.startswith("azureml:")
 
 
 def _named(text: str, node: Node, scope: Scope, context: ResolveContext, problems: Problems) -> Environment | None:

@@ -116,15 +116,7 @@ def meaning(inner: str, scope: Scope, place: Place) -> Meaning:
     parts = inner.split(".")
     head = parts[0]
     if head == "inputs" or head == "outputs":
-        try:
-            return _port(parts[1:], scope.own, head, "this job", inner, place)
-        except FollowUpError:
-            raise
-        except UserError as error:
-            above = getattr(scope.parent, head) if scope.parent else {}
-            if not error.todo and ".".join(parts[1:]) in above:  # what stands in the inputs of a step is the pipeline's
-                error = UserError(error.problem, place=place, allowed=error.allowed, todo=f"did you mean '${{{{parent.{inner}}}}}'?")
-            raise error from None
+        return _port(parts[1:], scope.own, head, "this job", inner, place, above=scope.parent)
     if head == "parent" or (head == "parents" and scope.parent is None):
         return _of_parent(parts[1:], scope, inner, place)
     if len(parts) == 1 and head in scope.words:
@@ -188,8 +180,11 @@ def _of_parent(parts: list[str], scope: Scope, inner: str, place: Place) -> Mean
     return _port(parts[3:], scope.jobs[step], parts[2], f"step '{step}'", inner, place)
 
 
-def _port(parts: list[str], ports: Ports, side: str, whose: str, inner: str, place: Place) -> JobInput | JobOutput:
-    known: Mapping[str, JobInput | JobOutput] = ports.inputs if side == "inputs" else ports.outputs
+def _port(
+    parts: list[str], ports: Ports, side: str, whose: str, inner: str, place: Place, *, above: Ports | None = None
+) -> JobInput | JobOutput:
+    """`above`: those of the pipeline around a step, which may have been meant."""
+    known = _side(ports, side)
     name = ".".join(parts)
     if name not in known and parts[1:] == ["path"]:  # ${{inputs.x.path}}, of Azure's older files
         name = parts[0]
@@ -201,6 +196,10 @@ def _port(parts: list[str], ports: Ports, side: str, whose: str, inner: str, pla
             f"'${{{{{inner}}}}}': {whose} has no {what} '{name}'",
             place=place,
             allowed=", ".join(known) or f"(no {side})",
-            todo=did_you_mean(name, known),
+            todo=did_you_mean(name, known) or (f"did you mean '${{{{parent.{inner}}}}}'?" if above and name in _side(above, side) else ""),
         )
     return known[name]
+
+
+def _side(ports: Ports, side: str) -> Mapping[str, JobInput | JobOutput]:
+    return ports.inputs if side == "inputs" else ports.outputs

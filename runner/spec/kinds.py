@@ -14,9 +14,9 @@ _SIGNS = {
 }
 # What a file describes that is no job, by the word of its `$schema`; and what to do with it.
 _NO_JOBS = {
-    "environment": ("an environment", "describe it below `environments` in workspace.yml"),
-    "data": ("a data asset", "describe it below `data` in workspace.yml"),
-    "model": ("a model", "describe it below `data` in workspace.yml"),
+    "environment": ("an environment", "register it: runner environment create -f FILE"),
+    "data": ("a data asset", "register it: runner data create -f FILE"),
+    "model": ("a model", "register it: runner model create -f FILE"),
     "schedule": ("a schedule", "run its job with `runner job create -f FILE`; let cron or a timer repeat that"),
     "batchEndpoint": ("a batch endpoint", "it needs none: `runner batch invoke -f FILE --input PATH` runs the file of a deployment"),
     "compute": ("a compute", "describe it below `computes` in workspace.yml"),

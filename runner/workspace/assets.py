@@ -42,6 +42,13 @@ class AssetFiles:
             return {}
         return {path.name.removesuffix(".yml"): path for path in found}
 
+    def since(self, kind: Kind, key: str) -> float | None:
+        """When it was registered, in seconds since 1970; None for what was not."""
+        try:
+            return (self._folder(kind) / f"{key}.yml").stat().st_mtime
+        except OSError:
+            return None
+
     def read(self, kind: Kind, key: str) -> Plain:
         return _read(self._folder(kind) / f"{key}.yml")
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.errors import Place, UserError, did_you_mean
 from runner.spec.blobs import CHECK_SECONDS, Blobs
-from runner.spec.context import ResolveContext, find_version, locate
+from runner.spec.context import ResolveContext, latest_of, locate
 from runner.storage.addresses import base_name, is_address
 from runner.storage.problems import StorageUnavailable
 from runner.storage.stores import Stores
-from runner.storage.uri import Uri, parse_uri
 from runner.workspace.clusters import say_on_stderr
 from runner.workspace.datastore_settings import AZURE_BLOB, open_secrets
+from runner.workspace.listing import find
 from runner.workspace.settings import LOCAL
 from runner.workspace.transfer import SILENCE, Watch, is_single, target_of, transfer
 
 if TYPE_CHECKING:
+    from runner.model.datastore import DataAsset
     from runner.storage.blob import BlobContainer
     from runner.workspace.config import Workspace
 
@@ -151,12 +152,15 @@ def list_data(workspace: Workspace, name: str | None = None) -> list[dict[str, o
     """All versions of all data assets, or of one. Errors: UserError for an unknown one."""
     if name is not None:
         _find(workspace, name, None)
-    return [_asset(workspace, key) for key in workspace.data if name in (None, key.partition(":")[0])]
+    known = workspace.data
+    latest = latest_of(known)
+    return [_asset(known, latest, key) for key in known if name in (None, key.partition(":")[0])]
 
 
 def show_data(workspace: Workspace, name: str, version: str | None) -> dict[str, object]:
     """One version: the latest where none is named, here or as `name:version`."""
-    return _asset(workspace, _find(workspace, name, version))
+    known = workspace.data
+    return _asset(known, latest_of(known), _find(workspace, name, version))
 
 
 def _names(workspace: Workspace) -> list[str]:
@@ -213,35 +217,17 @@ def _refusal(workspace: Workspace, name: str) -> UserError | None:
 
 def _find(workspace: Workspace, name: str, version: str | None) -> str:
     """The key of a version of a data asset."""
-    text = name.removeprefix("azureml:")
-    uri = parse_uri(f"azureml:{text}:{version}" if version else f"azureml:{text}")
-    key = find_version(uri, workspace.data) if uri.kind == "asset" else None
-    if key is not None:
-        return key
-    return _unknown(workspace, uri)
+    return find(workspace, "data", f"{name}:{version}" if version else name)
 
 
-def _unknown(workspace: Workspace, uri: Uri) -> str:
-    names = {key.partition(":")[0] for key in workspace.data}
-    known = sorted(key for key in workspace.data if key.partition(":")[0] == uri.name) or sorted(names)
-    raise UserError(
-        f"the workspace has no data asset '{uri.text.removeprefix('azureml:')}'",
-        allowed=", ".join(known) or "(the workspace has no data assets)",
-        todo=did_you_mean(uri.name, names - {uri.name})
-        or "register it: runner data create -f data.yml; or describe it in "
-        f'{workspace.root / "workspace.yml"}: data: {{NAME: {{"1": {{type: uri_folder, path: …}}}}}}',
-    )
-
-
-def _asset(workspace: Workspace, key: str) -> dict[str, object]:
+def _asset(known: Mapping[str, DataAsset], latest: Mapping[str, str], key: str) -> dict[str, object]:
     name, _, version = key.partition(":")
-    entry = workspace.data[key]
-    latest = find_version(Uri(kind="asset", text="", name=name), workspace.data) == key
+    entry = known[key]
     return {
         "name": name,
         "version": version,
         "type": entry.type or "uri_folder",
         "path": entry.path,
-        "latest": latest,
+        "latest": latest[name] == key,
         "description": entry.description,
     }

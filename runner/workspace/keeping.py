@@ -11,6 +11,7 @@ from runner.errors import UserError
 from runner.spec.component import file_of, has_file, read_file
 from runner.spec.context import parse_at
 from runner.spec.disk import is_file, is_folder
+from runner.spec.environment import names_file
 from runner.spec.expressions import has_expression
 from runner.spec.yaml_source import Node, read_yaml, scalar_text
 from runner.storage.uri import local_path, looks_like_uri
@@ -83,10 +84,9 @@ class Keeper:
     def _environment(self, node: Node) -> object:
         if node.is_mapping:
             return self.environment(node)
-        text = node.text
-        if (text.startswith("file:") or text.endswith((".yml", ".yaml"))) and not text.startswith("azureml:"):
+        if names_file(node.text):
             return self.environment(read_yaml(Path(_absolute(node)), todo=f"named by {node.place}"))
-        return text
+        return node.text
 
     def _copied(self, node: Node, fits: Callable[[str], bool], what: str) -> str:
         """The path of a copy; what lies elsewhere stays there."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.errors import UserError, did_you_mean
-from runner.spec.context import find_version, known_versions, listed, names, version_order
-from runner.storage.uri import Uri, parse_uri
+from runner.spec.context import find_version, known_versions, latest_of, listed, names, version_order
+from runner.storage.uri import parse_uri
 from runner.workspace.assets import Kind, Plain
-from runner.workspace.config import Workspace
+from runner.workspace.config import CONFIG_FILE, Workspace
 
 _PLURALS: Mapping[str, str] = {"component": "components", "data": "data assets", "environment": "environments", "model": "models"}
 
@@ -34,8 +34,13 @@ def find(workspace: Workspace, kind: Kind, reference: str) -> str:
     raise UserError(
         f"the workspace has no {'data asset' if kind == 'data' else kind} '{reference}'",
         allowed=listed(known_versions(uri, known), _PLURALS[kind]),
-        todo=did_you_mean(uri.name, names(known) - {uri.name}) or f"register it: runner {kind} create -f {kind}.yml",
+        todo=did_you_mean(uri.name, names(known) - {uri.name}) or _how_to_have(workspace, kind),
     )
+
+
+def _how_to_have(workspace: Workspace, kind: Kind) -> str:
+    described = f"; or describe it in {workspace.root / CONFIG_FILE}" if kind in ("data", "environment") else ""
+    return f"register it: runner {kind} create -f {kind}.yml{described}"
 
 
 def load(workspace: Workspace, kind: Kind, key: str) -> Plain:
@@ -54,18 +59,7 @@ def keys(workspace: Workspace, kind: Kind, name: str | None) -> list[str]:
     """The versions of that name, the latest first; without one the latest of each name. Errors: UserError for an unknown name."""
     known = all_of(workspace, kind)
     if name is None:
-        return [f"{own}:{latest(workspace, kind, own)}" for own in sorted(names(known))]
+        return [key for _, key in sorted(latest_of(known).items())]
     find(workspace, kind, name)
     own = [key for key in known if key.partition(":")[0] == name]
     return sorted(own, key=lambda key: version_order(key.partition(":")[2]), reverse=True)
-
-
-def latest(workspace: Workspace, kind: Kind, name: str) -> str | None:
-    key = find_version(Uri(kind="asset", text=name, name=name), all_of(workspace, kind))
-    return key.partition(":")[2] if key else None
-
-
-def created_at(workspace: Workspace, kind: Kind, key: str) -> float | None:
-    """When it was registered, in seconds since 1970; None for what workspace.yml describes."""
-    file = workspace.assets.files(kind).get(key)
-    return file.stat().st_mtime if file else None

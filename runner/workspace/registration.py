@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import Place, UserError
+from runner.errors import Place, UserError, without_secrets
 from runner.spec import schema
 from runner.spec.component import read_component
 from runner.spec.context import ResolveContext, check_datastore, find_version, parse_at
@@ -46,6 +46,7 @@ def register(
     `skip_if_no_change`: the latest version, if that is the same. Errors: UserError for mistakes in it, and for a version that is there
     already with another content.
     """
+    _refuse_secrets(node)
     name, version = _name(kind, node), _version(node)
     described = _described(workspace, kind)
     if version is not None and f"{name}:{version}" in described:
@@ -125,6 +126,18 @@ def _essence(asset: Plain, files: AssetFiles) -> object:
         return value
 
     return contents({key: value for key, value in asset.items() if key not in (*_MUTABLE, "$schema", "name", "version")})
+
+
+def _refuse_secrets(node: Node) -> None:
+    """Errors: UserError for a signature or a key: what is registered is a file of the workspace, and is shown."""
+    for one in node.walk():
+        if isinstance(one.value, str) and without_secrets(one.value) != one.value:
+            raise UserError(
+                "there is a credential in it, and what is registered is there for all to see",
+                place=one.place,
+                allowed="azureml://datastores/<datastore>/paths/<path>",
+                todo="describe the container as a datastore in workspace.yml, with its credential",
+            )
 
 
 def _name(kind: Kind, node: Node) -> str:

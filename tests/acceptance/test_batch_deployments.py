@@ -304,7 +304,8 @@ def test_a_model_of_mlflow_without_a_script(lab: Lab, model: Any) -> None:
     [
         (("--input", "input"), "`--file`: no deployment is given"),
         (("-f", "deployment.yml"), "`--input`: no input is given"),
-        (("-f", "deployment.yml", "--input", "nowhere"), "`--input`: "),
+        (("-f", "deployment.yml", "--input", "nowhere"), "`--input`: 'nowhere' does not exist"),
+        (("-f", "deployment.yml", "--input", "nowhere"), "nowhere; paths are relative to /"),
         (("-f", "deployment.yml", "--input", "input", "--input-type", "mltable"), "`--input-type`: 'mltable' is not a type of inputs"),
         (("-f", "deployment.yml", "--input", "input", "--input-type", "uri_file"), "`--input`: "),
         (("-f", "deployment.yml", "--input", "input", "--mini-batch-size", "0"), "`--mini-batch-size`: "),

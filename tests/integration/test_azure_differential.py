@@ -5,7 +5,6 @@ Both are brought to one normal form (`azure_ours.py`, `azure_loader.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from runner.model.job import PipelineJob, Step
 from runner.sdk.loading import load_component
 from runner.spec.load import job_from_mapping, read_job
 from runner.spec.resolve import ResolveContext, resolve
-from tests.integration.azure_loader import AzureSteps, azure_load, without_network
-from tests.integration.azure_ours import CORPUS, Plain, corpus_context, files, flat, our_job, our_steps
+from tests.integration.azure_loader import AzureSteps, azure_load
+from tests.integration.azure_ours import CORPUS, Plain, files, flat, our_job, our_steps
 from tests.integration.azure_rows import AZURE_REFUSES, DIFFERS, ROWS, TYPE, WE_REFUSE
 
 GIVEN = {  # what the inputs of a component get, by type
@@ -29,18 +28,7 @@ GIVEN = {  # what the inputs of a component get, by type
 }
 GIVEN_LITERALS = {"string": "fast", "integer": 2, "number": 0.5, "boolean": True}
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of azure-ai-ml and what it imports
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with without_network(monkeypatch):
-        yield
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> ResolveContext:
-    return corpus_context(tmp_path)
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("offline")]  # warnings of azure-ai-ml and what it imports
 
 
 def differences(ours: Plain, azures: Plain) -> dict[str, tuple[Any, Any]]:
@@ -56,8 +44,8 @@ def compare(name: str, ours: Step | PipelineJob, azures: Any, context: ResolveCo
 
 
 @pytest.mark.parametrize("name", files("parallel", "command", "pipeline"))
-def test_a_job_means_the_same(name: str, context: ResolveContext) -> None:
-    compare(name, resolve(read_job(CORPUS / name), context), azure_load(name), context)
+def test_a_job_means_the_same(name: str, corpus_context: ResolveContext) -> None:
+    compare(name, resolve(read_job(CORPUS / name), corpus_context), azure_load(name), corpus_context)
 
 
 def test_a_parallel_job_of_its_own_is_beyond_azures_command_line() -> None:
@@ -77,7 +65,7 @@ def component_of(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", files("components"))
-def test_a_component_means_the_same(name: str, context: ResolveContext) -> None:
+def test_a_component_means_the_same(name: str, corpus_context: ResolveContext) -> None:
     declared = component_of(name)._to_dict()
     given: Plain = {}
     for key, one in declared.get("inputs", {}).items():
@@ -87,8 +75,8 @@ def test_a_component_means_the_same(name: str, context: ResolveContext) -> None:
         given[key] = {"type": kind, "path": GIVEN[kind]} if kind in GIVEN else GIVEN_LITERALS[kind]
     step = {"type": declared["type"], "component": f"./{Path(name).name}", "inputs": given}
     tree: Plain = {"type": "pipeline", "settings": {"default_compute": "azureml:cpu-cluster"}, "jobs": {"step": step}}
-    ours = resolve(job_from_mapping(tree, CORPUS / "components"), context)
-    compare(name, ours, azure_load(name, yaml.safe_dump(tree)), context)
+    ours = resolve(job_from_mapping(tree, CORPUS / "components"), corpus_context)
+    compare(name, ours, azure_load(name, yaml.safe_dump(tree)), corpus_context)
 
 
 @pytest.mark.parametrize("name", files("components"))

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import yaml
 
 from runner.errors import UserError
 from runner.spec.load import read_job
 from runner.spec.resolve import ResolveContext, resolve
-from tests.integration.azure_loader import azure_load, without_network
-from tests.integration.azure_ours import CORPUS, corpus_context, files
+from tests.integration.azure_loader import azure_load
+from tests.integration.azure_ours import CORPUS, files
 from tests.integration.azure_rows import AZURE_REFUSES, WE_REFUSE
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of azure-ai-ml and what it imports
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with without_network(monkeypatch):
-        yield
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> ResolveContext:
-    return corpus_context(tmp_path)
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("offline")]  # warnings of azure-ai-ml and what it imports
 
 
 def refused_at(name: str, context: ResolveContext) -> str:
@@ -50,9 +36,9 @@ def refuses_there(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", files("wrong"))
-def test_a_wrong_file_is_refused(name: str, context: ResolveContext) -> None:
+def test_a_wrong_file_is_refused(name: str, corpus_context: ResolveContext) -> None:
     """Its first line says where: `# refused here: FIELD`, or `# taken here`."""
-    ours = refused_at(name, context)
+    ours = refused_at(name, corpus_context)
     assert (bool(ours), refuses_there(name)) == (name not in AZURE_REFUSES, name not in WE_REFUSE), "(here, there)"
     first = (CORPUS / name).read_text().partition("\n")[0]
     assert first == "# taken here" if not ours else first.partition(": ")[2] in ours

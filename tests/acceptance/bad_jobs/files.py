@@ -72,8 +72,8 @@ KEYS = (
             id=f"file-of-{word}", text=f"$schema: https://x.example/latest/{word}.schema.json\nname: x\n", says=(says, todo), at="$schema"
         )
         for word, says, todo in (
-            ("environment", "this is an environment, not a job", "`environments` in workspace.yml"),
-            ("data", "this is a data asset, not a job", "`data` in workspace.yml"),
+            ("environment", "this is an environment, not a job", "runner environment create -f"),
+            ("data", "this is a data asset, not a job", "runner data create -f"),
             ("schedule", "this is a schedule, not a job", "runner job create -f FILE"),
             ("batchEndpoint", "this is a batch endpoint, not a job", "runner batch invoke"),
             ("managedOnlineDeployment", "this is an online deployment, not a job", "cannot run here"),

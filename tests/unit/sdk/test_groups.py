@@ -10,6 +10,7 @@ from runner import Input, Output, command
 from runner.dsl import group, pipeline
 from runner.dsl._group_decorator import group as azures
 from runner.errors import UserError
+from runner.sdk.function_component import mapping_of_function
 from runner.spec.load import LoadedJob
 
 
@@ -102,6 +103,17 @@ def test_of_a_job_they_are_read_and_set_by_attribute() -> None:
     assert (written["whole.few.count"], written["more.count"], written["more.name"]) == (7, 8, "x")
     with pytest.raises(AttributeError, match="no input `whole"):
         _ = job.inputs.whole.few.cuont
+
+
+def test_a_default_is_nobody_elses() -> None:
+    first = All(few=Few(count=1))
+    first.more.count = 9
+    assert All(few=Few(count=1)).more.count == 2
+
+
+def test_a_function_that_takes_a_group_is_no_component() -> None:
+    with pytest.raises(UserError, match="the parameter `given` of the pipeline function `inner` takes a group"):
+        mapping_of_function(inner)
 
 
 def test_what_is_no_group_of_that_class() -> None:

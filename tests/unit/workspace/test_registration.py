@@ -57,6 +57,27 @@ def test_code_and_environment_stay_as_they_were(workspace: Workspace, place: Pat
     assert Path(load(workspace, "component", "prep:1")["environment"]["conda_file"]).read_text().startswith("dependencies")
 
 
+SAS = "https://a.blob.core.windows.net/c/x?sv=1&sig=Qk0%3D"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "line"),
+    [
+        ("data", f"name: x\npath: {SAS}\n", 2),
+        ("model", f"name: x\ntype: custom_model\npath: {SAS}\n", 3),
+        ("component", f"name: x\ntype: pipeline\njobs:\n  a: {{command: ls, inputs: {{i: {{type: uri_folder, path: '{SAS}'}}}}}}\n", 4),
+        ("component", "name: x\ntype: command\ncommand: ls\nenvironment_variables: {A: AccountKey=Qk0=}\n", 4),
+    ],
+)
+def test_a_credential_is_not_registered(workspace: Workspace, kind: Kind, text: str, line: int) -> None:
+    with pytest.raises(UserError, match="there is a credential in it") as refused:
+        put(workspace, kind, text)
+    assert refused.value.place is not None
+    assert refused.value.place.line == line
+    assert "Qk0" not in str(refused.value)
+    assert not [file for file in workspace.assets.root.rglob("*") if file.is_file()]
+
+
 def test_numbers_stay_as_they_are_written(workspace: Workspace) -> None:
     inputs = "inputs: {a: {type: string, default: 1.10}, b: {type: number, default: 0.5}, c: {type: integer, default: 3}}\n"
     put(workspace, "component", COMPONENT + inputs)
