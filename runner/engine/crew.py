@@ -46,15 +46,15 @@ class Crew:
         pages.chmod(0o666)  # the workers may be another user's; nobody else gets as far as this folder
         with open(pages, "r+b") as file:
             self._memory = mmap.mmap(file.fileno(), Slot.SIZE * settings.processes)
+        self._slots = [Slot(self._memory, lane) for lane in range(settings.processes)]
 
     def start(self, lane: int) -> None:
         """A new worker for a place of the instance; its code is copied first, beside what else goes on."""
         number, settings = self._numbers, self._settings
         self._numbers += 1
         process = f"process{number:03d}"
-        slot = Slot(self._memory, lane)
-        slot.running = slot.finished = slot.started = 0
-        slot.limit = Slot.NO_LIMIT
+        slot = self._slots[lane]
+        slot.clear()
         stdout, stderr, log = (str(path) for path in log_files(settings.logs, settings.node, process))
         copy = settings.copies / settings.node / process
         worker = Worker(
@@ -72,7 +72,7 @@ class Crew:
             self.ended(worker)
             return
         worker.doomed = worker.running()
-        worker.slot.limit = 0
+        worker.hold(0)
         grace = 0 if why == "stop" else KILL_GRACE  # at the end of a job one that is just starting has nothing to lose
         self._tell(message({"t": "kill", "worker": worker.number, "grace": grace, "dump": dump}))
 
@@ -88,6 +88,8 @@ class Crew:
         self._pool.submit(_tidy, self._settings.code, worker.copy, files)
 
     def close(self) -> None:
+        for slot in self._slots:
+            slot.release()
         self._memory.close()
 
     def ready(self) -> list[Worker]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from runner.engine import policy
@@ -15,13 +14,11 @@ from runner.engine.switchboard import Switchboard
 from runner.engine.workers import Frame, Worker
 from runner.model.batch import ErrorRecord
 from runner.model.ports import Clock
-from runner.worker.protocol import Slot
 
 RECALL_AFTER = 0.02  # seconds that a mini-batch runs before those that wait behind it are taken back, when others idle
 PENDING_LIMIT = 64 << 20  # bytes of rows waiting for the disk beyond which nothing new is started
 GATHER_SECONDS = 0.25  # that finished mini-batches wait for the rest of their frame
 PREFETCH_SECONDS = 0.005  # mini-batches cheaper than this wait in the worker, dearer ones in the instance
-_BARRIER = threading.Lock()
 
 
 class Feeder:
@@ -90,23 +87,16 @@ class Feeder:
                 self._recall(worker)
 
     def _recall(self, worker: Worker) -> None:
-        slot = worker.slot
-        slot.limit = slot.running  # the sequence number after the running one
-        with _BARRIER:  # so that the worker's look at `limit` and ours at `running` cannot both miss the other's writing
-            pass
-        limit = slot.running  # it may have started another one in the meantime
-        for frame in list(worker.frames):
-            keep = min(max(limit - frame.seq, frame.done), frame.count)
-            if keep < frame.count:
-                taken = frame.part(keep, frame.count)
-                frame.count = keep
-                worker.recalled += 1
-                self._backlog.put_back(taken)
-                if frame.done >= keep:
-                    worker.frames.remove(frame)
-                    self._results.release(frame)
+        """Leaves it what it has started."""
+        limit = worker.hold(worker.slot.running)
+        for frame in reversed(list(worker.frames)):
+            if rest := frame.rest(keep=limit - frame.seq):
+                self._backlog.put_back(rest)
+                worker.recalled = worker.seq
+                if frame.done >= frame.count:
+                    self._results.leaves(worker, frame)
         if not worker.recalled:
-            slot.limit = Slot.NO_LIMIT
+            worker.let_go()
 
     def _idle(self) -> bool:
         return any(not worker.frames for worker in self._crew.ready())
@@ -152,9 +142,9 @@ class Feeder:
             self._end(worker, why)
 
     def _end(self, worker: Worker, why: str) -> None:
-        stuck = worker.running()
-        worker.slot.limit = 0
+        stuck, limit = worker.running(), worker.slot.limit
+        worker.hold(0)
         if worker.running() == stuck:
             self._crew.kill(worker, why, dump=True)
         else:  # it went on at this very moment, and is spared
-            worker.slot.limit = Slot.NO_LIMIT
+            worker.slot.limit = limit

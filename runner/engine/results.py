@@ -69,9 +69,10 @@ class Results:
                 header = json.loads(buffer[at + PREFIX.size : at + PREFIX.size + header_size])
                 if not self._message(worker, header):
                     yield header
+                frame = worker.frames[0] if worker.frames else None  # it may have said that it does not do the one before
             if frame is not None and frame.done >= frame.count:
                 self._frame_done(worker, frame)
-            frame = worker.frames[0] if worker.frames else None
+                frame = worker.frames[0] if worker.frames else None
             at = stop
         view.release()
         del buffer[:at]
@@ -98,7 +99,7 @@ class Results:
                 error = self._death(worker, status, how, stacks, what) if limit is None else self._out_of_memory(worker, limit)
                 self._attempt_failed(worker, frame, seconds, error, items=worker.slot.items if frame.next == running else 0)
             rests.append(frame.rest())
-            self.release(frame)
+            self._release(frame)
         worker.frames.clear()
         for rest in reversed(rests):
             self._backlog.put_back(rest)
@@ -147,8 +148,13 @@ class Results:
     def last_result(self, worker: Worker) -> float:
         return self._last.get(worker.number, 0.0)
 
-    def release(self, frame: Frame) -> None:
-        """A frame is no longer with its worker."""
+    def leaves(self, worker: Worker, frame: Frame) -> None:
+        """A frame is no longer with its worker: what is finished of it is handed over."""
+        self._gather(worker, frame)
+        worker.frames.remove(frame)
+        self._release(frame)
+
+    def _release(self, frame: Frame) -> None:
         if frame.scratch is not None:
             self._backlog.released(frame.scratch.release())
 
@@ -180,7 +186,7 @@ class Results:
         elif kind == "not_plain":
             self._not_plain(worker, header["index"])
         elif kind == "unstarted":
-            self._unstarted(worker, header["index"])
+            self._unstarted(worker, first=header["seq"], count=header["count"])
         elif kind == "header":
             self._courier.header(header["index"], str(header["text"]))
         elif kind == "warning":
@@ -194,9 +200,7 @@ class Results:
         each = (now - max(frame.began, self.last_result(worker))) / max(1, frame.count)
         self.seconds_each = each if self.seconds_each == UNKNOWN else (1 - SMOOTHING) * self.seconds_each + SMOOTHING * each
         self._last[worker.number] = now
-        self._gather(worker, frame)
-        worker.frames.popleft()
-        self.release(frame)
+        self.leaves(worker, frame)
         worker.check_at = now + self._settings.timeout
 
     def _gather(self, worker: Worker, frame: Frame) -> None:
@@ -258,19 +262,15 @@ class Results:
             frame.done += 1
             frame.cut = frame.done
 
-    def _unstarted(self, worker: Worker, index: int) -> None:
-        """The worker has reached the limit of its slot."""
+    def _unstarted(self, worker: Worker, *, first: int, count: int) -> None:
+        """The worker has reached the limit of its slot, at this sequence number, and skips so many."""
         frame = worker.frames[0] if worker.frames else None
-        if frame is not None and frame.next == index:
-            self._gather(worker, frame)
+        if frame is not None and frame.seq + frame.done == first:  # also what was left to it, as it seemed to have started it
             rest = frame.rest()
-            worker.frames.popleft()
-            self.release(frame)
+            self.leaves(worker, frame)
             self._backlog.put_back(rest)
-        if worker.recalled:
-            worker.recalled -= 1
-            if not worker.recalled and not worker.killed:
-                worker.slot.limit = worker.slot.NO_LIMIT
+        if worker.recalled and first + count >= worker.recalled and not worker.killed:
+            worker.let_go()
 
     def _death(self, worker: Worker, status: int, how: str, stacks: str, what: str) -> ErrorRecord:
         settings = self._settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from runner.model.batch import Tally
 from runner.worker.protocol import Slot, message
 
 RECEIVE_SIZE = 1 << 18
+_BARRIER = threading.Lock()
 
 
 @dataclass(kw_only=True, eq=False)
@@ -77,11 +79,11 @@ class Frame:
         self.cut = self.done
         return Piece(first=results[0][0], last=results[-1][0], tally=tally, rows=rows), results
 
-    def rest(self) -> Frame | None:
-        """A new frame of what has not been done, and nothing more of it here."""
-        if self.done >= self.count:
+    def rest(self, keep: int = 0) -> Frame | None:
+        """A new frame of what has not been done, behind the first `keep`, and nothing more of it here."""
+        first = max(self.done, keep)
+        if first >= self.count:
             return None
-        first = self.done
         rest = self.part(first, self.count)
         self.count = first
         return rest
@@ -117,7 +119,7 @@ class Worker:
     outbox: deque[bytes] = field(default_factory=deque)
     frames: deque[Frame] = field(default_factory=deque)
     seq: int = 0  # of the next mini-batch sent
-    recalled: int = 0  # frames of which unstarted ones were taken back; nothing is sent until the worker has said so for each
+    recalled: int = 0  # unstarted ones were taken back: nothing is sent until the worker has said so of all before this sequence number
     killed: str = ""  # why it is being killed: timeout, overhead, init, stop
     doomed: int = -1  # the mini-batch that was running when it was killed: a late result of it is not accepted
     check_at: float = float("inf")
@@ -138,6 +140,20 @@ class Worker:
             if frame.seq + frame.done <= at < frame.seq + frame.count:
                 return frame.first + at - frame.seq
         return -1
+
+    def hold(self, seq: int) -> int:
+        """Has it start nothing from this sequence number on; gives the one behind what it had started by then, at the latest.
+
+        It may not start that one, either: then it says that it is unstarted.
+        """
+        self.slot.limit = seq
+        with _BARRIER:  # so that the worker's look at `limit` and ours at `running` cannot both miss the other's writing
+            pass
+        return self.slot.running
+
+    def let_go(self) -> None:
+        """It may start again whatever it has."""
+        self.recalled, self.slot.limit = 0, self.slot.NO_LIMIT
 
     def send(self, header: dict[str, object], payload: bytes = b"") -> None:
         self.outbox.append(message(header, payload))

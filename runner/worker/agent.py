@@ -69,7 +69,7 @@ class Agent(object):
         except BaseException as error:  # whatever it is, it is the user's, and the supervisor decides what it means
             self._channel.send({"t": "init_failed", "error": self._failures.record(error, kind="init")})
             return INIT_FAILED
-        slot = memoryview(self._memory)[config["slot"] * Slot.SIZE : (config["slot"] + 1) * Slot.SIZE].cast("Q")
+        slot = Slot(self._memory, config["slot"]).words
         batches = TableBatches() if config["kind"] == "table" else FileBatches(config["root"])
         Loop(config, script, batches, self._channel, slot, self._failures).run()
         self._close(script)

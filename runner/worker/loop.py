@@ -11,11 +11,10 @@ from .command import Command
 from .delimited import NotPlainError
 from .entry_script import EntryScript
 from .failures import Failures
-from .protocol import RESULT, RESULT_KIND, RESULT_PREFIX_SIZE
+from .protocol import ITEMS, LIMIT, RESULT, RESULT_KIND, RESULT_PREFIX_SIZE, RUNNING, STARTED
 from .rows import Rows
 
 RESULT_FRAME = struct.Struct("<cIIQIIQ")  # PREFIX and RESULT in one
-STARTED, RUNNING, LIMIT, FINISHED, ITEMS = range(5)  # words of the slot
 
 assert RESULT_FRAME.size == RESULT_PREFIX_SIZE
 
@@ -79,12 +78,11 @@ class Loop(object):
                 self._failed(index, line, items, started, error)
             else:
                 send_bytes(pack(RESULT_KIND, header_size, len(rows), index, items, count, spent) + rows)
-                slot[FINISHED] = seq + 1
             batch = arguments = result = None  # a table is not kept while the next one is read
             index += 1
             seq += 1
         if index < first + len(lines):
-            self._channel.send({"t": "unstarted", "index": index, "count": first + len(lines) - index})
+            self._channel.send({"t": "unstarted", "index": index, "seq": seq, "count": first + len(lines) - index})
 
     def _failed(self, index: int, line: Dict[str, Any], items: int, started: int, error: BaseException) -> None:
         """`started` is 0 when the mini-batch could not even be read."""

@@ -26,7 +26,8 @@ worker → supervisor   {"t": "hello", "worker", "pid", "pandas", "pyarrow", "py
                       {"t": "failed", "index", "items", "ns", "error"}   this attempt has failed (items: how many were given)
                       {"t": "not_plain", "index"}                    a slice of delimited text that the worker cannot read as the loader
                                                                      would: it wants it from there, and this was no attempt
-                      {"t": "unstarted", "index", "count"}           these were taken back before they started (see Slot.limit)
+                      {"t": "unstarted", "index", "seq", "count"}    these were taken back before they started (see Slot.limit): all
+                                                                     that is left of one "work"; seq: of the first of them
                       {"t": "header", "index", "text"}               the column names of a returned DataFrame; sent before its result,
                                                                      and again only when they change
                       {"t": "warning", "text"}
@@ -91,6 +92,8 @@ INSTANCE_MARK = "RUNNER_INSTANCE"  # SOCKETS_DIR
 WORKER_MARK = "RUNNER_WORKER"  # NO_WORKER for the keeper; a worker overwrites it by its number, in as many characters
 NO_WORKER = "-" * 10
 
+STARTED, RUNNING, LIMIT, ITEMS = range(4)  # words of a slot
+
 
 class Slot(object):
     """Sixty-four bytes of a mapped file that one worker and its supervisor share.
@@ -98,60 +101,47 @@ class Slot(object):
     The worker writes `started` (CLOCK_MONOTONIC nanoseconds) and then `running` (sequence number + 1, 0 before the first)
     when a mini-batch starts, and reads `limit` afterwards: at a sequence number of `limit` or more it does not start it.
     The supervisor enforces time-outs by `started`, and takes back what has not started by lowering `limit`, then reading
-    `running`. Should both look at the same instant, a mini-batch may run twice; its second result is refused.
-    `finished` is the sequence number + 1 of the last mini-batch whose result was sent, `items` how many files or rows the running
-    one has, written before `running`.
+    `running`. Should both look at the same instant, the worker may not start what the supervisor takes for running: it says so.
+    `items` is how many files or rows the running one has, written before `running`.
     """
 
     SIZE = 64
     NO_LIMIT = 2**63
-    _word = struct.Struct("<Q")
 
     def __init__(self, memory: Any, number: int) -> None:
-        self.memory = memory
-        self.base = number * self.SIZE
+        """`memory`: of all slots, a buffer that can be written to."""
+        # Whole words, each read and written at once: `struct` would first make a 0 of what it then writes byte by byte.
+        self.words = memoryview(memory)[number * self.SIZE : (number + 1) * self.SIZE].cast("Q")
 
-    def _get(self, word: int) -> int:
-        return int(self._word.unpack_from(self.memory, self.base + 8 * word)[0])
-
-    def _set(self, word: int, value: int) -> None:
-        self._word.pack_into(self.memory, self.base + 8 * word, value)
+    def release(self) -> None:
+        """Lets go of the memory: nothing can be read or written any more."""
+        self.words.release()
 
     @property
     def started(self) -> int:
-        return self._get(0)
-
-    @started.setter
-    def started(self, value: int) -> None:
-        self._set(0, value)
+        return self.words[STARTED]
 
     @property
     def running(self) -> int:
-        return self._get(1)
-
-    @running.setter
-    def running(self, value: int) -> None:
-        self._set(1, value)
+        return self.words[RUNNING]
 
     @property
     def limit(self) -> int:
-        return self._get(2)
+        return self.words[LIMIT]
 
     @limit.setter
     def limit(self, value: int) -> None:
-        self._set(2, value)
-
-    @property
-    def finished(self) -> int:
-        return self._get(3)
-
-    @finished.setter
-    def finished(self, value: int) -> None:
-        self._set(3, value)
+        self.words[LIMIT] = value
 
     @property
     def items(self) -> int:
-        return self._get(4)
+        return self.words[ITEMS]
+
+    def clear(self) -> None:
+        """For the next worker."""
+        for word in STARTED, RUNNING, ITEMS:
+            self.words[word] = 0
+        self.limit = self.NO_LIMIT
 
 
 def message(header: Dict[str, Any], payload: bytes = b"") -> bytes:

@@ -273,5 +273,5 @@ def test_what_was_taken_back_while_it_was_read_is_not_given_back_twice(tmp_path)
         time.sleep(0.3)  # it waits for somebody to open the other end
         agent.slot(0).limit = 0
         with open(pipe, "wb"):  # which it then finds that it cannot read from the middle
-            assert worker.expect("unstarted") == {"t": "unstarted", "index": 0, "count": 1}
+            assert worker.expect("unstarted") == {"t": "unstarted", "index": 0, "seq": 0, "count": 1}
         assert agent.slot(0).running == 1
