@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import re
 import selectors
 import shutil
@@ -101,14 +102,15 @@ def installed(folder: Path) -> bool:
 
 
 @contextmanager
-def running_azurite(program: str, *options: str, scheme: str = "http", host: str = "127.0.0.1") -> Iterator[Azurite]:
+def running_azurite(program: str, *options: str, scheme: str = "http", host: str = "127.0.0.1", key: str = KEY) -> Iterator[Azurite]:
     """Started on a free port, by default of the loopback device, and gone afterwards. `options` are more of the program's own."""
+    environment = {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{key}"}
     with tempfile.TemporaryDirectory(prefix="azurite-") as folder:
         process = subprocess.Popen(
-            [program, *OPTIONS, "--blobHost", host, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [program, *OPTIONS, "--blobHost", host, *options], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         try:
-            yield Azurite(f"{scheme}://{host}:{port_of(process)}/{ACCOUNT}")
+            yield Azurite(f"{scheme}://{host}:{port_of(process)}/{ACCOUNT}", key=key)
         finally:
             process.terminate()
             try:

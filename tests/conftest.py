@@ -11,6 +11,7 @@ REQUIRE_ALL=1 in the environment, as in `.ci/run`, it fails.
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import os
 import re
@@ -179,6 +180,13 @@ def test_image() -> Callable[[str], str]:
 def azurite() -> Iterator[Azurite]:
     """Blob storage for all tests of the session: `azurite.container()` makes a container of a test's own."""
     with running_azurite(demand(AZURITE)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azurite_with_a_secret() -> Iterator[Azurite]:
+    """One whose key no other process knows: for tests that search the whole machine for it."""
+    with running_azurite(demand(AZURITE), key=base64.b64encode(os.urandom(64)).decode()) as running:
         yield running
 
 

@@ -82,7 +82,6 @@ def test_links_lead_somewhere(page):
     assert broken == []
 
 
-@pytest.mark.xdist_group("secrets")  # a page about storage has its key in the environment, and others search all processes for it
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_do_what_the_page_says(page, examples, tmp_path, request, needs):
     if "<!-- run: image -->" in page.read_text():

@@ -29,11 +29,13 @@ def run(mini_batch):
     print("worked on", mini_batch)
     return [open(path).read() for path in mini_batch]
 """
-# The commands of the kind `env` have a key in their environment, and all processes of the machine are searched for it.
-pytestmark = pytest.mark.xdist_group("secrets")
-
 VARIABLE = "LAKE_KEY"  # of the kind `env`
 OWN = ("workspace.yml", "job.yml", "key.txt")  # the user's own files
+
+
+@pytest.fixture
+def azurite(azurite_with_a_secret: Azurite) -> Azurite:
+    return azurite_with_a_secret
 
 
 def sas_of(azurite: Azurite, container: str) -> str:
