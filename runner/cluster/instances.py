@@ -151,7 +151,7 @@ class Instances:
         if request is not None and key[2] in request.places:
             log.info("%s has started", "/".join(key))
             request.began.add(key[2])
-            request.deaths = 0
+            request.deaths, request.hopeless = 0, ""
             self._home.nodes.started(request.places[key[2]].node, key[:2])
 
     def _ended(self, key: InstanceKey, handle: HostHandle, words: Mapping[str, str] | None, error: BaseException | None) -> None:
@@ -191,8 +191,8 @@ class Instances:
             usable = {node.id for node in self._home.nodes.all() if node.usable and shape(request, node)} - request.failed_on
             if len(request.failed_on - request.unfit) >= ENOUGH_FAILURES or not usable:
                 names = sorted(map(self._home.nodes.name, request.failed_on))
-                text = f"no instance could be started on {', '.join(names)}: {words.get('text', '')}"
-                self._home.tell(request.job, {"t": "failed", "step": request.step, "text": text})
+                request.hopeless = f"no instance could be started on {', '.join(names)}: {words.get('text', '')}"
+                self._home.tell(request.job, {"t": "failed", "step": request.step, "text": request.hopeless})
         elif words["how"] == DONE:
             request.count = request.maximum = 0  # there was nothing left to do
 

@@ -61,7 +61,7 @@ class Scheduler:
         self.watch = Watch(self.workspace)
         self.probes = write_probes(self.workspace.shared_datastores)
         self.requests: dict[Key, Request] = {}
-        self.reasons: Mapping[Key, str] = {}
+        self.reasons: dict[Key, str] = {}  # that owners have been told why their jobs wait
         self._owners: dict[str, HostHandle] = {}
         self._unwritten: dict[str, dict[str, Any]] = {}  # how jobs ended whose records could not be written as their users
         self._instances = Instances(self)
@@ -159,7 +159,7 @@ class Scheduler:
         self._tell_reasons(decided)
 
     def _tell_reasons(self, decided: Plan) -> None:
-        before, self.reasons = self.reasons, decided.reasons
+        before, self.reasons = self.reasons, dict(decided.reasons)
         for (job, step), reason in decided.reasons.items():
             if before.get((job, step)) != reason:
                 self.tell(job, {"t": "queued", "step": step, "reason": reason})
@@ -335,7 +335,8 @@ class Scheduler:
     def _want(self, job: Accepted, words: Mapping[str, Any]) -> None:
         if not isinstance(words["step"], str) or "/" in words["step"]:  # it goes into the names of places
             raise ValueError(words["step"])
-        if (job.name, words["step"]) in self.requests:
+        if known := self.requests.get((job.name, words["step"])):
+            self._tell_again(known)
             return
         try:
             types = self._admission.types(tuple(words["types"]))
@@ -355,6 +356,12 @@ class Scheduler:
         )
         # Whether the cluster can ever have it was asked when the job was submitted; its nodes may be on their way back now.
         self.requests[job.name, request.step] = request
+
+    def _tell_again(self, request: Request) -> None:
+        """An owner has begun, or begun anew: instances may have been tried before there was anybody to be told of it."""
+        if request.hopeless:
+            self.tell(request.job, {"t": "failed", "step": request.step, "text": request.hopeless})
+        self.reasons.pop((request.job, request.step), None)  # the next planning tells it
 
     def tell(self, job: str, words: Mapping[str, object]) -> None:
         if handle := self._owners.get(job):

@@ -89,6 +89,7 @@ class Request:
     next_index: int = 0
     began: set[str] = field(default_factory=set)  # instances whose workers have been started
     deaths: int = 0  # of instances before that, one after another
+    hopeless: str = ""  # why none of its instances can be started, as far as is known
 
     @property
     def staying(self) -> int:

@@ -143,8 +143,8 @@ def test_the_first_mini_batch_does_not_wait_for_the_listing(lab: Lab) -> None:
     assert lab.rows.read_text().split() == [f"{folder:02d}/{number:03d}" for folder in range(20) for number in range(250)]
     moments = sorted(float(line) for line in lab.ledger)
     created = datetime.fromisoformat(done.job["created_at"].replace("Z", "+00:00")).timestamp()
-    assert moments[0] - created < 1.0
     assert moments[-1] - created > 4.0
+    assert moments[-1] - moments[0] > 2.5  # else the first has waited for half of the listing, whatever this machine is busy with
 
 
 @pytest.mark.on_cluster

@@ -51,8 +51,8 @@ def lab(tmp_path: Path) -> Lab:
     return lab
 
 
-def runs_at(uri: str) -> dict[str, dict[str, Any]]:
-    """By name."""
+def runs_at(uri: str, experiment: str = "") -> dict[str, dict[str, Any]]:
+    """By name; where others keep runs, too, those of one experiment."""
     told = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", READ, uri],
         env={**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"},
@@ -60,7 +60,7 @@ def runs_at(uri: str) -> dict[str, dict[str, Any]]:
         text=True,
         check=True,
     )
-    found = json.loads(told.stdout)
+    found = [run for run in json.loads(told.stdout) if experiment in ("", run["experiment"])]
     names = {run["name"]: run for run in found}
     assert len(names) == len(found), [run["name"] for run in found]
     return names
@@ -98,7 +98,7 @@ def test_instances_log_to_one_run(anywhere: Callable[[Path], Lab], tmp_path: Pat
     lab.job(experiment_name="trial", max_concurrency_per_instance=2, resources={"instance_count": 2}, retry_settings={"timeout": 200})
     done = lab.score(timeout=400)
     assert done.status == 0, done.stderr
-    run = runs_at(local_store(lab))["job"]
+    run = runs_at(local_store(lab), "trial")["job"]
     assert (run["experiment"], run["status"], run["params"]) == ("trial", "FINISHED", {"model": "net"})
     assert run["metrics"]["size"] == [1.0] * 6
     assert run["metrics"]["mini_batches_succeeded"][-1] == 6

@@ -14,6 +14,7 @@ from runner.cluster.accepted import Accepted
 from runner.cluster.admission import instances
 from runner.cluster.requests import User
 from runner.cluster.scheduler import Scheduler
+from runner.cluster.scheduling import Plan, Request
 from runner.errors import UserError
 from runner.model.paths import JobPaths
 
@@ -127,9 +128,25 @@ def test_steps_of_a_job_ask_side_by_side() -> None:
     scheduler.plan = lambda: None  # type: ignore[method-assign]
     job = Accepted(name="a", user=User(uid=0, gid=0), number=1)
     scheduler.accepted = SimpleNamespace(jobs={"a": job})  # type: ignore[assignment]
+    scheduler.reasons = {}
     for step in ("one", "two", "one"):
         scheduler._heard("a", {"t": "want", "step": step, "types": [], "count": 1, "maximum": 1})
     assert list(scheduler.requests) == [("a", "one"), ("a", "two")]
     scheduler._heard("a", {"t": "done", "step": "never asked"})
     scheduler._heard("a", {"t": "done", "step": "one"})
     assert list(scheduler.requests) == [("a", "two")]
+
+
+def test_an_owner_that_begins_late_is_told_what_was_decided_before() -> None:
+    """On a busy head instances may fail before the owner listens."""
+    scheduler, told = Scheduler.__new__(Scheduler), []
+    request = Request(job="a", step="", user="me", count=1, maximum=1, types=(), number=1, hopeless="no instance could be started on bad")
+    scheduler.requests, scheduler.reasons = {("a", ""): request}, {("a", ""): "waits"}
+    scheduler.tell = lambda name, words: told.append((name, words))  # type: ignore[method-assign]
+    scheduler.plan = lambda: scheduler._tell_reasons(Plan(starts=(), away=(), reasons={("a", ""): "waits"}))  # type: ignore[method-assign]
+    scheduler.accepted = SimpleNamespace(jobs={"a": Accepted(name="a", user=User(uid=0, gid=0), number=1)})  # type: ignore[assignment]
+    scheduler._heard("a", {"t": "want", "step": "", "types": [], "count": 1, "maximum": 1})
+    assert told == [
+        ("a", {"t": "failed", "step": "", "text": "no instance could be started on bad"}),
+        ("a", {"t": "queued", "step": "", "reason": "waits"}),
+    ]
