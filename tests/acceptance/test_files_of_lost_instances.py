@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ def run(mini_batch):
 
 
 @pytest.fixture
-def lab(cluster: Cluster, azurite_of_the_cluster: Azurite) -> InBlob:
+def lab(cluster: Cluster, azurite_of_the_cluster: Azurite) -> Iterator[InBlob]:
     lab = in_blob(ClusterLab, azurite_of_the_cluster).on(cluster, "lost-files")  # type: ignore[attr-defined]
     assert isinstance(lab, InBlob)
     lab.files(COUNT)
@@ -49,7 +49,8 @@ def lab(cluster: Cluster, azurite_of_the_cluster: Azurite) -> InBlob:
         task={"program_arguments": "--files ${{outputs.files}}", "append_row_to": None},
         resources={"instance_type": "small", "instance_count": 1},
     )
-    return lab
+    yield lab
+    lab.clear()  # type: ignore[attr-defined]
 
 
 def until(condition: Callable[[], object]) -> None:
