@@ -21,7 +21,7 @@ demo: setup
 
 # Parts that the machine lacks are printed as NOT RUN; with REQUIRE_ALL=1 they are failures.
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist load
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 # What the tests with containers start: nothing is pulled, tests/images makes them. Needs a Docker engine and, where they are not in the
 # cache (TEST_CACHE or ~/.cache/runner-tests), mmdebstrap, PyPI, and pyenv's 3.6, 3.7 and 3.8. Tests make what they need by themselves, too.

@@ -61,7 +61,7 @@ class Scheduler:
         self.watch = Watch(self.workspace)
         self.probes = write_probes(self.workspace.shared_datastores)
         self.requests: dict[Key, Request] = {}
-        self.reasons: dict[Key, str] = {}  # that owners have been told why their jobs wait
+        self.reasons: dict[Key, str] = {}  # why jobs wait, as their owners were told
         self._owners: dict[str, HostHandle] = {}
         self._unwritten: dict[str, dict[str, Any]] = {}  # how jobs ended whose records could not be written as their users
         self._instances = Instances(self)

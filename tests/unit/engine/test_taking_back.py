@@ -6,6 +6,7 @@ its connection. A seed says who goes on, and when: also in between two looks of 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter, deque
@@ -23,11 +24,12 @@ from runner.engine.gather import Piece
 from runner.engine.results import Results
 from runner.engine.workers import Worker
 from runner.model.batch import Lease
+from runner.worker.channel import Disconnected
 from runner.worker.loop import Loop
 from runner.worker.protocol import Reader, Slot, message
 
 COUNT, WORKERS = 30, 2
-PATIENCE = 2000  # turns of the supervisor: with luck it takes 100
+PATIENCE = 2000  # turns of the supervisor: these seeds take 36 to 107
 SECOND_AHEAD = 1.0  # of the supervisor's clock: whatever runs has always run for long enough
 
 
@@ -46,36 +48,53 @@ class Page:
         self._words[word] = value
 
 
-class Puppet(threading.Thread):
-    """A worker that goes one step when it is told to, and what is between it and the supervisor: channel, socket, entry script."""
+class Puppet:
+    """A worker that goes one step when it is told to: its loop's thread, the mini-batches, the entry script, the channel, and the other end
+    of that, which is the supervisor's socket.
+    """
 
     wants_context = False
 
     def __init__(self, page: memoryview) -> None:
-        super().__init__(daemon=True)
         self.ran: Counter[int] = Counter()
+        self.socket: Any = SimpleNamespace(send=self._received, recv=self._sent)
         self._inbox, self._reader, self._outbox = deque[Any](), Reader(), bytearray()
-        self._go, self._paused = threading.Semaphore(0), threading.Semaphore(0)
+        self._go, self._paused, self._over = threading.Semaphore(0), threading.Semaphore(0), False
         config = {"append_rows": False, "to_csv": {}, "header": False}
         self._loop = Loop(config, self, self, self, Page(page, self._pause), None)  # type: ignore[arg-type]
-        self.start()
+        self._thread = threading.Thread(target=self._live)
+        self._thread.start()
+
+    # The supervisor's
 
     def step(self) -> None:
         self._go.release()
         self._paused.acquire()
 
-    def run(self, *batch: Any) -> Any:
-        """Of the thread; and of the script, with a mini-batch."""
-        if batch:
-            self.ran[batch[0]] += 1
-            return [batch[0]]
-        self._go.acquire()
-        self._loop.run()
-        self._paused.release()
-        return None
+    def end(self) -> None:
+        self._over = True
+        self._go.release()
+        self._thread.join()
+
+    def _received(self, data: bytes) -> int:
+        self._reader.feed(data)
+        self._inbox.extend(self._reader)
+        return len(data)
+
+    def _sent(self, _size: int) -> bytes:
+        if not self._outbox:
+            raise BlockingIOError
+        data, self._outbox[:] = bytes(self._outbox), b""
+        return data
+
+    # The worker's
 
     def load(self, line: dict[str, Any]) -> tuple[int, int]:
         return line["files"][0][0], 1
+
+    def run(self, batch: int) -> list[int]:
+        self.ran[batch] += 1
+        return [batch]
 
     def receive(self) -> Iterator[tuple[Any, bytes]]:
         while True:
@@ -83,27 +102,24 @@ class Puppet(threading.Thread):
             if self._inbox:
                 yield self._inbox.popleft()
 
+    def send(self, header: dict[str, Any]) -> None:
+        self.send_bytes(message(header))
+
     def send_bytes(self, data: bytes) -> None:
         self._pause()
         self._outbox += data
 
-    def send(self, header: Any, payload: bytes = b"") -> Any:
-        """Both of the channel, with a header, and of the supervisor's socket, with bytes."""
-        if isinstance(header, dict):
-            return self.send_bytes(message(header, payload))
-        self._reader.feed(header)
-        self._inbox.extend(self._reader)
-        return len(header)
+    def _live(self) -> None:
+        with contextlib.suppress(Disconnected):
+            self._pause(first=True)
+            self._loop.run()
 
-    def recv(self, _size: int) -> bytes:
-        if not self._outbox:
-            raise BlockingIOError
-        data, self._outbox[:] = bytes(self._outbox), b""
-        return data
-
-    def _pause(self) -> None:
-        self._paused.release()
+    def _pause(self, *, first: bool = False) -> None:
+        if not first:
+            self._paused.release()
         self._go.acquire()
+        if self._over:
+            raise Disconnected
 
 
 class Supervision:
@@ -112,7 +128,7 @@ class Supervision:
     def __init__(self, seed: int) -> None:
         self.random, self.finished = Random(seed), Counter[int]()
         memory = bytearray(Slot.SIZE * WORKERS)
-        self.puppets, self.workers = [], dict[int, Worker]()
+        self.puppets, self.workers = list[Puppet](), dict[int, Worker]()
         for number in range(WORKERS):
             slot = Slot(memory, number)
             slot.limit = Slot.NO_LIMIT
@@ -121,7 +137,7 @@ class Supervision:
             self.puppets.append(puppet)
             self.workers[number] = Worker(
                 number=number, process="", lane=number, slot=slot, copy=Path(), stdout="", stderr="", log="", started=0, state="ready",
-                socket=puppet,  # type: ignore[arg-type]
+                socket=puppet.socket,
             )  # fmt: skip
         retry = {"timeout": 1e9, "task_overhead_timeout": 1e9, "error_threshold": -1, "max_retries": 0}
         settings: Any = SimpleNamespace(worker=SimpleNamespace(node="node_0", processes=WORKERS), **retry)
@@ -135,6 +151,10 @@ class Supervision:
         self.feeder = Feeder(
             settings, crew=crew, backlog=self.backlog, courier=courier, results=self.results, switchboard=switchboard, clock=clock
         )
+
+    def close(self) -> None:
+        for puppet in self.puppets:
+            puppet.end()
 
     def finish(self, piece: Piece, *, attempts: int) -> None:
         self.finished.update(range(piece.first, piece.last + 1))
@@ -159,13 +179,13 @@ class Supervision:
 @pytest.mark.parametrize("first", range(0, 300, 50))
 def test_nothing_is_lost_and_nothing_runs_twice(first: int) -> None:
     for seed in range(first, first + 50):
-        supervision = Supervision(seed)
         lines = b"\n".join(b'{"files":[[%d]]}' % index for index in range(COUNT))
-        supervision.backlog.add(Lease(first=0, count=COUNT, lines=lines))
-        turns = 0
-        while len(supervision.finished) < COUNT and turns < PATIENCE:
-            supervision.turn()
-            turns += 1
+        with contextlib.closing(Supervision(seed)) as supervision:
+            supervision.backlog.add(Lease(first=0, count=COUNT, lines=lines))
+            turns = 0
+            while len(supervision.finished) < COUNT and turns < PATIENCE:
+                supervision.turn()
+                turns += 1
         lost = sorted(set(range(COUNT)) - set(supervision.finished))
         assert not lost, f"seed {seed}: never came back: {lost}"
         assert set(supervision.finished.values()) == {1}, f"seed {seed}: {supervision.finished}"
