@@ -88,6 +88,18 @@ def test_workers_log_to_one_run(lab: Lab) -> None:
     assert run["tags"]["mlflow.source.type"] == "JOB"
 
 
+def test_workers_that_log_the_same_at_once(lab: Lab) -> None:
+    """MLflow by itself empties a parameter's file before it writes it, and another worker's `log_param` then fails."""
+    again = "    for _ in range(500):\n        mlflow.log_param('model', 'net')\n        mlflow.set_tag('kind', 'small')\n"
+    closed = "    for _ in range(20):\n        mlflow.end_run()\n        mlflow.start_run()\n"
+    lab.script(f"import mlflow\n\ndef init():\n{again}{closed}\ndef run(mini_batch):\n    return mini_batch\n")
+    lab.job(max_concurrency_per_instance=3, retry_settings={"max_retries": 0, "timeout": 200}, mini_batch_error_threshold=0)
+    done = lab.score(timeout=400)
+    assert (done.status, "failed:" in done.stderr) == (0, False), done.stderr
+    run = runs_at(local_store(lab))["job"]
+    assert (run["status"], run["params"], run["tags"]["kind"]) == ("FINISHED", {"model": "net"}, "small")
+
+
 @pytest.mark.on_cluster
 @pytest.mark.image("mlflow")
 @pytest.mark.not_in_blob("where the data lies is all the same to MLflow")
