@@ -22,13 +22,21 @@ import yaml
 from tests.docker_engine import TESTER, as_tester
 
 LEDGER = """
-import os
+import functools, os, time
 
 def note(text):
     # One short O_APPEND write: whole, whoever else writes.
     file = os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(file, (text + "\\n").encode("utf-8", "surrogateescape"))
     os.close(file)
+
+@functools.lru_cache(None)
+def meet(count):
+    # Once for each process. Otherwise those that have started may have done all the work when the last one has, too.
+    with open(os.environ["LEDGER"] + ".met", "ab") as file:
+        file.write(b".")
+    while os.path.getsize(file.name) < count:
+        time.sleep(0.05)
 """
 
 NAMES = "import os\n\ndef run(mini_batch):\n    return [os.path.basename(path) for path in mini_batch]\n"

@@ -138,12 +138,14 @@ def test_profile_monitor_and_levels(lab: Lab) -> None:
     script = """
 import os, time
 from azureml_user.parallel_run import EntryScript
+from ledger import meet
 logger = EntryScript().logger
 
 def slow_part():
     return sum(range(50_000))
 
 def run(mini_batch):
+    meet(2)
     slow_part()
     time.sleep(0.4)
     logger.debug("fine detail"); logger.info("information"); logger.warning("a warning")
