@@ -43,7 +43,7 @@ from runner.pipeline.voice import Voice
 from runner.storage import addresses
 from runner.storage.patience import PATIENCE
 
-PROGRESS_SECONDS = 0.25
+PROGRESS_SECONDS, REPEATED_SECONDS = 0.25, 1.0
 ROWS_LOST = 3  # times in one run that mini-batches are done again, whose rows have vanished from the storage
 
 
@@ -266,14 +266,15 @@ class StepRun:
         return LocalCompute(count=count, make=make, bug=bug, gone=lambda text: coordinator.fail("instance", text), close=close)
 
     def _follow(self, coordinator: Coordinator) -> Verdict:
-        before = Progress()
+        """Counts are said when they change, and again while they do not: those who hear them leave some out, which may be the last."""
+        said, again = Progress(), time.monotonic() + REPEATED_SECONDS
         while (verdict := coordinator.wait(PROGRESS_SECONDS)) is None:
             now = coordinator.progress()
-            if now != before:
+            if now != said or time.monotonic() >= again:
+                said, again = now, time.monotonic() + REPEATED_SECONDS
                 self._voice.progressed(now)
                 if not self.step.command:
                     self._tracking.progressed(now)
-                before = now
         return verdict
 
     # After

@@ -49,13 +49,13 @@ class Tracking:
         self._began, self._status = time.monotonic(), "FAILED"
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="mlflow")  # its thread begins with the first counts
         self._logging: Future[None] | None = None
-        self._due = self._began + PROGRESS_SECONDS
+        self._due, self._logged = self._began + PROGRESS_SECONDS, Progress()
 
     def progressed(self, progress: Progress) -> None:
         """The counts while the job runs, now and then: a server that is slow, or silent, holds up nothing."""
         now = time.monotonic()
-        if now >= self._due and (self._logging is None or self._logging.done()):
-            self._due = now + PROGRESS_SECONDS
+        if now >= self._due and progress != self._logged and (self._logging is None or self._logging.done()):
+            self._due, self._logged = now + PROGRESS_SECONDS, progress
             self._logging = self._pool.submit(self._log_counts, progress, now - self._began, lambda _problem: None)
 
     def ended(self, status: str, progress: Progress) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.model.batch import ErrorRecord
+from runner.model.batch import ErrorRecord, Progress
 from runner.model.events import (
     AttemptFailed,
     BatchesFinished,
@@ -183,7 +183,7 @@ class LogTree:
 
     def _progressed(self, event: Progressed) -> None:
         progress = event.progress
-        if self._command or not self._overview.due(event.at):
+        if self._command or not self._overview.due(event.at, progress):
             return
         total = f"{progress.total}" if progress.listed else f"{progress.total} so far"
         seconds = event.at - (self.summary.running or self._began)
@@ -241,11 +241,13 @@ class _Pace:
 
     def reset(self) -> None:
         self._next, self._pause = 0.0, 1.0
+        self._last: Progress | None = None
 
-    def due(self, at: float) -> bool:
-        if at < self._next:
+    def due(self, at: float, progress: Progress) -> bool:
+        if at < self._next or progress == self._last:
             return False
         self._next, self._pause = at + self._pause, min(60.0, self._pause * 1.3)
+        self._last = progress
         return True
 
 

@@ -68,11 +68,11 @@ class Patience:
             try:
                 result = call()
             except Again as again:
-                self._give_up(again, self.now() - began)
+                left = self._give_up(again, self.now() - began)
                 self._tell(again.reason)
                 asked = min(again.after, LONGEST_ASKED)
                 waited_for = self._stopped if asked else self._woken
-                self.pause(waited_for, max(asked, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - no secret
+                self.pause(waited_for, max(asked, min(left, pause * random.uniform(0.5, 1.0))))  # noqa: S311 - no secret
                 if self._stopped.is_set():
                     self._give_up(again, self.now() - began)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -94,16 +94,18 @@ class Patience:
         with self._lock:
             self._woken.set()
 
-    def _give_up(self, again: Again, waited: float) -> None:
-        """Raises, when it is time to."""
+    def _give_up(self, again: Again, waited: float) -> float:
+        """Raises, when it is time to; else the seconds until then."""
         if self._stopped.is_set():
             self._given_up = again.reason
             raise self._stopped_by(again.reason) from None
-        if again.refusal is not None and not self._worked and waited >= again.trial:
-            raise again.refusal from None
+        refusal = None if self._worked else again.refusal
+        if refusal is not None and waited >= again.trial:
+            raise refusal from None
         if waited >= self.seconds:
             failed = "could not be reached" if again.reason == REFUSED else "did not answer"
             raise StorageUnavailable(f"{self.name} {failed} for {waited:.0f} s: {again.reason}") from None
+        return (self.seconds if refusal is None else min(self.seconds, again.trial)) - waited
 
     def _stopped_by(self, reason: str) -> StorageUnavailable:
         return StorageUnavailable(f"nobody waits any longer for {self.name}: {reason}")

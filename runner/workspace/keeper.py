@@ -29,6 +29,7 @@ class RecordKeeper:
         """`owned`: entered for each change of the record, so that only the job's owner makes any."""
         self._paths, self.record, self._owned = paths, record, owned
         self._lock = threading.Lock()
+        self._counts: dict[str, Progress] = {}  # as written
         self._written = 0.0
         self.ended: JobEnded | None = None
         self.has_run = False
@@ -107,9 +108,9 @@ class RecordKeeper:
         elif event.step in self.record.jobs:
             self._put(event.step, replace(self.record.jobs[event.step], progress=event.progress))
             self.record = replace(self.record, progress=_sum(job.progress for job in self.record.jobs.values()))
-        if time.monotonic() - self._written >= _EVERY:
-            self._written = time.monotonic()
-            counts = {"": self.record.progress} | {name: job.progress for name, job in self.record.jobs.items()}
+        counts = {"": self.record.progress} | {name: job.progress for name, job in self.record.jobs.items()}
+        if counts != self._counts and time.monotonic() - self._written >= _EVERY:
+            self._counts, self._written = counts, time.monotonic()
             with contextlib.suppress(OSError):  # a full disk costs a line of show, not the job
                 write_json(self._paths.progress, {name: progress_to_json(one) for name, one in counts.items()}, durable=False)
 

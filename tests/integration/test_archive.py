@@ -16,7 +16,7 @@ from azure.core.exceptions import ServiceResponseError
 from runner.engine.journal import Journal, read_journal
 from runner.engine.sole_file import Superseded
 from runner.errors import JobConflict
-from runner.model.batch import Segment, Tally
+from runner.model.batch import Progress, Segment, Tally
 from runner.model.events import StatusChanged
 from runner.model.paths import JobPaths
 from runner.outputs.rows import PartWriter
@@ -27,7 +27,7 @@ from runner.workspace.archive.archiver import Archiver
 from runner.workspace.archive.copier import Copier
 from runner.workspace.archive.growing import SMALL, GrowingBlob
 from runner.workspace.archive.places import Places, places_of
-from runner.workspace.records import JobRecord, write_json
+from runner.workspace.records import JobRecord, load_record, write_json
 from tests.azurite import Azurite
 
 PLACES = places_of("job")
@@ -248,6 +248,22 @@ def test_what_is_secret_or_of_this_machine_is_not_copied(container: Watched, pat
     expected = [PLACES.code, PLACES.journal, PLACES.record, PLACES.spec, PLACES.owner_log, PLACES.logs + "sys/master_role.txt"]
     assert sorted(names) == sorted(expected)
     assert not any(b"canary" in container.read(name) for name in names)
+
+
+def test_the_record_says_no_more_than_the_journal_has(container: Watched, paths: JobPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mini-batches that end while it is copied are for the next round."""
+    paths.journal.write_bytes(b"a\n")
+    record = load_record(paths)
+    assert record is not None
+
+    def more(_name: str) -> None:
+        write_json(paths.record, replace(record, progress=Progress(total=9, succeeded=7)).to_json())
+
+    monkeypatch.setattr("runner.workspace.archive.copier.failpoint", more)
+    copier = copier_of(paths, container)
+    for succeeded in (record.progress.succeeded, 7):
+        copier.copy()
+        assert json.loads(container.read(PLACES.record))["progress"]["mini_batches"]["succeeded"] == succeeded
 
 
 def test_what_has_not_changed_is_not_sent_again(container: Watched, paths: JobPaths) -> None:

@@ -120,7 +120,6 @@ class Archiver:
             self._ownership.renew()
         self._obey()
         self._copier.copy()
-        self._copier.copy_record()
 
     def _begin_again(self) -> None:
         if self._copier is not None:

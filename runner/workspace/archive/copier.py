@@ -4,7 +4,7 @@
 2. the journal, up to the last whole record that there was before 1: it never speaks of what is not in the archive
 3. parts that are gone here go there. They are removed here after the journal has said, durably, that they are not needed: so those that
    were gone before 1 are not spoken of in 2 either. Where some vanish during 1, it is done again.
-4. logs, and last the record: what it says is there
+4. logs, and last the record as it was before 1: what it says is there
 
 Only what has a name in this file is copied: no locks, sockets, credentials or keys, and nothing that makes sense on this machine only.
 """
@@ -28,7 +28,7 @@ from runner.storage.blob import BlobContainer
 from runner.storage.problems import BlobMissing
 from runner.workspace.archive.growing import GrowingBlob
 from runner.workspace.archive.places import Places
-from runner.workspace.records import load_record
+from runner.workspace.records import JobRecord, load_record
 
 THREADS = 4  # that send at the same time
 BLOCK = 1 << 20
@@ -36,6 +36,7 @@ TRIES = 3  # to find the parts in rest
 SIGNATURE = "sha256"  # of the code, among the blob's metadata
 
 State = tuple[int, int, int]  # size, time of change, inode
+RecordStates = tuple[State | None, State | None]  # of its two files
 
 
 class Copier:
@@ -53,23 +54,31 @@ class Copier:
         self._blobs = {info.path: _known(container, info) for info in known.values()}
         self._seen: dict[Path, State] = {}  # as it was when it was copied
         self._begun = False
-        self._record: tuple[State | None, State | None] = (None, None)  # of its two files
+        self._record: RecordStates = (None, None)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="archive")
 
     def copy(self) -> bool:
-        """All but the record; True if there was anything new."""
-        changed = False
+        """All, and then the record as it was before: what it says is there. True if anything else was new."""
+        changed, states, record = False, *self._new_record()
         if not self._begun:
             self._begin()
             self._begun = changed = True
         for paths, places in self._steps():
             changed |= self._progress(paths, places)
         changed |= self._grow(self._paths.owner_log, self._places.owner_log)
-        return self._logs() or changed
+        changed |= self._logs()
+        self._put_record(states, record)
+        return changed
 
     def copy_record(self) -> None:
+        self._put_record(*self._new_record())
+
+    def _new_record(self) -> tuple[RecordStates, JobRecord | None]:
+        """None if it has not changed."""
         states = _state(self._paths.record), _state(self._paths.progress)
-        record = load_record(self._paths) if states != self._record else None
+        return states, load_record(self._paths) if states != self._record else None
+
+    def _put_record(self, states: RecordStates, record: JobRecord | None) -> None:
         if record is not None:
             self._blob(self._places.record).put(record.to_bytes())
         self._record = states

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,6 +78,18 @@ def test_unfinished_job_with_owner_shows_its_latest_counts(store, make_job):
     with pytest.raises(JobConflict, match="running in another process"):
         JobStore(store.workspace).take("alive")
     lock.release()
+
+
+def test_keeper_writes_the_last_counts_when_they_are_said_again(store, make_job, monkeypatch):
+    """Not those that come too soon; and nothing that stands there already."""
+    paths = make_job("slow", "Running")
+    keeper, written = RecordKeeper(paths, store.get("slow")), []
+    for moment, succeeded in ((100.0, 1), (100.9, 2), (101.5, 2), (103.0, 2)):
+        monkeypatch.setattr("runner.workspace.keeper.time", SimpleNamespace(monotonic=lambda moment=moment: moment))
+        keeper(Progressed(at=moment, progress=Progress(total=7, succeeded=succeeded)))
+        written.append((json.loads(paths.progress.read_text())[""]["mini_batches"]["succeeded"], paths.progress.stat().st_ino))
+    assert [succeeded for succeeded, _ in written] == [1, 1, 2, 2]
+    assert written[2] == written[3]
 
 
 def test_keeper_writes_statuses_and_the_end(store, make_job):
