@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -156,6 +157,21 @@ def ended(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str
     return process.returncode, said, warned
 
 
+def warned_until(process: subprocess.Popen[str], text: str, seconds: float = 60) -> str:
+    """What it writes to stderr, the line with this text included."""
+    assert process.stderr is not None
+    lines = [""]
+    guard = threading.Timer(seconds, process.kill)
+    guard.start()
+    try:
+        while text not in lines[-1]:
+            lines.append(process.stderr.readline())
+            assert lines[-1], f"it did not say {text!r} in {seconds:g} s: {''.join(lines)}"
+    finally:
+        guard.cancel()
+    return "".join(lines)
+
+
 def test_a_job_is_followed_from_another_machine(site: Site, eventually: Eventually, tmp_path: Path) -> None:
     here = site.a.start("job", "create", "-f", "job.yml", "--local", "--stream", "-n", "far", "-o", "json")
     eventually(lambda: listed(site.b).get("far") == "Running")
@@ -205,6 +221,7 @@ def test_a_job_is_cancelled_and_resumed_from_another_machine(site: Site, eventua
     assert done.status == 0, done.stderr
     eventually(lambda: listed(site.b)["far"] == "Canceled")
     assert site.a.show("far")["status"] == "Canceled"
+    eventually(lambda: site.owner("far")["ended"])  # a moment after its record says so
     site.open()
     done = site.b.run("job", "resume", "far", "--stream", "-o", "json")
     assert done.status == 0, done.stderr
@@ -273,6 +290,7 @@ def test_a_job_goes_there_and_back(site: Site, eventually: Eventually) -> None:
         eventually(partial(has_status, other, "Running"), timeout=60)
         assert other.run("job", "cancel", "far").status == 0
         eventually(partial(has_status, other, "Canceled"), timeout=60)
+        eventually(lambda: site.owner("far")["ended"])  # a moment after its record says so
     site.open()
     done = site.a.run("job", "resume", "far", "--stream", "-o", "json")
     assert done.status == 0, done.stderr
@@ -358,11 +376,11 @@ def test_an_outage_is_told_and_waited_for(site: Site, fault_proxy: FaultProxy, t
     with fault_proxy.outage():
         site.open()
         eventually(lambda: len(site.times()) == FILES)  # it goes on
-        time.sleep(14)
+        told = warned_until(here, "waiting for datastore 'az'")
         assert here.poll() is None  # its end waits for the archive
     status, _, warned = ended(here)
-    assert status == 0, warned
-    assert "waiting for datastore 'az'" in warned
+    assert status == 0, told + warned
+    assert "waiting for datastore 'az'" in told + warned
     assert (site.a.folder / "out" / "rows.txt").read_bytes() == ROWS
     assert site.b.show("far")["status"] == "Completed"
 

@@ -29,10 +29,15 @@ def init():
     note("init %s" % os.uname().nodename)
 
 def run(mini_batch):
-    time.sleep(float(os.environ.get("SECONDS", "0.2")))
+    # Until the test has seen what it wants to see.
+    end = time.monotonic() + float(os.environ.get("SECONDS", "0.2"))
+    while time.monotonic() < end and not os.path.exists(os.environ["LEDGER"] + ".go"):
+        time.sleep(0.02)
     note("ran by %d:%d" % (os.getuid(), os.getgid()))
     return [os.path.basename(path) for path in mini_batch]
 """
+ENDLESS = 1000  # seconds
+NO_TIMEOUT = {"timeout": ENDLESS}
 TABLE = """
 def run(frame):
     frame["double"] = frame.a * 2
@@ -55,6 +60,11 @@ def create(lab: ClusterLab, name: str, *words: str, status: int = 0) -> Outcome:
     done = lab.run("job", "create", "-f", "job.yml", "-n", name, "-o", "json", "--set", f"outputs.rows.path=out/{name}.txt", *words)
     assert done.status == status, done.stderr
     return done
+
+
+def go(lab: ClusterLab) -> None:
+    """Mini-batches end, and those to come take no time."""
+    lab.ledger_file.with_name(lab.ledger_file.name + ".go").touch()
 
 
 def state(lab: ClusterLab, name: str) -> str:
@@ -135,6 +145,8 @@ def test_create_returns_at_once_and_the_job_can_be_followed_left_and_followed_ag
     assert time.monotonic() - begin < 3
     assert created.job["status"] in ("Queued", "Preparing")
     following = lab.start("job", "stream", "followed")
+    assert following.stderr is not None
+    assert following.stderr.readline()  # it follows
     wait(lambda: bool(lab.ledger))
     following.send_signal(signal.SIGINT)
     _, told = following.communicate(timeout=20)
@@ -190,9 +202,9 @@ def test_a_job_that_waits_is_cancelled(lab: ClusterLab) -> None:
 
 
 def test_first_come_first_served(lab: ClusterLab) -> None:
-    variables = {"LEDGER": str(lab.ledger_file), "SECONDS": "1"}
-    lab.job(environment_variables=variables, resources={"instance_count": 3}, max_concurrency_per_instance=1)
-    create(lab, "a", "--set", "environment_variables.SECONDS=4")  # until all others are there
+    variables = {"LEDGER": str(lab.ledger_file), "SECONDS": str(ENDLESS)}
+    lab.job(environment_variables=variables, resources={"instance_count": 3}, max_concurrency_per_instance=1, retry_settings=NO_TIMEOUT)
+    create(lab, "a")
     wait(lambda: state(lab, "a") == "Running")
     assert create(lab, "b").job["status"] == "Queued"
     wait(lambda: "3 nodes" in lab.run("job", "show", "b", "-o", "json").job["reason"])
@@ -200,6 +212,7 @@ def test_first_come_first_served(lab: ClusterLab) -> None:
     for number in range(3):
         create(lab, f"c{number}", *one)
     create(lab, "d", *one, "--priority", "1")
+    go(lab)
     end(lab, "a", "b", "c0", "c1", "c2", "d")
     started = {name: lab.run("job", "show", name, "-o", "json").job["started_at"] for name in ("b", "c0", "c1", "c2", "d")}
     assert min(started, key=lambda name: started[name]) == "d"
@@ -215,7 +228,8 @@ def test_what_the_cluster_can_never_have_is_an_error_before_anything_starts(lab:
 
 
 def test_the_first_of_several_types_that_is_free(lab: ClusterLab) -> None:
-    lab.job(resources={"instance_type": ["big", "small"]}, environment_variables={"LEDGER": str(lab.ledger_file), "SECONDS": "2"})
+    variables = {"LEDGER": str(lab.ledger_file), "SECONDS": str(ENDLESS)}
+    lab.job(resources={"instance_type": ["big", "small"]}, environment_variables=variables, retry_settings=NO_TIMEOUT)
     create(lab, "preferred")
     wait(lambda: any(node["holds"] for node in shown(lab).values()))
     create(lab, "next-best")
@@ -232,7 +246,8 @@ def test_quotas(lab: ClusterLab, cluster: Cluster) -> None:
         settings.write_text(before + "quotas: {instances_per_user: 1, queued_jobs_per_user: 1}\n")
         assert cluster.kill_actor("scheduler")
         wait(lambda: lab.run("compute", "show", "cluster").status == 0)
-        lab.job(environment_variables={"LEDGER": str(lab.ledger_file), "SECONDS": "1"})
+        variables = {"LEDGER": str(lab.ledger_file), "SECONDS": str(ENDLESS)}
+        lab.job(environment_variables=variables, retry_settings=NO_TIMEOUT)
         assert "at most 1 of one user" in create(lab, "too-wide", "--set", "resources.instance_count=2", status=2).stderr
         create(lab, "within")
         wait(lambda: state(lab, "within") == "Running")
@@ -240,6 +255,7 @@ def test_quotas(lab: ClusterLab, cluster: Cluster) -> None:
         wait(lambda: "quota" in str(lab.run("job", "show", "beyond", "-o", "json").job.get("reason")))
         assert "1 jobs in the queue" in create(lab, "refused", status=2).stderr
     finally:
+        go(lab)
         settings.write_text(before)
         cluster.kill_actor("scheduler")
         wait(lambda: lab.run("compute", "show", "cluster").status == 0)
@@ -259,7 +275,7 @@ def test_what_lies_on_this_machine_only_is_brought_there_once(lab: ClusterLab, c
 
 
 def test_grows_into_free_nodes_and_gives_them_back(lab: ClusterLab) -> None:
-    lab.files(60)
+    lab.files(300)
     variables = {"LEDGER": str(lab.ledger_file), "SECONDS": "0.5"}
     lab.job(resources={"max_instance_count": 3}, environment_variables=variables, max_concurrency_per_instance=1)
     create(lab, "grows")
@@ -267,10 +283,11 @@ def test_grows_into_free_nodes_and_gives_them_back(lab: ClusterLab) -> None:
     create(lab, "needs", "--set", "resources.instance_count=2", "--set", "resources.max_instance_count=2")
     wait(lambda: state(lab, "needs") == "Running", 40)
     assert state(lab, "grows") == "Running"
+    go(lab)
     end(lab, "grows", "needs")
     assert lab.run("job", "show", "grows", "-o", "json").job["progress"]["mini_batches"]["retries"] == 0
     ran = sum(line.startswith("ran") for line in lab.ledger)
-    assert ran == 120  # of both jobs, each mini-batch once: what ran on what was given back was finished first
+    assert ran == 600  # of both jobs, each mini-batch once: what ran on what was given back was finished first
 
 
 def test_a_node_that_joins_is_taken_up(lab: ClusterLab, cluster: Cluster) -> None:

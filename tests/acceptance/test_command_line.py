@@ -255,7 +255,7 @@ def test_interrupting_a_follower_leaves_the_job_alone(slow, eventually):
     slow.run("job", "create", "-f", "job.yml", "--local", "-n", "one")
     eventually((slow.folder / "started").exists)
     process = slow.start("job", "stream", "one")
-    time.sleep(1)
+    assert process.stderr.readline()  # it follows
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130

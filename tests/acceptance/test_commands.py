@@ -128,7 +128,7 @@ def test_a_command_ends_with_all_it_has_started(lab: Lab, eventually: Eventually
     steps = {
         "daemon": command(BEAT + "note daemon"),
         "status": command(BEAT + "echo 'so it goes' >&2; exit 3"),
-        "slow": command(BEAT + "echo 'warming up' >&2; sleep 1000", limits={"timeout": 3}),
+        "slow": command("echo 'warming up' >&2; " + BEAT + "sleep 1000", limits={"timeout": 3}),
         "itself": command(BEAT + "kill -9 $$"),
         "worker": command(BEAT + "kill -9 $PPID; sleep 1000"),
     }
@@ -567,6 +567,7 @@ def test_steps_side_by_side_go_on_when_what_leads_them_is_killed(on_cluster: Clu
     else:
         assert lab.cluster.kill_actor("scheduler")
     time.sleep(5)  # for whoever comes in its place
+    eventually(lambda: lab.run("compute", "show", "cluster").status == 0, timeout=60, what="the gateway is there")
     gate.touch()
     done = lab.run("job", "stream", killed, "-o", "json", timeout=180)
     assert done.status == 0, done.stderr

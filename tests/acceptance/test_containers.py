@@ -208,6 +208,7 @@ def test_a_paused_container_of_a_killed_driver_is_removed_by_the_next_job(lab: C
     docker("pause", paused)
     long_job.kill()
     long_job.wait()
+    open_gate(lab)
     lab.job(max_concurrency_per_instance=2, mini_batch_size=60)
     assert lab.score(name="next").status == 0
     assert paused not in containers(lab)
@@ -306,19 +307,36 @@ def test_gpus_of_an_instance_type_are_asked_for(lab: ContainerLab) -> None:
 
 
 NUMBERS = "import time\n\ndef run(b):\n    time.sleep(0.3)\n    return [p[-9:-4] for p in b]\n"
+GATE = """
+import os
+
+_run = run
+
+def run(b):
+    while b[-1][-9:-4] >= "00010" and not os.path.exists(os.environ["LEDGER"] + ".gate"):
+        time.sleep(0.02)
+    return _run(b)
+"""
+
+
+def open_gate(lab: ContainerLab) -> None:
+    Path(f"{lab.ledger_file}.gate").touch()
 
 
 @pytest.fixture
 def long_job(lab: ContainerLab) -> Iterator[subprocess.Popen[str]]:
+    """It does not end before its gate is opened."""
     lab.files(60)
-    lab.script(NUMBERS)
+    lab.script(NUMBERS + GATE)
     lab.job(max_concurrency_per_instance=2)
     process = lab.start("job", "create", "-f", "job.yml", "-n", name_of(lab), "--stream")
-    until(lambda: containers(lab, running=True))
-    time.sleep(0.7)
-    yield process
-    process.kill()
-    process.communicate()
+    try:
+        until(lambda: containers(lab, running=True))
+        time.sleep(0.7)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_a_killed_driver_leaves_no_container(lab: ContainerLab, long_job: subprocess.Popen[str]) -> None:
@@ -326,6 +344,7 @@ def test_a_killed_driver_leaves_no_container(lab: ContainerLab, long_job: subpro
     long_job.kill()
     long_job.wait()
     until(lambda: not containers(lab), seconds=15)
+    open_gate(lab)
     done = lab.run("job", "resume", "-n", name_of(lab), "--stream", "-o", "json")
     assert done.status == 0, done.stderr
     assert lab.rows.read_text() == "".join(f"{number:05d}\n" for number in range(60))
@@ -335,6 +354,7 @@ def test_a_killed_container_is_replaced(lab: ContainerLab, long_job: subprocess.
     (first,) = containers(lab)
     docker("kill", first)
     until(lambda: [one for one in containers(lab, running=True) if one != first])
+    open_gate(lab)
     long_job.communicate(timeout=120)
     assert long_job.returncode == 0
     assert lab.rows.read_text() == "".join(f"{number:05d}\n" for number in range(60))
@@ -354,9 +374,13 @@ def test_a_container_that_was_made_and_never_started_is_removed_by_the_next_job(
     lab.files(1)
     lab.script()
     lab.job()
+    since = time.time()
     lab.start("job", "create", "-f", "job.yml", "-n", name_of(lab), "--stream", RUNNER_FAILPOINT="container.created:1").communicate()
-    (left,) = containers(lab)
-    assert not containers(lab, running=True)
+    # Not from `docker ps`: a job of another test may already have removed it.
+    period, label = ["--since", f"{since:.6f}", "--until", f"{time.time():.6f}"], f"label=runner.job={name_of(lab)}"
+    events = [line.split() for line in docker("events", *period, "--filter", label, "--format", "{{.Action}} {{.ID}}").splitlines()]
+    (left,) = (one[:12] for action, one in events if action == "create")
+    assert "start" not in [action for action, _ in events]
     assert lab.score(name="next").status == 0
     assert left not in containers(lab)
 
@@ -375,12 +399,18 @@ def run(mini_batch):
     note(name)
     return [name]
 """
+# The two meet before they allocate: one after the other would fit.
+HUNGRY_TOGETHER = (
+    HUNGRY.replace("import note", "import meet, note")
+    .replace("    memory = ", "    if size > 5:\n        meet(2)\n    memory = ")
+    .replace("time.sleep(0.3)", "time.sleep(1 if size > 5 else 0.3)")
+)
 
 
 def test_a_worker_out_of_memory_is_tried_again_with_fewer_beside_it(lab: ContainerLab) -> None:
     """Two that do not fit together, both succeed in the end, though no further attempt is allowed."""
     lab.files(8)
-    lab.script(HUNGRY)
+    lab.script(HUNGRY_TOGETHER)
     lab.job(max_concurrency_per_instance=4, retry_settings={"max_retries": 0}, resources=SMALL)
     done = score(lab)
     assert done.status == 0, done.stderr
@@ -405,7 +435,7 @@ def test_what_never_fits_fails_its_mini_batch_only_and_says_why(lab: ContainerLa
 def test_two_instances_are_two_containers_with_outputs_of_their_own(lab: ContainerLab) -> None:
     lab.files(12)
     lab.script(
-        "import os, time\n\ndef run(b):\n    time.sleep(0.2)\n    name = os.path.basename(b[0])\n"
+        "import os, time\nfrom ledger import meet\n\ndef run(b):\n    meet(2)\n    time.sleep(0.2)\n    name = os.path.basename(b[0])\n"
         "    open(os.path.join(os.environ['AZURE_ML_OUTPUT_more'], name), 'w').close()\n    return [os.uname().nodename]\n"
     )
     lab.job(outputs=OUTPUTS, resources={"instance_count": 2}, max_concurrency_per_instance=1)

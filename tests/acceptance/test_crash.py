@@ -135,11 +135,15 @@ def test_new_files_are_ignored_on_resume_with_a_warning(lab: Lab) -> None:
 
 @pytest.mark.on_this_machine("on a cluster no command owns the job")
 def test_two_processes_cannot_resume_one_job(lab: Lab) -> None:
-    lab.script("import time\n\ndef run(b):\n    time.sleep(0.5)\n    return [1]\n")
+    lab.script("import time\nfrom ledger import note\n\ndef run(b):\n    note('run')\n    time.sleep(0.5)\n    return [1]\n")
     assert lab.score(RUNNER_FAILPOINT="journal.synced:2").status == -9
+    before = len(lab.ledger)
     first = lab.start("job", "resume", "-n", "job", "--stream")
     try:
-        time.sleep(1.5)
+        end = time.monotonic() + 30
+        while len(lab.ledger) == before:
+            assert time.monotonic() < end, "it does not run"
+            time.sleep(0.05)
         second = lab.run("job", "resume", "-n", "job", "--stream")
         assert second.status == 2, second
         assert "is running" in second.stderr or "in use" in second.stderr or "owner" in second.stderr

@@ -36,12 +36,13 @@ def test_init_and_shutdown_once_in_each_process(lab: Lab) -> None:
         lab,
         """
         import os, time
-        from ledger import note
+        from ledger import meet, note
 
         def init():
             note("init %d" % os.getpid())
 
         def run(mini_batch, mini_batch_context):
+            meet(2)
             time.sleep(0.05)
             context = mini_batch_context
             return [[os.getpid(), context.minibatch_index, context.partition_key_value, len(context.dataset)]]
@@ -274,7 +275,11 @@ def test_each_worker_gets_a_gpu_of_its_own_while_there_are_some_left(lab: Lab) -
     lab.script(
         "import os, time\nfrom ledger import note\n\n"
         "def init():\n    note(os.environ.get('CUDA_VISIBLE_DEVICES', 'unset'))\n\n"
-        "def run(b):\n    time.sleep(0.05)\n    if b[0].endswith('7.txt'): os._exit(1)\n    return [1]\n"
+        "def have_begun():\n    lines = open(os.environ['LEDGER']).read().split()\n"
+        "    return len(lines) >= 6 and len(set(lines)) == 2\n\n"
+        "def run(b):\n    time.sleep(0.05)\n    if b[0].endswith('7.txt'): os._exit(1)\n"
+        # Otherwise the job may be over before those have begun that take the places of the four.
+        "    while b[0].endswith('39.txt') and not have_begun(): time.sleep(0.05)\n    return [1]\n"
     )
     lab.job(retry_settings={"max_retries": 0})
     assert lab.score(CUDA_VISIBLE_DEVICES="4,6").status == 0  # two workers by default: one per GPU

@@ -66,9 +66,13 @@ def test_whoever_takes_the_place_of_a_lost_instance_appends_to_its_files(lab: In
     master = lab.logs("job") / "sys" / "master_role.txt"
     until(lambda: len(lab.ledger) >= 10)
     uploaded = Path(lab.folder / "files" / "all.txt")
-    lab.fetch()
+
+    def some_arrived() -> bool:  # later than they were written
+        lab.fetch()
+        return uploaded.exists() and len(uploaded.read_text().split()) >= 5
+
+    until(some_arrived)
     before = uploaded.read_text()
-    assert len(before.split()) >= 5
     (host,) = re.findall(r"node_0 started with .* on (\S+)", master.read_text())
     cluster.kill_raylet(cluster.node(host))
     done = lab.run("job", "stream", "job", "-o", "json", timeout=180)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,18 +89,22 @@ def test_a_file_that_vanishes_fails_its_mini_batch_only(lab: Lab) -> None:
 
 
 @pytest.mark.on_cluster
-def test_two_jobs_that_write_to_one_output(lab: Lab) -> None:
+def test_two_jobs_that_write_to_one_output(lab: Lab, eventually: Callable[..., object]) -> None:
     lab.files(3)
-    lab.script("import time\n\ndef run(b):\n    time.sleep(1)\n    return [1]\n")
+    lab.script(
+        "import os, time\nfrom ledger import note\n\ndef run(b):\n    note('begun')\n"
+        "    while not os.path.exists(os.environ['LEDGER'] + '.go'):\n        time.sleep(0.05)\n    return [1]\n"
+    )
     lab.job(max_concurrency_per_instance=1)
     first = lab.start("job", "create", "-f", "job.yml", "-n", "first", *lab.local, "--stream")
     try:
-        time.sleep(1.5)
+        eventually(lambda: lab.ledger, timeout=60)
         second = lab.score(name="second")
         assert second.status == 2, second
         assert "first" in second.stderr
         assert "Traceback" not in second.stderr
     finally:
+        Path(f"{lab.ledger_file}.go").touch()
         first.communicate()
     assert first.returncode == 0
     assert lab.score(name="third").status == 0

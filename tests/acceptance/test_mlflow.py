@@ -80,10 +80,9 @@ def test_workers_log_to_one_run(lab: Lab) -> None:
     run = runs_at(local_store(lab))["job"]
     assert (run["experiment"], run["status"], run["params"]) == ("trial", "FINISHED", {"model": "net"})
     assert run["metrics"].pop("size") == [1.0] * 6
-    assert run["metrics"].pop("seconds")[0] > 0
-    assert run["metrics"] == {
-        "mini_batches": [6], "mini_batches_succeeded": [6], "mini_batches_failed": [0], "retries": [0], "items": [6], "items_failed": [0],
-    }  # fmt: skip
+    last = {name: values[-1] for name, values in run["metrics"].items()}  # those of a slow job are logged before its end, too
+    assert last.pop("seconds") > 0
+    assert last == {"mini_batches": 6, "mini_batches_succeeded": 6, "mini_batches_failed": 0, "retries": 0, "items": 6, "items_failed": 0}
     assert run["tags"]["mlflow.source.name"] == "score.py"
     assert run["tags"]["mlflow.source.type"] == "JOB"
 

@@ -94,10 +94,10 @@ def test_an_outage_is_waited_for_and_told(lab: InBlob, fault_proxy: FaultProxy) 
 
 
 def test_a_job_is_cancelled_during_an_outage_and_goes_on_later(lab: InBlob, fault_proxy: FaultProxy) -> None:
-    go(lab)
     process = lab.start("job", "create", "-f", "job.yml", "-n", "job", *lab.local, "--stream")
     until(lambda: len(lab.ledger) > 5)
     with fault_proxy.outage():
+        go(lab)
         time.sleep(3)
         began = time.monotonic()
         process.terminate()
@@ -299,7 +299,7 @@ def test_a_file_that_scripts_append_to_goes_on_where_it_was(lab: InBlob) -> None
 
 TOGETHER = """
 import argparse, os, time
-from ledger import note
+from ledger import meet, note
 
 def init():
     global FOLDER
@@ -308,6 +308,7 @@ def init():
     FOLDER = parser.parse_known_args()[0].files
 
 def run(mini_batch):
+    meet(2)
     name = os.path.basename(mini_batch[0])
     note(name)
     time.sleep(0.05)

@@ -15,7 +15,11 @@ from tests.acceptance.jobs import Lab, Outcome
 
 SCORE = """
 import json, os, sys, time
-from ledger import note
+from ledger import meet, note
+
+def init():
+    if os.environ["AZUREML_RUN_ID"].endswith(".second"):
+        meet(2)  # of two instances: one might have done all the work when the other starts
 
 def status_of(step):
     with open(sys.argv[sys.argv.index("--outlast") + 1]) as file:

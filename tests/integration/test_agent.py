@@ -218,13 +218,21 @@ def test_scripts_that_cannot_start(tmp_path, python, script, kind, message, line
 
 
 def test_what_is_taken_back_is_not_started(tmp_path, python):
-    with Driver(tmp_path, python, script="import time\ndef run(b):\n    time.sleep(0.3)\n    return b\n") as agent:
+    script = f"""
+        import os, time
+        def run(b):
+            while not os.path.exists({str(tmp_path / "taken")!r}):
+                time.sleep(0.01)
+            return b
+    """
+    with Driver(tmp_path, python, script=script) as agent:
         worker = agent.ready()
         work(worker, ["a"], ["b"], ["c"])
         work(worker, ["d"], ["e"], first=3)
         while not agent.slot(0).running:
             pass
         agent.slot(0).limit = 1
+        (tmp_path / "taken").touch()
         assert worker.result()[0][0] == 0
         assert worker.expect("unstarted") == {"t": "unstarted", "index": 1, "seq": 1, "count": 2}
         assert worker.expect("unstarted") == {"t": "unstarted", "index": 3, "seq": 3, "count": 2}

@@ -63,6 +63,7 @@ TRICKS = """
         lock = threading.Lock()
         lock.acquire()
         threading.Thread(target=lambda: ctypes.CDLL(None).sleep(1000)).start()
+        note("block")
         ctypes.PyDLL(None).sleep(1000)  # in C, and holding the GIL
 
     def run(mini_batch):
@@ -79,7 +80,6 @@ TRICKS = """
             elif name == "ignore":
                 ignore_terminate()
             elif name == "block":
-                note("block")
                 block()
             elif name == "child":
                 subprocess.Popen(["sh", "-c", "trap '' TERM; echo $$ > %s/../child; while :; do sleep 1; done" % os.path.dirname(__file__)])

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import pstats
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from tests.integration.agent_driver import Driver, bye, work
+from tests.integration.agent_driver import Driver, bye, number_in, work
 
 SCRIPT = """
     import sys
@@ -265,13 +263,26 @@ def test_the_supervisor_sees_how_many_rows_are_being_worked_on(tmp_path):
 
 def test_what_was_taken_back_while_it_was_read_is_not_given_back_twice(tmp_path):
     """Whatever reading it would have come to."""
-    pipe = tmp_path / "t.arrow"
-    os.mkfifo(pipe)
-    with Driver(tmp_path, script="def run(b):\n    return b\n") as agent:
+    path = tmp_path / "t.csv"
+    path.write_text("1,a\n")
+    # A pipe would hold the agent while it opens it, but whoever saw that it is there would have let it go on.
+    script = f"""
+        import os, time
+        def pread(*_):
+            with open({str(tmp_path / "reading")!r}, "w") as file:
+                file.write(str(os.getpid()))
+            while not os.path.exists({str(tmp_path / "taken")!r}):
+                time.sleep(0.01)
+            raise OSError("it cannot be read")
+        os.pread = pread
+        def run(b):
+            return b
+    """
+    with Driver(tmp_path, script=script) as agent:
         worker = agent.ready(kind="table")
-        work(worker, text_line(pipe, 0, 4))
-        time.sleep(0.3)  # it waits for somebody to open the other end
+        work(worker, text_line(path, 0, 4))
+        number_in(tmp_path / "reading")
         agent.slot(0).limit = 0
-        with open(pipe, "wb"):  # which it then finds that it cannot read from the middle
-            assert worker.expect("unstarted") == {"t": "unstarted", "index": 0, "seq": 0, "count": 1}
+        (tmp_path / "taken").touch()
+        assert worker.expect("unstarted") == {"t": "unstarted", "index": 0, "seq": 0, "count": 1}
         assert agent.slot(0).running == 1

@@ -26,7 +26,7 @@ from tests.integration.docker_arguments import ARGUMENTS, COVERED_ELSEWHERE, REF
 pytestmark = pytest.mark.needs("docker")
 
 PREFIX = f"dargs-{uuid.uuid4().hex[:8]}"
-SUBNET = f"10.213.{int(PREFIX[-2:], 16)}"
+SUBNET = f"10.214.{int(PREFIX[-2:], 16)}"  # 10.213 is the clusters'
 COMMAND = ("/bin/true", "x y")
 # Of the container, not of its arguments.
 OWN = ("Id", "Name", "Created", "LogPath", "HostnamePath", "HostsPath", "ResolvConfPath", "State", "GraphDriver")

@@ -12,7 +12,7 @@ from runner.errors import UserError
 from runner.launch.docker_client import EngineError
 from runner.launch.engine_view import EMPTY_IMAGE, engine_version, read_through
 from runner.launch.image import connect
-from runner.launch.owners import LABEL_OWNER
+from runner.launch.owners import LABEL_OWNER, own_mark
 from tests.acceptance.jobs import folder_for_all
 from tests.engines import KINDS, started
 
@@ -30,7 +30,7 @@ def test_what_the_engine_sees(tmp_path: Path) -> None:
         for missing, words in ((f"{path}.not", "ould not find the file"), (str(tmp_path / "no/probe"), "does not exist")):
             with pytest.raises(EngineError, match=words):
                 read_through(engine, missing)
-        assert not client.containers(all=True, filters={"label": LABEL_OWNER, "ancestor": EMPTY_IMAGE})
+        assert not client.containers(all=True, filters={"label": f"{LABEL_OWNER}={own_mark()}", "ancestor": EMPTY_IMAGE})
     finally:
         client.close()
         engine.close()

@@ -112,8 +112,10 @@ class TestNoToken:
         token_azurite.refuse = (status, {"error": "temporarily_unavailable", "error_description": "busy"})
         with ThreadPoolExecutor(1) as thread:
             written = thread.submit(container.put, "a", b"1")
-            time.sleep(1)
-            assert len(token_azurite.asked) > 1
+            deadline = time.monotonic() + 20
+            while len(token_azurite.asked) <= 1:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
             token_azurite.refuse = None
             written.result(20)
 
