@@ -28,6 +28,8 @@ from runner.workspace.names import check_name
 from runner.workspace.records import STATUSES, JobRecord, interrupted, load_quietly
 from runner.workspace.settings import LOCAL
 
+_PUT_AWAY_SECONDS = 5.0  # that the owner of a job which shows as ended may need until it is gone
+
 
 def new_record(job: Job, paths: JobPaths, *, local: bool, python: str | None) -> JobRecord:
     """The record of a job that has just been created. A pipeline has the compute of its steps where that is one cluster."""
@@ -183,7 +185,7 @@ class JobStore:
         """Makes this process the owner of an existing job; raises `JobConflict` if another one is."""
         paths = self.paths(name)
         try:
-            lock = take_lock(paths.lock)
+            lock = _lock_of(paths)
         except OSError as error:
             raise UserError(f"job {name} cannot be changed: {error}", todo="make its folder writable") from error
         if lock is None:
@@ -269,6 +271,17 @@ class JobStore:
 def _has_tag(job: JobRecord, tag: str) -> bool:
     key, equals, value = tag.partition("=")
     return key in job.tags and (not equals or job.tags[key] == value)
+
+
+def _lock_of(paths: JobPaths) -> FileLock | None:
+    """None if another process has it, which is not one that is about to leave: who has followed a job to its end may delete it."""
+    end = time.monotonic() + _PUT_AWAY_SECONDS
+    while (lock := take_lock(paths.lock)) is None and time.monotonic() < end:
+        record = load_quietly(paths)
+        if record is None or not record.finished:
+            break
+        time.sleep(0.05)
+    return lock
 
 
 def _taken(name: str) -> JobConflict:

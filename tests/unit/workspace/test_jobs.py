@@ -80,6 +80,16 @@ def test_unfinished_job_with_owner_shows_its_latest_counts(store, make_job):
     lock.release()
 
 
+def test_the_owner_of_a_job_that_has_ended_is_waited_for(store, make_job):
+    """Its record says so a moment before the owner has gone."""
+    make_job("done", "Completed")
+    lock = store.take("done")
+    leaving = threading.Timer(0.3, lock.release)
+    leaving.start()
+    JobStore(store.workspace).take("done").release()
+    leaving.join()
+
+
 def test_keeper_writes_the_last_counts_when_they_are_said_again(store, make_job, monkeypatch):
     """Not those that come too soon; and nothing that stands there already."""
     paths = make_job("slow", "Running")
