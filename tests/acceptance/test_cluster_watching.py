@@ -284,7 +284,7 @@ def test_another_scheduler_watches_as_the_one_before(lab: ClusterLab) -> None:
 
 
 def test_an_instance_that_hangs_is_a_lost_lease(lab: ClusterLab) -> None:
-    lab.files(20)
+    lab.files(40)
     lab.script(f"import time\n{NAMES}".replace("    return", "    time.sleep(1)\n    return"))
     before = metrics(lab)
     assert lab.run("job", "create", "-f", "job.yml", "-n", "silent").status == 0
