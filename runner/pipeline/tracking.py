@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from runner.engine.sole_file import Superseded
 from runner.model.batch import Progress
+from runner.model.cadence import Cadence
 from runner.model.job import Job, Step
 from runner.model.paths import JobPaths
 from runner.pipeline.options import RunOptions
@@ -49,13 +50,12 @@ class Tracking:
         self._began, self._status = time.monotonic(), "FAILED"
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="mlflow")  # its thread begins with the first counts
         self._logging: Future[None] | None = None
-        self._due, self._logged = self._began + PROGRESS_SECONDS, Progress()
+        self._counts = Cadence(pause=PROGRESS_SECONDS, next=self._began + PROGRESS_SECONDS, told=Progress())
 
     def progressed(self, progress: Progress) -> None:
         """The counts while the job runs, now and then: a server that is slow, or silent, holds up nothing."""
         now = time.monotonic()
-        if now >= self._due and progress != self._logged and (self._logging is None or self._logging.done()):
-            self._due, self._logged = now + PROGRESS_SECONDS, progress
+        if (self._logging is None or self._logging.done()) and self._counts.due(now, progress):
             self._logging = self._pool.submit(self._log_counts, progress, now - self._began, lambda _problem: None)
 
     def ended(self, status: str, progress: Progress) -> None:

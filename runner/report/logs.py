@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.model.batch import ErrorRecord, Progress
+from runner.model.batch import ErrorRecord
+from runner.model.cadence import Cadence
 from runner.model.events import (
     AttemptFailed,
     BatchesFinished,
@@ -61,7 +62,7 @@ class LogTree:
         self._files = TextFiles(cap)
         self._lock = threading.Lock()
         self._began = time.time()
-        self._overview = _Pace()
+        self._overview = _overview()
         self._errors = 0
         self._retried: dict[int, int] = {}
         self._error_file = logs / f"job_error.{stamp(self._began)}.txt"
@@ -218,7 +219,7 @@ class LogTree:
         self._line(self._node(event.node), event.at, "INFO", f"{event.process} {text}")
 
     def _ended(self, event: JobEnded) -> None:
-        self._overview.reset()
+        self._overview = _overview()  # the last line is written whatever was told before
         self._progressed(Progressed(at=event.at, progress=self.summary.progress))
         took = duration(event.at - (self.summary.started or self._began))
         first = event.message.split("\n", 1)[0]
@@ -233,22 +234,9 @@ class LogTree:
         self._files.replace(self.result, page)
 
 
-class _Pace:
-    """Ever longer pauses: every second at first, once a minute in the end."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self._next, self._pause = 0.0, 1.0
-        self._last: Progress | None = None
-
-    def due(self, at: float, progress: Progress) -> bool:
-        if at < self._next or progress == self._last:
-            return False
-        self._next, self._pause = at + self._pause, min(60.0, self._pause * 1.3)
-        self._last = progress
-        return True
+def _overview() -> Cadence:
+    """Every second at first, once a minute in the end."""
+    return Cadence(pause=1.0, growth=1.3, longest=60.0)
 
 
 _HANDLERS: dict[type[Event], Callable[[LogTree, Any], None]] = {

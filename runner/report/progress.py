@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from runner.errors import printable
 from runner.model.batch import Progress
+from runner.model.cadence import Cadence
 from runner.model.events import AttemptFailed, Event, InitFailed, InstanceStarted, JobEnded, Message, Progressed, StatusChanged
 from runner.report.page import duration, elsewhere, rate, where
 
@@ -159,13 +159,9 @@ class _View:
         raise NotImplementedError
 
 
-@dataclass
-class _Pace:
-    """When the next counts are due, in seconds of the monotonic clock, and which were the last."""
-
-    next: float = 0.0
-    pause: float = _FIRST_PAUSE
-    shown: Progress = field(default_factory=Progress)
+def _lines(now: float) -> Cadence:
+    """Of plain counts; the first line does not come at once."""
+    return Cadence(pause=_FIRST_PAUSE, growth=_GROWTH, longest=_LONGEST_PAUSE, next=now + _FIRST_PAUSE, told=Progress())
 
 
 class PlainProgress(_View):
@@ -174,23 +170,20 @@ class PlainProgress(_View):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._paces: dict[str, _Pace] = {}  # by step
+        self._cadences: dict[str, Cadence] = {}  # by step
 
     def close(self) -> None:
         """Nothing is left to be done."""
 
     def _status(self, prefix: str, status: str, reason: str) -> None:
-        self._paces.setdefault(prefix, _Pace()).next = time.monotonic() + _FIRST_PAUSE
+        now = time.monotonic()
+        self._cadences.setdefault(prefix, _lines(now)).next = now + _FIRST_PAUSE
         self._say(prefix + status + (f": {reason}" if reason else ""))
 
     def _progressed(self, event: Progressed, prefix: str) -> None:
         now = time.monotonic()
-        pace = self._paces.setdefault(prefix, _Pace(next=now + _FIRST_PAUSE))
-        if now < pace.next or event.progress == pace.shown:
-            return
-        pace.next, pace.pause = now + pace.pause, min(_LONGEST_PAUSE, pace.pause * _GROWTH)
-        pace.shown = event.progress
-        self._say(prefix + counts(event.progress, self._speed(event.step)))
+        if self._cadences.setdefault(prefix, _lines(now)).due(now, event.progress):
+            self._say(prefix + counts(event.progress, self._speed(event.step)))
 
     def _ended(self, event: JobEnded, prefix: str) -> None:
         pass  # the page at the end says it all

@@ -3,18 +3,18 @@
 Nothing here imports mlflow: that takes a second, and is for the script to decide.
 """
 
+import contextlib
 import functools
 import importlib.util
 import json
 import os
-import shutil
 import sys
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Iterator, Optional
 
 VARIABLE = "RUNNER_MLFLOW"  # JSON: {"run_id", "parent": of the pipeline, "store": folder or "", "drafts": […]}
 RUN_ID = "MLFLOW_RUN_ID"
 MODULE, FLUENT, WRITERS = "mlflow", "mlflow.tracking.fluent", ("mlflow.utils.file_utils", "mlflow.utils.yaml_utils")
-TRASH = ".trash"  # of a file store: MLflow does not look for anything there
+META = "meta.yaml"  # of a run, or of an experiment
 
 
 def prepare() -> None:
@@ -40,32 +40,36 @@ def _is_installed() -> bool:
 
 
 def make_draft(store: str, draft: Dict[str, Any]) -> None:
-    """A folder of MLflow's file store, whole or not at all; whichever worker is first makes it.
+    """A folder of MLflow's file store, which counts when its meta.yaml is there: that comes last. Several workers may make it at once.
 
     A draft is {"folder": path, "files": {path in there: text}, "folders": [path in there, …]}.
     """
     folder = draft["folder"]
-    if os.path.exists(os.path.join(folder, "meta.yaml")):
+    if os.path.exists(os.path.join(folder, META)):
         return
-    making = _place_in_trash(store)
     for name in draft["folders"]:
-        os.makedirs(os.path.join(making, name), exist_ok=True)
-    for name, text in draft["files"].items():
-        path = os.path.join(making, name)
+        os.makedirs(os.path.join(folder, name), exist_ok=True)
+    for name, text in sorted(draft["files"].items(), key=lambda file: file[0] == META):
+        path = os.path.join(folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        with _beside(store) as making:
+            with open(making, "w", encoding="utf-8") as file:
+                file.write(text)
+            if not os.path.exists(path):  # else it is another worker's, and maybe changed by now
+                os.replace(making, path)
+
+
+@contextlib.contextmanager
+def _beside(store: str) -> Iterator[str]:
+    """A path to write at, and to move the file from. MLflow takes all folders in its trash for experiments, but no files."""
+    # A number of the process would not do: those of two containers may have the same.
+    making = os.path.join(store, ".trash", "made.%s.yaml" % os.urandom(8).hex())
+    os.makedirs(os.path.dirname(making), exist_ok=True)
     try:
-        os.rename(making, folder)
-    except OSError:
-        shutil.rmtree(making, ignore_errors=True)
-        if not os.path.exists(os.path.join(folder, "meta.yaml")):
-            raise
-
-
-def _place_in_trash(store: str) -> str:
-    """A path that no other worker has: processes of two containers may have one number."""
-    return os.path.join(store, TRASH, "made.%s" % os.urandom(8).hex())
+        yield making
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(making)
 
 
 class _Noticing(object):
@@ -121,35 +125,30 @@ def write_whole(module: Any, store: str) -> None:
     "was already logged with value=''", and one that is stopped there leaves it so. `module` is MLflow's, whose functions nobody has yet.
     """
     write_to, write_yaml = getattr(module, "write_to", None), getattr(module, "write_yaml", None)  # which has both, or one, by version
+    inside = os.path.join(os.path.realpath(store), "")
+
     if write_to is not None:
 
         @functools.wraps(write_to)
         def write_to_whole(filename: str, data: str) -> None:
-            folder, name = os.path.split(filename)
-            _write_beside(store, folder, lambda making: write_to(os.path.join(making, name), data))
+            if os.path.realpath(filename).startswith(inside):
+                with _beside(store) as making:
+                    write_to(making, data)
+                    os.replace(making, filename)
+            else:
+                write_to(filename, data)
 
         module.write_to = write_to_whole
     if write_yaml is not None:
 
         @functools.wraps(write_yaml)
         def write_yaml_whole(root: str, file_name: str, data: Any, overwrite: bool = False, *others: Any, **named: Any) -> None:
-            if overwrite:
-                _write_beside(store, root, lambda making: write_yaml(making, file_name, data, True, *others, **named))
+            path = os.path.join(root, file_name)
+            if overwrite and file_name == META and os.path.realpath(path).startswith(inside):
+                with _beside(store) as making:
+                    write_yaml(os.path.dirname(making), os.path.basename(making), data, True, *others, **named)
+                    os.replace(making, path)
             else:
-                write_yaml(root, file_name, data, False, *others, **named)
+                write_yaml(root, file_name, data, overwrite, *others, **named)
 
         module.write_yaml = write_yaml_whole
-
-
-def _write_beside(store: str, folder: str, write_in: Callable[[str], None]) -> None:
-    """What `write_in(a folder)` makes there is moved to `folder`, which is directly written to where it is not in the store."""
-    if not os.path.realpath(folder).startswith(os.path.join(os.path.realpath(store), "")):
-        return write_in(folder)
-    making = _place_in_trash(store)
-    os.makedirs(making)
-    try:
-        write_in(making)
-        for name in os.listdir(making):
-            os.replace(os.path.join(making, name), os.path.join(folder, name))
-    finally:
-        shutil.rmtree(making, ignore_errors=True)

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from runner.model.batch import Progress
+from runner.model.cadence import Cadence
 from runner.model.events import STORAGE, Event, JobEnded, Message, Progressed, StatusChanged
 from runner.model.moments import utc
 from runner.model.paths import JobPaths
@@ -29,8 +30,7 @@ class RecordKeeper:
         """`owned`: entered for each change of the record, so that only the job's owner makes any."""
         self._paths, self.record, self._owned = paths, record, owned
         self._lock = threading.Lock()
-        self._counts: dict[str, Progress] = {}  # as written
-        self._written = 0.0
+        self._counts = Cadence(pause=_EVERY)
         self.ended: JobEnded | None = None
         self.has_run = False
 
@@ -109,8 +109,7 @@ class RecordKeeper:
             self._put(event.step, replace(self.record.jobs[event.step], progress=event.progress))
             self.record = replace(self.record, progress=_sum(job.progress for job in self.record.jobs.values()))
         counts = {"": self.record.progress} | {name: job.progress for name, job in self.record.jobs.items()}
-        if counts != self._counts and time.monotonic() - self._written >= _EVERY:
-            self._counts, self._written = counts, time.monotonic()
+        if self._counts.due(time.monotonic(), counts):
             with contextlib.suppress(OSError):  # a full disk costs a line of show, not the job
                 write_json(self._paths.progress, {name: progress_to_json(one) for name, one in counts.items()}, durable=False)
 

@@ -137,8 +137,8 @@ def moved(job: Running, began: float, seconds: float) -> float:
 def test_a_raylet_is_killed(lab: ClusterLab) -> None:
     job = Running(lab, "raylet", "--set", "environment_variables.STEPS=20")
     node = lab.cluster.node(busy_node(job))
-    lab.cluster.kill_raylet(node)
     began = time.time()
+    lab.cluster.kill_raylet(node)
     moved(job, began, 10)
     job.end()
     job.check_no_overlap()
@@ -211,8 +211,8 @@ def test_the_scheduler_is_killed(lab: ClusterLab) -> None:
 def test_the_process_of_an_instance_is_killed(lab: ClusterLab) -> None:
     job = Running(lab, "instance", "--set", "environment_variables.STEPS=20")
     node = lab.cluster.node(busy_node(job))
-    assert lab.cluster.kill_process(node, "runner.cluster.instance")
     began = time.time()
+    assert lab.cluster.kill_process(node, "runner.cluster.instance")
     moved(job, began, 10)
     job.end()
     job.check_no_overlap()
@@ -222,8 +222,8 @@ def test_the_process_of_an_instance_is_killed(lab: ClusterLab) -> None:
 def test_the_process_of_an_instance_hangs(lab: ClusterLab) -> None:
     job = Running(lab, "hangs", "--set", "environment_variables.STEPS=20")
     node = lab.cluster.node(busy_node(job))
-    assert lab.cluster.kill_process(node, "runner.cluster.instance", 19)
     began = time.time()
+    assert lab.cluster.kill_process(node, "runner.cluster.instance", 19)
     moved(job, began, 20)
     job.end()
     job.check_no_overlap()
@@ -260,10 +260,10 @@ def test_nothing_is_left_on_the_nodes(lab: ClusterLab) -> None:
     job.end()
     for name in ("node-1", "node-2"):
         node = lab.cluster.node(name)
-        job.wait(lambda node=node: not lab.cluster.kill_process(node, "runner.cluster.instance", 0), f"no process on {name}", 10)  # type: ignore[misc]
+        job.wait(lambda node=node: not lab.cluster.kill_process(node, "runner.cluster.instance", 0), f"no process on {name}", 3)  # type: ignore[misc]
     asked = ("docker", "ps", "-aq", "--filter", "label=runner.job=left")
-    job.wait(lambda: not subprocess.run(asked, capture_output=True, text=True, check=True).stdout, "no container", 10)
-    job.wait(lambda: not [folder for folder in sockets if Path(folder).exists()], "no folder", 10)
+    job.wait(lambda: not subprocess.run(asked, capture_output=True, text=True, check=True).stdout, "no container", 3)
+    job.wait(lambda: not [folder for folder in sockets if Path(folder).exists()], "no folder", 3)
 
 
 def sockets_of(job: str) -> list[str]:

@@ -80,8 +80,10 @@ def test_workers_log_to_one_run(lab: Lab) -> None:
     run = runs_at(local_store(lab))["job"]
     assert (run["experiment"], run["status"], run["params"]) == ("trial", "FINISHED", {"model": "net"})
     assert run["metrics"].pop("size") == [1.0] * 6
-    last = {name: values[-1] for name, values in run["metrics"].items()}  # those of a slow job are logged before its end, too
-    assert last.pop("seconds") > 0
+    last = {name: values[-1] for name, values in run["metrics"].items()}
+    seconds = last.pop("seconds")
+    assert seconds > 0
+    assert max(map(len, run["metrics"].values())) <= 1 + seconds // 5  # once, unless it took so long that some came while it ran
     assert last == {"mini_batches": 6, "mini_batches_succeeded": 6, "mini_batches_failed": 0, "retries": 0, "items": 6, "items_failed": 0}
     assert run["tags"]["mlflow.source.name"] == "score.py"
     assert run["tags"]["mlflow.source.type"] == "JOB"
@@ -90,6 +92,7 @@ def test_workers_log_to_one_run(lab: Lab) -> None:
 def test_workers_that_log_the_same_at_once(lab: Lab) -> None:
     """MLflow by itself empties a parameter's file before it writes it, and another worker's `log_param` then fails."""
     again = "    for _ in range(500):\n        mlflow.log_param('model', 'net')\n        mlflow.set_tag('kind', 'small')\n"
+    again += "        assert mlflow.get_experiment_by_name('none') is None\n"  # which looks at all that there is
     closed = "    for _ in range(20):\n        mlflow.end_run()\n        mlflow.start_run()\n"
     lab.script(f"import mlflow\n\ndef init():\n{again}{closed}\ndef run(mini_batch):\n    return mini_batch\n")
     lab.job(max_concurrency_per_instance=3, retry_settings={"max_retries": 0, "timeout": 200}, mini_batch_error_threshold=0)
