@@ -67,7 +67,7 @@ def test_a_version_without_them() -> None:
 
 
 def test_a_run_counts_when_all_of_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed at any of its files, a worker leaves a folder that is none yet, which the next one completes; nothing of that is in it twice."""
+    """Killed at any of its files, a worker leaves a folder that is none yet, and the next one completes it."""
     folder, moves = tmp_path / "0" / "run", []
     draft = {"folder": str(folder), "folders": ["params"], "files": {"meta.yaml": "name: run", "tags/a": "1", "tags/b": "2"}}
     replace = os.replace
